@@ -1,0 +1,199 @@
+#include "bench/apps/frame/job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <thread>
+#include <vector>
+
+namespace app {
+
+struct alignas(kPageBytes) Job::Record {
+  double seconds;
+  std::uint64_t work;
+  bool failed;
+  char sentence[512];
+};
+
+struct Job::Shared {
+  explicit Shared(unsigned nodes, unsigned workers) : by_node(nodes), by_worker(workers) {}
+  dsm::barrier by_node;
+  dsm::barrier by_worker;
+  bool good = true;  // node 0's verdict
+};
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+void add_options(CLI::App& cli, Options& options) {
+  cli.add_option("-t,--threads", options.threads, "threads of each node that do the work")
+      ->envname("DSM_THREADS")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  cli.add_option("--seed", options.seed, "seed of the random input")->capture_default_str();
+  cli.add_option("--json", options.json, "file for the result as one JSON object, written by node 0");
+}
+
+Job::Job(std::string name, const Options& options) : name_(std::move(name)), options_(options) {
+  if (dsm::start()) std::_Exit(1);  // start has printed the reason
+  records_ = shared<Record>(nodes());
+  const std::string root = name_ + ".shared";
+  if (node() == 0) {
+    shared_ = dsm::make<Shared>(nodes(), workers());
+    need(shared_, sizeof(Shared));
+    if (const auto error = dsm::publish(root, shared_)) die(fmt::format("publish failed: {}.", error.message()));
+  } else {
+    shared_ = static_cast<Shared*>(dsm::lookup(root));
+  }
+}
+
+void Job::sync_workers() { shared_->by_worker.arrive_and_wait(); }
+void Job::sync_nodes() { shared_->by_node.arrive_and_wait(); }
+
+void Job::measure(std::string unit, const Body& body) {
+  struct Span {
+    double start, end, all_end;
+    std::uint64_t work;
+  };
+  unit_ = std::move(unit);
+  std::vector<Span> spans(threads());
+  std::vector<std::thread> running;
+  for (unsigned thread = 0; thread < threads(); ++thread) {
+    running.emplace_back([&, thread] {
+      Span& span = spans[thread];
+      sync_workers();
+      span.start = now_seconds();
+      span.work = body({node() * threads() + thread, thread});
+      span.end = now_seconds();
+      sync_workers();
+      span.all_end = now_seconds();
+    });
+  }
+  for (std::thread& thread : running) thread.join();
+
+  double start = spans[0].start;
+  double end = spans[0].end;
+  double all_end = spans[0].all_end;
+  Record& record = records_[node()];
+  for (const Span& span : spans) {
+    start = std::min(start, span.start);
+    end = std::max(end, span.end);
+    all_end = std::max(all_end, span.all_end);
+    record.work += span.work;
+  }
+  record.seconds = end - start;
+  seconds_ = all_end - start;
+}
+
+void Job::fail(const std::string& sentence) {
+  const std::lock_guard lock{failing_};
+  Record& record = records_[node()];
+  if (record.failed) return;
+  record.failed = true;
+  const std::size_t length = std::min(sentence.size(), sizeof(record.sentence) - 1);
+  std::memcpy(record.sentence, sentence.data(), length);
+  record.sentence[length] = '\0';
+}
+
+void Job::die(const std::string& sentence) const {
+  std::fprintf(stderr, "%s: %s\n", name_.c_str(), sentence.c_str());
+  std::fflush(nullptr);
+  std::_Exit(1);
+}
+
+void* Job::need(void* block, std::size_t bytes) const {
+  if (block != nullptr) return block;
+  die(fmt::format("global memory is used up: {} bytes were not to be had. Take a smaller input or a larger heap.", bytes));
+}
+
+int Job::finish(const Report& report) {
+  sync_nodes();
+  if (node() == 0) {
+    bool good = true;
+    for (unsigned n = 0; n < nodes(); ++n) {
+      if (!records_[n].failed) continue;
+      good = false;
+      std::fprintf(stderr, "%s: the result is wrong (found by node %u): %s\n", name_.c_str(), n, records_[n].sentence);
+    }
+    shared_->good = good;
+    print(report, good);
+    if (!options_.json.empty()) write_json(report, good);
+  }
+  sync_nodes();
+  return shared_->good ? 0 : 1;
+}
+
+namespace {
+
+std::string plain(const nlohmann::ordered_json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+double rate(double work, double seconds) { return seconds > 0 ? work / seconds : 0; }
+
+}  // namespace
+
+void Job::print(const Report& report, bool good) const {
+  std::string text = fmt::format("{}: nodes {}, threads {}", name_, nodes(), threads());
+  for (const auto& [key, value] : report.parameters.items()) text += fmt::format(", {} {}", key, plain(value));
+  text += fmt::format("\n{:>6} {:>10} {:>16} {:>16}\n", "node", "seconds", unit_, unit_ + "/s");
+  const std::string row = "{:>6} {:>10.4f} {:>16} {:>16.0f}\n";
+  std::uint64_t all = 0;
+  for (unsigned n = 0; n < nodes(); ++n) {
+    const Record& record = records_[n];
+    text += fmt::format(fmt::runtime(row), n, record.seconds, record.work,
+                        rate(static_cast<double>(record.work), record.seconds));
+    all += record.work;
+  }
+  text += fmt::format(fmt::runtime(row), "all", seconds_, all, rate(static_cast<double>(all), seconds_));
+  for (const auto& [key, value] : report.results.items()) {
+    if (!value.is_structured()) text += fmt::format("{}: {}\n", key, plain(value));
+  }
+  if (report.reference_seconds > 0) {
+    text += fmt::format("the same in one thread and plain memory: {:.4f} s\n", report.reference_seconds);
+  }
+  text += fmt::format("checksum {:016x}  {}\n", report.checksum, good ? "ok" : "WRONG");
+  std::fputs(text.c_str(), stdout);
+  std::fflush(stdout);
+}
+
+void Job::write_json(const Report& report, bool good) const {
+  nlohmann::ordered_json object;
+  object["app"] = name_;
+  object["nodes"] = nodes();
+  object["threads"] = threads();
+  object["seed"] = options_.seed;
+  object["parameters"] = report.parameters;
+  object["seconds"] = seconds_;
+  object["unit"] = unit_;
+  std::uint64_t all = 0;
+  auto per_node = nlohmann::ordered_json::array();
+  for (unsigned n = 0; n < nodes(); ++n) {
+    const Record& record = records_[n];
+    per_node.push_back({{"node", n},
+                        {"seconds", record.seconds},
+                        {"work", record.work},
+                        {"per_second", rate(static_cast<double>(record.work), record.seconds)}});
+    all += record.work;
+  }
+  object["work"] = all;
+  object["per_second"] = rate(static_cast<double>(all), seconds_);
+  object["per_node"] = std::move(per_node);
+  if (report.reference_seconds > 0) object["reference_seconds"] = report.reference_seconds;
+  object["results"] = report.results;
+  object["checksum"] = fmt::format("{:016x}", report.checksum);
+  object["ok"] = good;
+  std::ofstream file{options_.json};
+  file << object.dump(2) << '\n';
+  file.flush();
+  if (!file) die(fmt::format("cannot write {}: {}.", options_.json, std::strerror(errno)));
+}
+
+}  // namespace app

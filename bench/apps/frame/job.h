@@ -1,0 +1,104 @@
+// The frame of the example programs: options they have in common, the workers of all nodes (each node runs `threads` of
+// them), the measurement, and the report that node 0 prints.
+//
+//   app::Options options;  CLI::App cli{...};  app::add_options(cli, options);  CLI11_PARSE(cli, argc, argv);
+//   app::Job job{"app_sort", options};
+//   job.measure("keys", [&](const app::Worker& worker) { ...; return keys_sorted; });
+//   if (job.node() == 0 && !good) job.fail("key 7 is larger than key 8");
+//   return job.finish(report);
+//
+// Every node makes the same calls of Job in the same order.
+#pragma once
+
+#include <dsm/dsm.h>
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace app {
+
+inline constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
+
+struct Options {
+  unsigned threads = 1;
+  std::uint64_t seed = 1;
+  std::string json;  // a file's name; empty for none
+};
+void add_options(CLI::App& cli, Options& options);
+
+struct Worker {
+  unsigned index;   // over all nodes; the workers of a node have consecutive indices
+  unsigned thread;  // within the node
+};
+
+struct Report {
+  nlohmann::ordered_json parameters;  // what was run, by name
+  nlohmann::ordered_json results;     // what came out beside the measurement, by name
+  std::uint64_t checksum = 0;
+  double reference_seconds = 0;  // the same work in one thread and plain memory; 0 when it was not measured
+};
+
+double now_seconds();
+
+class Job {
+ public:
+  using Body = std::function<std::uint64_t(const Worker&)>;  // returns the units of work done
+
+  // Joins the job. When that fails it says why and leaves the program.
+  Job(std::string name, const Options& options);
+  Job(const Job&) = delete;
+  Job& operator=(const Job&) = delete;
+
+  unsigned node() const { return dsm::node(); }
+  unsigned nodes() const { return dsm::nodes(); }
+  unsigned threads() const { return options_.threads; }
+  unsigned workers() const { return nodes() * threads(); }
+
+  // Runs `body` in every worker. The clock starts when all are there and stops when all are done.
+  void measure(std::string unit, const Body& body);
+  void sync_workers();  // inside of body, by all workers
+  void sync_nodes();    // outside of it, by one thread of every node
+
+  // Zeroed global memory, the same on all nodes; leaves the program when memory is used up.
+  template <typename T>
+  T* shared(std::size_t count, dsm::placement where = dsm::interleaved) {
+    return static_cast<T*>(need(dsm::alloc_collective(count * sizeof(T), where), count * sizeof(T)));
+  }
+  // Global memory in whole pages, for the calling node to hand out; leaves the program when memory is used up.
+  template <typename T>
+  T* pages(std::size_t count, dsm::placement where = dsm::local) {
+    const std::size_t bytes = whole_pages(count * sizeof(T));
+    return static_cast<T*>(need(dsm::alloc(bytes, kPageBytes, where), bytes));
+  }
+
+  // The result is wrong: the job's exit code will be 1. Any thread may call it; a node's first sentence counts.
+  void fail(const std::string& sentence);
+  // Leaves the program at once. Not std::exit: that would wait for nodes which wait for this one.
+  [[noreturn]] void die(const std::string& sentence) const;
+  // Node 0 prints the table and writes the JSON object. Returns the exit code, the same on every node.
+  int finish(const Report& report);
+
+ private:
+  struct Record;  // a node's page in global memory
+  struct Shared;
+
+  void* need(void* block, std::size_t bytes) const;
+  void print(const Report& report, bool good) const;
+  void write_json(const Report& report, bool good) const;
+
+  std::string name_;
+  Options options_;
+  std::string unit_;
+  double seconds_ = 0;  // of the measurement as this node saw it
+  Shared* shared_ = nullptr;
+  Record* records_ = nullptr;  // one a node
+  std::mutex failing_;
+};
+
+}  // namespace app

@@ -1,0 +1,25 @@
+# How everything is compiled: the compiler cache, the sanitizers.
+
+set(DSM_SANITIZE "" CACHE STRING "sanitizers for everything: \"address,undefined\", \"thread\", or empty")
+
+find_program(DSM_CCACHE NAMES ccache DOC "compiler cache; optional")
+if(DSM_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${DSM_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${DSM_CCACHE})
+endif()
+
+# What a test's environment needs under the sanitizers.
+set(DSM_TEST_ENVIRONMENT "")
+if(DSM_SANITIZE)
+  add_compile_options(-fsanitize=${DSM_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${DSM_SANITIZE})
+  list(APPEND DSM_TEST_ENVIRONMENT UBSAN_OPTIONS=print_stacktrace=1)
+endif()
+if(DSM_SANITIZE MATCHES "address")
+  # A test's processes die by signals of our own making, and faults are ours to handle first.
+  list(APPEND DSM_TEST_ENVIRONMENT ASAN_OPTIONS=detect_stack_use_after_return=0:allow_user_segv_handler=1)
+endif()
+if(DSM_SANITIZE MATCHES "thread")
+  # ThreadSanitizer's shadow leaves room for the global range here and not at the default base.
+  list(APPEND DSM_TEST_ENVIRONMENT DSM_BASE=0x7e8000000000 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)
+endif()

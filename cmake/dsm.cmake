@@ -1,0 +1,52 @@
+# The three kinds of target. A folder under libdsm/ is one layer and one target; who may depend on whom is checked by
+# scripts/layers.
+
+set(DSM_WARNINGS -Wall -Wextra -Wconversion -Werror)
+
+# dsm_layer(name SOURCES ... DEPENDS layers... LINK libraries...)
+function(dsm_layer name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
+  add_library(dsm_${name} STATIC ${ARG_SOURCES})
+  target_include_directories(dsm_${name} PUBLIC ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include)
+  target_compile_options(dsm_${name} PRIVATE ${DSM_WARNINGS})
+  set_target_properties(dsm_${name} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
+  target_link_libraries(dsm_${name} PUBLIC ${ARG_DEPENDS} ${ARG_LINK})
+  # For install.cmake, which bundles the layers.
+  set_property(GLOBAL PROPERTY DSM_DEPENDS_dsm_${name} "${ARG_DEPENDS}")
+  set_property(GLOBAL PROPERTY DSM_LINK_dsm_${name} "${ARG_LINK}")
+endfunction()
+
+# dsm_program(name SOURCES ... DEPENDS layers... LINK libraries...): an executable in build/bin
+function(dsm_program name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
+                             ${PROJECT_SOURCE_DIR})
+  target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
+  list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
+# dsm_test(name SOURCES ... DEPENDS layers... LABELS ... [PROGRAM targets the test starts]): a GoogleTest executable
+function(dsm_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LINK;LABELS;PROGRAMS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
+                             ${PROJECT_SOURCE_DIR})
+  target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
+  target_compile_definitions(${name} PRIVATE DSM_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
+  list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK} GTest::gtest GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  if(ARG_PROGRAMS)
+    add_dependencies(${name} ${ARG_PROGRAMS})
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
+                                          ENVIRONMENT "${DSM_TEST_ENVIRONMENT}")
+endfunction()

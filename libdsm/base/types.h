@@ -1,0 +1,34 @@
+// Names for the things every layer talks about: nodes, pages, access rights.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace dsm {
+
+using NodeId = std::uint8_t;
+using NodeSet = std::uint64_t;  // bit n = node n; only the low kMaxNodes bits are used
+using PageId = std::uint64_t;   // index of a 4 KiB page in the global range (and of its latch)
+
+inline constexpr unsigned kMaxNodes = 48;
+inline constexpr NodeId kNoNode = 0xff;
+
+inline constexpr std::size_t kPageShift = 12;
+inline constexpr std::size_t kPageBytes = std::size_t{1} << kPageShift;
+inline constexpr std::size_t kChunkShift = 21;  // a chunk is private or shared as a whole
+inline constexpr std::size_t kChunkBytes = std::size_t{1} << kChunkShift;
+inline constexpr std::size_t kPagesPerChunk = kChunkBytes / kPageBytes;
+
+constexpr NodeSet node_bit(NodeId node) { return NodeSet{1} << node; }
+constexpr bool contains(NodeSet set, NodeId node) { return (set >> node & 1) != 0; }
+
+// What a node's application view lets the program do with a page. Ordered: each includes the one before.
+enum class Access : std::uint8_t { kNone, kRead, kWrite };
+
+// A run of consecutive pages.
+struct PageRange {
+  PageId first;
+  std::uint32_t count;
+};
+
+}  // namespace dsm

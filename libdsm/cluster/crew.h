@@ -1,0 +1,61 @@
+// The processes of a job: starts them, signals them, sees them end. Runs in the supervising thread.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "cluster/keeper.h"
+#include "cluster/launch.h"
+#include "cluster/node_process.h"
+#include "cluster/output.h"
+#include "cluster/signal_desk.h"
+
+namespace dsm::cluster {
+
+class Crew {
+ public:
+  Crew(const SignalDesk& signals, Keeper& keeper) : signals_(signals), keeper_(keeper) {}
+
+  // Starts all nodes or none.
+  Result<void> start(const Program& program, unsigned count, bool prefix);
+
+  std::vector<NodeProcess>& nodes() { return nodes_; }
+  bool any_alive() const;
+
+  // Notes the end of every node that has ended since the last time; `ended` is called before `end` is set.
+  template <typename Ended>
+  void reap(Ended&& ended) {
+    for (NodeProcess& node : nodes_) {
+      if (const auto end = ended_now(node)) {
+        ended(node);
+        node.end = end;
+      }
+    }
+  }
+
+  // Hands on what dsmrun's user has sent: what ends a program to everything that the node has started, as from a
+  // terminal; SIGUSR1 and SIGUSR2 to the program itself, not to a script around it.
+  void forward(int signal);
+  // dsmrun's own accord: SIGTERM or SIGKILL to everything that nodes have started.
+  void end_node(NodeProcess& node, int signal);
+  void end_all(int signal);
+  // All nodes have ended: ends what they have left behind. True if there was something.
+  bool end_leftovers(int patience_ms);
+  // Writes what is left of the nodes' output. May block on dsmrun's own.
+  void flush_output() { output_->finish(); }
+
+ private:
+  Result<void> start_node(const Program& program, bool piped);
+  Result<Streams> streams_of(unsigned number, bool piped, std::vector<UniqueFd>& owned);
+  std::optional<NodeEnd> ended_now(NodeProcess& node);
+  bool group_left(NodeProcess& node);
+  bool any_group_left();
+
+  const SignalDesk& signals_;
+  Keeper& keeper_;
+  std::unique_ptr<Output> output_;
+  std::vector<NodeProcess> nodes_;
+};
+
+}  // namespace dsm::cluster

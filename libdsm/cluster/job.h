@@ -1,0 +1,52 @@
+// How a process comes to be a node of a job, learns of the others' end, and leaves.
+//
+// `dsmrun` makes the memfds and a socket pair for each node, starts the nodes, and watches them. A node finds its end
+// of the socket in DSM_CONTROL_FD and receives over it who it is and every descriptor it needs; nothing has a name in the
+// file system, so nothing can be left behind. A process started without dsmrun is a job of one node of its own.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/config.h"
+#include "base/geometry.h"
+#include "base/result.h"
+#include "base/types.h"
+
+namespace dsm::cluster {
+
+struct NodeFds {
+  int memory_fd;
+  int meta_fd;
+};
+
+struct PeerDown {
+  NodeId node;
+  int pid;
+  const char* how;  // "killed by signal 9 (SIGKILL)", "exited with status 3"
+};
+
+class Job {
+ public:
+  virtual ~Job() = default;
+  virtual NodeId self() const = 0;
+  virtual const Geometry& geometry() const = 0;
+  virtual const std::vector<NodeFds>& fds() const = 0;
+  virtual int stats_fd() const = 0;  // a NodeStats per node
+  virtual std::uint64_t meta_bytes() const = 0;
+
+  // Starts the thread that listens to the launcher. `on_peer_down` runs on it when a node died or the launcher did
+  // (node == kNoNode).
+  virtual void watch(std::function<void(const PeerDown&)> on_peer_down) = 0;
+  // Tells the launcher that this node's program is through and waits until all are (at the most `timeout_ms`; 0: for
+  // ever). False on timeout or if the job is breaking up.
+  virtual bool finish(std::int64_t timeout_ms) = 0;
+};
+
+// Joins the job that this process was started for, or makes one of a single node. Region sizes follow from the
+// configuration (base/geometry.h, base/meta_layout.h) on both sides.
+Result<std::unique_ptr<Job>> join_job(const Config& config);
+
+}  // namespace dsm::cluster

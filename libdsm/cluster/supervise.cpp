@@ -1,0 +1,259 @@
+#include "cluster/supervise.h"
+
+#include <sys/epoll.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <optional>
+#include <vector>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/stats.h"
+#include "cluster/control.h"
+#include "cluster/crew.h"
+#include "cluster/endings.h"
+#include "cluster/preflight.h"
+#include "cluster/registrar.h"
+#include "cluster/say.h"
+#include "cluster/stats_server.h"
+
+namespace dsm::cluster {
+
+namespace {
+
+constexpr std::int64_t kMs = 1'000'000;
+constexpr int kLostMs = 1000;      // from a closed control socket to the conclusion that the node has left
+constexpr int kStuckMs = 3000;     // from SIGKILL to giving up on a process
+constexpr int kLeftoverMs = 200;   // from SIGTERM to SIGKILL for what dead nodes have left, if the job broke up
+constexpr int kWelcomeAgainMs = 10;
+
+// What an epoll event is about.
+enum class Source : std::uint32_t { kSignals, kStats, kRendezvous, kControl };
+
+constexpr std::uint64_t tag(Source source, unsigned node = 0) {
+  return std::uint64_t{static_cast<std::uint32_t>(source)} << 32 | node;
+}
+
+class Supervisor {
+ public:
+  Supervisor(const JobSpec& spec, const SignalDesk& signals, Keeper& keeper, const JobMemory& memory, NodeStats* stats)
+      : spec_(spec),
+        signals_(signals),
+        stats_(stats),
+        crew_(signals, keeper),
+        registrar_(spec.geometry, same_options(spec.config), memory) {}
+
+  Result<void> start(int stats_fd);
+  void run();
+  // Says how the nodes ended, if any ended badly; dsmrun's exit code.
+  int report();
+
+ private:
+  void watch(int fd, std::uint64_t what);
+  int timeout_ms();
+  void on_event(std::uint64_t what);
+  void on_signals();
+  void on_rendezvous(NodeProcess& node);
+  void judge();
+  void judge(NodeProcess& node, bool others_run);
+  void break_up(NodeProcess& cause, const NodeEnd& end);
+  void on_time();
+
+  const JobSpec& spec_;
+  const SignalDesk& signals_;
+  NodeStats* const stats_;
+  Crew crew_;
+  Registrar registrar_;
+  UniqueFd events_;
+  std::optional<StatsServer> stats_server_;
+  const NodeProcess* cause_ = nullptr;  // the node that broke the job up
+  int exit_code_ = 0;
+  std::int64_t terminate_ns_ = 0;  // when SIGTERM is due; 0: not
+  std::int64_t kill_ns_ = 0;
+  std::int64_t stuck_ns_ = 0;
+  bool interrupted_ = false;
+  bool welcomes_due_ = false;
+};
+
+void Supervisor::watch(int fd, std::uint64_t what) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u64 = what;
+  DSM_CHECK(::epoll_ctl(events_.get(), EPOLL_CTL_ADD, fd, &event) == 0, "errno {}", errno);
+}
+
+Result<void> Supervisor::start(int stats_fd) {
+  events_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  if (!events_) return fail(Errc::kSystem, "cannot make an event descriptor", errno);
+  watch(signals_.fd(), tag(Source::kSignals));
+  auto server = StatsServer::open(stats_fd, spec_.geometry.nodes, spec_.program.args.front());
+  if (server) {
+    stats_server_ = std::move(*server);
+    watch(stats_server_->fd(), tag(Source::kStats));
+  } else {
+    say("dsmstat will not see this job: {}", describe(server.error()));
+  }
+  const auto started = crew_.start(spec_.program, spec_.geometry.nodes, spec_.prefix && spec_.geometry.nodes > 1);
+  if (!started) return started;
+  for (const NodeProcess& node : crew_.nodes()) watch(node.rendezvous.get(), tag(Source::kRendezvous, node.node));
+  return {};
+}
+
+void Supervisor::run() {
+  while (crew_.any_alive()) {
+    epoll_event events[64];
+    const int count = ::epoll_wait(events_.get(), events, 64, timeout_ms());
+    for (int i = 0; i < count; ++i) on_event(events[i].data.u64);
+    if (welcomes_due_) welcomes_due_ = registrar_.send_due_welcomes(crew_.nodes());
+    judge();
+    on_time();
+  }
+  if (crew_.end_leftovers(cause_ != nullptr ? kLeftoverMs : kTerminateMs) && cause_ == nullptr) {
+    say("nodes have left processes running; those were ended");
+  }
+  stats_server_.reset();  // dsmstat sees the end
+  signals_.restore();     // a reader of our output that does not read must not keep ^C from ending dsmrun
+  crew_.flush_output();
+}
+
+int Supervisor::timeout_ms() {
+  std::int64_t due = INT64_MAX;
+  for (const std::int64_t ns : {terminate_ns_, kill_ns_, stuck_ns_}) {
+    if (ns != 0) due = std::min(due, ns);
+  }
+  for (const NodeProcess& node : crew_.nodes()) {
+    if (node.alive() && node.lost_ns != 0 && !node.finished && cause_ == nullptr) {
+      due = std::min(due, node.lost_ns + kLostMs * kMs);
+    }
+  }
+  if (welcomes_due_) due = std::min(due, now_ns() + kWelcomeAgainMs * kMs);
+  if (due == INT64_MAX) return -1;
+  return static_cast<int>(std::clamp<std::int64_t>((due - now_ns()) / kMs + 1, 0, 10'000));
+}
+
+void Supervisor::on_event(std::uint64_t what) {
+  const auto source = static_cast<Source>(what >> 32);
+  if (source == Source::kSignals) return on_signals();
+  if (source == Source::kStats) return stats_server_->serve();
+  NodeProcess& node = crew_.nodes()[what & 0xffffffff];
+  if (source == Source::kControl) return registrar_.on_control(node);
+  on_rendezvous(node);
+}
+
+void Supervisor::on_rendezvous(NodeProcess& node) {
+  if (!registrar_.on_rendezvous(node)) return;
+  watch(node.control.get(), tag(Source::kControl, node.node));
+  welcomes_due_ = welcomes_due_ || node.welcome_due;
+  stats_[node.node].pid = node.joined_pid;
+}
+
+void Supervisor::on_signals() {
+  while (const auto signal = signals_.next()) {
+    if (*signal == SIGCHLD) {
+      crew_.reap([this](NodeProcess& node) { registrar_.on_control(node); });  // it may have finished just before
+    } else if (*signal == SIGINT && interrupted_) {
+      crew_.end_all(SIGKILL);
+    } else {
+      interrupted_ = interrupted_ || *signal == SIGINT;
+      crew_.forward(*signal);
+    }
+  }
+}
+
+// Draws the conclusions of what has happened since the last time.
+void Supervisor::judge() {
+  const bool others_run = crew_.any_alive();
+  for (NodeProcess& node : crew_.nodes()) {
+    if (cause_ == nullptr) judge(node, others_run);
+  }
+  registrar_.tell_if_all_finished(crew_.nodes());
+}
+
+void Supervisor::judge(NodeProcess& node, bool others_run) {
+  if (node.alive()) {
+    const bool lost = node.lost_ns != 0 && !node.finished && now_ns() >= node.lost_ns + kLostMs * kMs;
+    if (lost) break_up(node, {EndKind::kLost});
+    return;
+  }
+  if (node.end->good() && node.joined() && !node.finished && others_run) node.end->kind = EndKind::kLeft;
+  if (!node.end->good()) break_up(node, *node.end);
+}
+
+void Supervisor::break_up(NodeProcess& cause, const NodeEnd& end) {
+  cause_ = &cause;
+  exit_code_ = exit_code(end);
+  registrar_.break_up(crew_.nodes(), cause, end);
+  say("{}", sentence(cause.node, cause.shown_pid(), end));
+  terminate_ns_ = now_ns() + kGraceMs * kMs;
+  for (NodeProcess& node : crew_.nodes()) {
+    if (node.alive() && !node.joined()) crew_.end_node(node, SIGTERM);  // it cannot be told otherwise
+  }
+}
+
+void Supervisor::on_time() {
+  const std::int64_t now = now_ns();
+  if (terminate_ns_ != 0 && now >= terminate_ns_) {
+    terminate_ns_ = 0;
+    kill_ns_ = now + kTerminateMs * kMs;
+    crew_.end_all(SIGTERM);
+  } else if (kill_ns_ != 0 && now >= kill_ns_) {
+    kill_ns_ = 0;
+    stuck_ns_ = now + kStuckMs * kMs;
+    crew_.end_all(SIGKILL);
+  } else if (stuck_ns_ != 0 && now >= stuck_ns_) {
+    for (NodeProcess& node : crew_.nodes()) {
+      if (node.alive()) node.end = NodeEnd{EndKind::kStuck};
+    }
+  }
+}
+
+int Supervisor::report() {
+  if (cause_ == nullptr) return 0;
+  for (const NodeProcess& node : crew_.nodes()) {
+    if (&node != cause_) say("{}", sentence(node.node, node.shown_pid(), *node.end));
+  }
+  return exit_code_;
+}
+
+JobOutcome refuse(const Obstacle& obstacle) {
+  say("{}", obstacle.text);
+  return {obstacle.exit_code, UniqueFd()};
+}
+
+// The counters as dsmrun itself sees them, initialised for nodes that never join.
+NodeStats* map_stats(int fd, unsigned nodes) {
+  void* mapped = ::mmap(nullptr, stats_file_bytes(nodes), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  auto* stats = static_cast<NodeStats*>(mapped);
+  for (unsigned node = 0; node < nodes; ++node) stats[node].version = kStatsVersion;
+  return stats;
+}
+
+}  // namespace
+
+JobOutcome run_job(const JobSpec& spec) {
+  auto signals = SignalDesk::open();
+  if (!signals) return refuse(obstacle_of(signals.error()));
+  auto keeper = Keeper::start();
+  if (!keeper) return refuse(obstacle_of(keeper.error()));
+  auto memory = make_job_memory(spec.geometry);
+  if (!memory) return refuse(obstacle_of(memory.error()));
+  NodeStats* stats = map_stats(memory->stats.get(), spec.geometry.nodes);
+  if (stats == nullptr) return refuse(obstacle_of({Errc::kNoMemory, errno, "cannot map the counters"}));
+
+  Supervisor supervisor(spec, *signals, *keeper, *memory, stats);
+  const auto started = supervisor.start(memory->stats.get());
+  if (!started) {
+    const Error& error = started.error();
+    const bool exec = error.code == Errc::kNotFound;
+    return refuse(exec ? exec_obstacle(spec.program.path, error.sys_errno) : obstacle_of(error));
+  }
+  supervisor.run();
+  ::munmap(stats, stats_file_bytes(spec.geometry.nodes));
+  return {supervisor.report(), std::move(memory->stats)};
+}
+
+}  // namespace dsm::cluster

@@ -1,0 +1,32 @@
+// Runs one job from its first process to its last: the heart of dsmrun.
+//
+// A job breaks up with the first node that ends badly. Then the others are told and have kGraceMs to end by themselves,
+// get SIGTERM, and kTerminateMs later SIGKILL. The same happens to what nodes have started and left behind, once all
+// nodes have ended.
+#pragma once
+
+#include <string>
+
+#include "base/config.h"
+#include "base/geometry.h"
+#include "cluster/launch.h"
+#include "cluster/unique_fd.h"
+
+namespace dsm::cluster {
+
+struct JobSpec {
+  Config config;
+  Geometry geometry;
+  Program program;
+  bool prefix = true;  // put "[node] " before each line of output, if there is more than one node
+};
+
+struct JobOutcome {
+  int exit_code;
+  UniqueFd stats;  // the counters as they were at the end; none if the job could not be started
+};
+
+// Blocks until every node has ended. What is to be said to the user has been said on stderr.
+JobOutcome run_job(const JobSpec& spec);
+
+}  // namespace dsm::cluster

@@ -1,0 +1,189 @@
+#include "mem/fault_signal.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace dsm::mem {
+namespace {
+
+constexpr greg_t kErrorWrite = 1 << 1;  // bits of the x86 page fault error code
+constexpr greg_t kErrorFetch = 1 << 4;
+constexpr std::size_t kKernelMaskBytes = 8;  // what the kernel writes of uc_sigmask; glibc's type is larger
+
+struct Hook {
+  std::atomic<FaultReceiver*> receiver{nullptr};
+  struct sigaction previous;  // valid from the first take_signal on
+  std::atomic<bool> installed{false};
+};
+Hook hooks[2];  // for ever: a program's handler may have saved ours as "the previous one"
+
+__attribute__((tls_model("initial-exec"))) constinit thread_local bool in_signal = false;
+
+// A word that a forked child finds zero: the kernel wipes its page at fork.
+std::atomic<int>* home_process = nullptr;
+
+Hook& hook_of(int signal) {
+  DSM_CHECK(signal == SIGSEGV || signal == SIGBUS, "signal {}", signal);
+  return hooks[signal == SIGBUS ? 1 : 0];
+}
+
+Result<void> mark_home_process() {
+  if (home_process != nullptr) return {};
+  void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return fail(Errc::kNoMemory, "cannot allocate the fault handler's page", errno);
+  if (madvise(page, kPageBytes, MADV_WIPEONFORK) != 0) {
+    const int error = errno;
+    munmap(page, kPageBytes);
+    return fail(Errc::kNoSupport, "this kernel lacks MADV_WIPEONFORK (Linux 4.14)", error);
+  }
+  home_process = new (page) std::atomic<int>(1);
+  return {};
+}
+
+bool is_default(const struct sigaction& action) {
+  return (action.sa_flags & SA_SIGINFO) == 0 && (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN);
+}
+
+// The kernel does not let a fault be ignored either: SIG_IGN dies too.
+[[noreturn]] void die_by(int signal, siginfo_t& info) {
+  struct sigaction action {};
+  action.sa_handler = SIG_DFL;
+  sigaction(signal, &action, nullptr);
+  sigset_t mask;
+  sigemptyset(&mask);
+  sigaddset(&mask, signal);
+  syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), signal, &info);
+  pthread_sigmask(SIG_UNBLOCK, &mask, nullptr);
+  _exit(128 + signal);  // the first process of a PID namespace survives a default action that it sends itself
+}
+
+void call_handler(const struct sigaction& action, int signal, siginfo_t& info, ucontext_t& context) {
+  sigset_t mask;
+  sigemptyset(&mask);
+  std::memcpy(&mask, &context.uc_sigmask, kKernelMaskBytes);
+  sigorset(&mask, &mask, &action.sa_mask);
+  if ((action.sa_flags & SA_NODEFER) == 0) sigaddset(&mask, signal);
+  in_signal = false;  // the handler may leave with siglongjmp
+  sigset_t all;
+  pthread_sigmask(SIG_SETMASK, &mask, &all);
+  if ((action.sa_flags & SA_SIGINFO) != 0) {
+    action.sa_sigaction(signal, &info, &context);
+  } else {
+    action.sa_handler(signal);
+  }
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+}
+
+// To the program's own handler, the one that ours stands in front of, or to the default action.
+void deliver(int signal, siginfo_t& info, ucontext_t& context) {
+  Hook& hook = hook_of(signal);
+  struct sigaction action {};
+  if (hook.installed.load()) {
+    action = hook.previous;
+  } else {
+    sigaction(signal, nullptr, &action);
+  }
+  if (is_default(action)) die_by(signal, info);
+  if ((action.sa_flags & SA_RESETHAND) != 0) {
+    struct sigaction reset {};
+    reset.sa_handler = SIG_DFL;
+    if (hook.installed.load()) {
+      hook.previous = reset;
+    } else {
+      sigaction(signal, &reset, nullptr);
+    }
+  }
+  call_handler(action, signal, info, context);
+}
+
+void on_signal(int signal, siginfo_t* info, void* context) {
+  const int saved_errno = errno;
+  Hook& hook = hook_of(signal);
+  auto& registers = *static_cast<ucontext_t*>(context);
+  FaultReceiver* receiver = hook.receiver.load(std::memory_order_acquire);
+  in_signal = true;
+  const bool inherited = home_process->load(std::memory_order_relaxed) == 0;
+  // si_code > 0: the kernel's own, for an access of this thread; kill() and its kin are not ours.
+  if (receiver == nullptr || inherited || info->si_code <= 0 || !receiver->on_signal_sig(*info, registers)) {
+    deliver(signal, *info, registers);
+  }
+  in_signal = false;
+  errno = saved_errno;
+}
+
+}  // namespace
+
+Result<void> take_signal(int signal, FaultReceiver& receiver) {
+  if (auto marked = mark_home_process(); !marked) return marked;
+  Hook& hook = hook_of(signal);
+  FaultReceiver* none = nullptr;
+  DSM_CHECK(hook.receiver.compare_exchange_strong(none, &receiver), "two fault engines run in one process");
+  if (hook.installed.load()) return {};  // the program's handler came after ours: it still calls us
+  struct sigaction action {};
+  action.sa_sigaction = on_signal;
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
+  sigfillset(&action.sa_mask);
+  if (sigaction(signal, nullptr, &hook.previous) != 0 || sigaction(signal, &action, nullptr) != 0) {
+    hook.receiver.store(nullptr);
+    return fail(Errc::kSystem, "cannot install the fault handler", errno);
+  }
+  hook.installed.store(true);
+  return {};
+}
+
+void give_back_signal(int signal) {
+  Hook& hook = hook_of(signal);
+  hook.receiver.store(nullptr, std::memory_order_release);
+  struct sigaction now {};
+  if (sigaction(signal, nullptr, &now) != 0 || now.sa_sigaction != on_signal) return;
+  sigaction(signal, &hook.previous, nullptr);
+  hook.installed.store(false);
+}
+
+void raise_in_program_sig(int signal, std::uintptr_t address, ucontext_t& context) {
+  siginfo_t info{};
+  info.si_signo = signal;
+  info.si_code = signal == SIGBUS ? static_cast<int>(BUS_ADRERR) : static_cast<int>(SEGV_MAPERR);
+  info.si_addr = reinterpret_cast<void*>(address);
+  deliver(signal, info, context);
+}
+
+bool in_fault_signal() { return in_signal; }
+
+Access wanted_access(const ucontext_t& context) {
+  return (context.uc_mcontext.gregs[REG_ERR] & kErrorWrite) != 0 ? Access::kWrite : Access::kRead;
+}
+
+bool instruction_fetch(const ucontext_t& context) { return (context.uc_mcontext.gregs[REG_ERR] & kErrorFetch) != 0; }
+
+void answer_fault_sig(FaultSink& sink, const Geometry& geometry, const siginfo_t& info, ucontext_t& context) {
+  const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
+  switch (sink.on_fault(address, wanted_access(context), current_tid())) {
+    case FaultVerdict::kRetry:
+      return;
+    case FaultVerdict::kPending:
+      break;
+    case FaultVerdict::kNotOurs:
+      return raise_in_program_sig(SIGSEGV, address, context);
+    case FaultVerdict::kLost:
+      report_lost_sig(geometry, address);
+      return raise_in_program_sig(SIGBUS, address, context);
+  }
+  DSM_CHECK(false, "kPending for the fault at {:#x}, which is resolved in the faulting thread", address);
+}
+
+void report_lost_sig(const Geometry& geometry, std::uintptr_t address) {
+  log(LogLevel::kError, "mem", "address {:#x} (homed at node {}) cannot be had any more: the program gets SIGBUS",
+      address, geometry.home(geometry.page_of(address)));
+}
+
+}  // namespace dsm::mem

@@ -1,0 +1,244 @@
+#include "mem/uffd_engine.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/signals.h"
+#include "mem/give_up.h"
+#include "mem/private_chunk.h"
+#include "mem/shared_view.h"
+
+namespace dsm::mem {
+namespace {
+
+#ifndef MADV_DONTNEED_LOCKED  // Linux 5.18
+constexpr int MADV_DONTNEED_LOCKED = 24;
+#endif
+
+// How long the reader looks again after a message before it sleeps: waking it costs more than a fault does.
+constexpr std::int64_t kSpinNs = 5'000;
+
+void* pointer(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
+
+// Calls use(address, bytes) for the parts of a range that lie in one chunk each: one request must not cross from one
+// memory area into another, and areas end at chunks.
+template <typename Use>
+void by_chunk(const Geometry& geometry, PageRange pages, Use use) {
+  std::uintptr_t address = geometry.address_of(pages.first);
+  const std::uintptr_t end = geometry.address_of(pages.first + pages.count);
+  while (address < end) {
+    const std::uintptr_t next = std::min(end, (address | (kChunkBytes - 1)) + 1);
+    use(address, next - address);
+    address = next;
+  }
+}
+
+}  // namespace
+
+Result<UffdEngine::Parts> UffdEngine::make_parts(const Geometry& geometry, std::byte* service, FaultRoute route) {
+  auto userfault = Userfault::open(route);
+  if (!userfault) return tl::unexpected(userfault.error());
+  auto attached = ChunkSet::make(geometry);
+  if (!attached) return tl::unexpected(attached.error());
+  return Parts{geometry, service, std::move(*userfault), std::move(*attached)};
+}
+
+UffdEngine::~UffdEngine() { DSM_CHECK(!running_, "an engine was destroyed before it was stopped"); }
+
+Result<void> UffdEngine::start(FaultSink& sink) {
+  DSM_CHECK(sink_ == nullptr, "start() a second time");
+  sink_ = &sink;
+  stop_fd_ = eventfd(0, EFD_CLOEXEC);
+  if (stop_fd_ < 0) return fail(Errc::kSystem, "cannot create an eventfd", errno);
+  if (auto begun = begin(); !begun) return begun;
+  try {
+    const SignalsBlocked blocked;  // inherited by the thread: no handler of the program runs there
+    reader_ = std::thread([this] { read_loop(); });
+  } catch (const std::system_error& error) {
+    end();
+    return fail(Errc::kSystem, "cannot start the fault reader thread", error.code().value());
+  }
+  pthread_setname_np(reader_.native_handle(), "dsm-fault");
+  running_ = true;
+  return {};
+}
+
+void UffdEngine::stop() {
+  if (!running_) return;
+  const std::uint64_t one = 1;
+  DSM_CHECK(write(stop_fd_, &one, sizeof one) == sizeof one);
+  reader_.join();
+  close(stop_fd_);
+  end();
+  running_ = false;
+}
+
+Result<void> UffdEngine::attach(std::uintptr_t address, std::size_t bytes) {
+  // Registered while nobody may touch it, then opened: no access comes in between.
+  if (const int error = userfault().register_shared(address, bytes); error != 0) {
+    return fail(Errc::kSystem, "cannot register the application view with userfaultfd", error);
+  }
+  if (mprotect(pointer(address), bytes, PROT_READ | PROT_WRITE) != 0) {
+    return fail(Errc::kNoMemory, "cannot open the application view", errno);
+  }
+  parts_.attached.add(address, bytes);
+  return {};
+}
+
+// False: `error` is one that this request gets over by itself. True: try again.
+bool UffdEngine::keep_trying(int error, const char* what, std::uintptr_t address) const {
+  if (error == EAGAIN || error == EINTR) {
+    sched_yield();
+    return true;
+  }
+  give_up_sig(what, address, error);
+}
+
+void UffdEngine::map(PageRange pages, Access access) {
+  DSM_CHECK(access != Access::kNone);
+  by_chunk(geometry(), pages, [&](std::uintptr_t address, std::size_t bytes) { map_part(address, bytes, access); });
+}
+
+void UffdEngine::map_part(std::uintptr_t address, std::size_t bytes, Access access) {
+  while (bytes > 0) {
+    const auto [done, error] = userfault().resume(address, bytes, access);
+    address += done;
+    bytes -= done;
+    if (error == 0 || bytes == 0) continue;
+    if (error == EEXIST) {
+      map_present(address, access);
+      address += kPageBytes;
+      bytes -= kPageBytes;
+    } else if (error == EFAULT) {
+      fill_holes(address, bytes);
+    } else if (error == ENOENT && bytes > kPageBytes) {  // the program split the memory area
+      const std::size_t half = bytes / kPageBytes / 2 * kPageBytes;
+      map_part(address, half, access);
+      address += half;
+      bytes -= half;
+    } else {
+      keep_trying(error, "map a page", address);
+    }
+  }
+}
+
+void UffdEngine::map_present(std::uintptr_t page, Access access) {
+  write_protect_part(page, kPageBytes, access == Access::kRead);
+  release_waiters(page, kPageBytes);
+}
+
+// Pages nobody wrote yet are not in the memory file. Touching them through the service view puts them there.
+void UffdEngine::fill_holes(std::uintptr_t address, std::size_t bytes) {
+  std::byte* const at = parts_.service + (address - geometry().base);
+  while (madvise(at, bytes, MADV_POPULATE_WRITE) != 0) keep_trying(errno, "allocate shared memory", address);
+}
+
+void UffdEngine::raise(PageRange pages) { write_protect(pages, false); }
+
+void UffdEngine::lower(PageRange pages) { write_protect(pages, true); }
+
+void UffdEngine::write_protect(PageRange pages, bool on) {
+  by_chunk(geometry(), pages,
+           [&](std::uintptr_t address, std::size_t bytes) { write_protect_part(address, bytes, on); });
+}
+
+void UffdEngine::write_protect_part(std::uintptr_t address, std::size_t bytes, bool on) {
+  while (true) {
+    const int error = userfault().write_protect(address, bytes, on);
+    if (error == 0) return;
+    if (error == ENOENT && bytes > kPageBytes) {
+      const std::size_t half = bytes / kPageBytes / 2 * kPageBytes;
+      write_protect_part(address, half, on);
+      return write_protect_part(address + half, bytes - half, on);
+    }
+    keep_trying(error, on ? "take write access from a page" : "give write access to a page", address);
+  }
+}
+
+void UffdEngine::unmap(PageRange pages) {
+  const std::uintptr_t address = geometry().address_of(pages.first);
+  const std::size_t bytes = std::size_t{pages.count} * kPageBytes;
+  while (madvise(pointer(address), bytes, MADV_DONTNEED) != 0) {
+    if (errno == EINVAL && madvise(pointer(address), bytes, MADV_DONTNEED_LOCKED) == 0) return;  // after mlockall
+    keep_trying(errno, "take a page away from the program", address);
+  }
+}
+
+Result<void> UffdEngine::seal_private(std::uintptr_t chunk, std::byte* moved_to) {
+  if (!running_) return fail(Errc::kNotStarted, "the fault engine is not running");
+  // First registered, so that the emptied range faults into the sink; then emptied.
+  if (const int error = userfault().register_private(chunk, kChunkBytes); error != 0) {
+    return fail(Errc::kSystem, "cannot register a private chunk with userfaultfd", error);
+  }
+  if (auto moved = move_pages(chunk, moved_to, kChunkBytes); !moved) return moved;
+  // The registration moved along; here it is in the way.
+  const int error = userfault().unregister(reinterpret_cast<std::uintptr_t>(moved_to), kChunkBytes);
+  if (error != 0) return fail(Errc::kSystem, "cannot release the moved pages", error);
+  if (mprotect(moved_to, kChunkBytes, PROT_READ) != 0) {
+    return fail(Errc::kSystem, "cannot read the moved pages", errno);
+  }
+  return {};
+}
+
+Result<void> UffdEngine::replace_sealed(std::uintptr_t chunk, int memory_fd, std::uint64_t offset) {
+  if (!running_) return fail(Errc::kNotStarted, "the fault engine is not running");
+  // Registered elsewhere, then moved over the chunk: mremap replaces one registered mapping by another under one hold
+  // of the kernel's mmap lock, so there is no moment without registration. (mmap over the chunk and then registering
+  // would leave one, and PROT_NONE in that moment would be EFAULT to a system call.)
+  auto view = map_shared_view(nullptr, kChunkBytes, memory_fd, offset, PROT_READ | PROT_WRITE);
+  if (!view) return tl::unexpected(view.error());
+  if (const int error = userfault().register_shared(reinterpret_cast<std::uintptr_t>(*view), kChunkBytes); error != 0) {
+    munmap(*view, kChunkBytes);
+    return fail(Errc::kSystem, "cannot register a shared chunk with userfaultfd", error);
+  }
+  if (mremap(*view, kChunkBytes, kChunkBytes, MREMAP_MAYMOVE | MREMAP_FIXED, pointer(chunk)) == MAP_FAILED) {
+    const int error = errno;
+    munmap(*view, kChunkBytes);
+    return fail(Errc::kNoMemory, "cannot put a shared chunk in the place of a private one", error);
+  }
+  parts_.attached.add(chunk, kChunkBytes);
+  return {};
+}
+
+void UffdEngine::release_waiters(std::uintptr_t address, std::size_t bytes) {
+  while (const int error = userfault().wake(address, bytes)) keep_trying(error, "wake the threads waiting", address);
+}
+
+// Thread "dsm-fault". Messages other than page faults (a mapping was moved) need only be read.
+void UffdEngine::read_loop() {
+  uffd_msg buffer[16];
+  std::int64_t spin_until = 0;
+  while (true) {
+    const auto messages = userfault().read(buffer);
+    for (const uffd_msg& message : messages) {
+      if (message.event == UFFD_EVENT_PAGEFAULT) on_page_fault(message);
+    }
+    if (!messages.empty()) {
+      spin_until = now_ns() + kSpinNs;
+    } else if (now_ns() < spin_until) {
+      cpu_relax();
+    } else if (!wait_for_message()) {
+      return;
+    }
+  }
+}
+
+// False: stop() wants the thread to end.
+bool UffdEngine::wait_for_message() {
+  pollfd watched[] = {{userfault().fd(), POLLIN, 0}, {stop_fd_, POLLIN, 0}};
+  while (poll(watched, 2, -1) < 0) DSM_CHECK(errno == EINTR, "poll: errno {}", errno);
+  return watched[1].revents == 0;
+}
+
+}  // namespace dsm::mem

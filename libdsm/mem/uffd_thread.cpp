@@ -1,0 +1,106 @@
+// The engine "uffd-thread": the kernel suspends the faulting thread, the reader thread asks the sink. A system call
+// that is handed a missing page waits like any other access.
+#include <sys/mman.h>
+
+#include <cerrno>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "mem/fault_signal.h"
+#include "mem/give_up.h"
+#include "mem/refused_pages.h"
+#include "mem/uffd_engine.h"
+
+namespace dsm::mem {
+namespace {
+
+// The refusal this thread met last. The same instruction meeting one again earns the signal; the first time it only
+// tries again, since a refusal may be over, or another thread's.
+struct Strike {
+  greg_t instruction;
+  std::uintptr_t address;
+  FaultVerdict verdict;
+};
+__attribute__((tls_model("initial-exec"))) constinit thread_local Strike strike{};
+
+class UffdThread final : public UffdEngine, private FaultReceiver {
+ public:
+  UffdThread(Parts parts, Userfault after_stop) : UffdEngine(std::move(parts)), after_stop_(std::move(after_stop)) {}
+  ~UffdThread() override { stop(); }
+
+  const char* name() const override { return "uffd-thread"; }
+  bool faults_inline() const override { return false; }
+
+ private:
+  Result<void> begin() override { return take_signal(SIGSEGV, *this); }
+  void end() override;
+  void on_page_fault(const uffd_msg& message) override;
+  bool on_signal_sig(siginfo_t& info, ucontext_t& context) override;
+
+  Userfault after_stop_;
+  RefusedPages refused_;
+};
+
+void UffdThread::on_page_fault(const uffd_msg& message) {
+  const auto& fault = message.arg.pagefault;
+  const std::uintptr_t page = fault.address & ~(kPageBytes - 1);
+  const bool write = (fault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
+  const auto verdict = geometry().holds(fault.address)
+                           ? sink().on_fault(fault.address, write ? Access::kWrite : Access::kRead,
+                                             static_cast<pid_t>(fault.feat.ptid))
+                           : FaultVerdict::kNotOurs;  // a piece of the view that the program moved elsewhere
+  if (verdict == FaultVerdict::kPending) return;
+  if (verdict == FaultVerdict::kLost) report_lost_sig(geometry(), fault.address);
+  if (verdict != FaultVerdict::kRetry) refused_.refuse(page, verdict);
+  release_waiters(page, kPageBytes);
+}
+
+// In the faulting thread: a touch of a refused page, or a fault that is the program's own.
+bool UffdThread::on_signal_sig(siginfo_t& info, ucontext_t& context) {
+  const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
+  if (!attached().contains(address) || instruction_fetch(context)) return false;
+  const auto verdict = refused_.take_back_sig(address & ~(kPageBytes - 1));
+  const greg_t instruction = context.uc_mcontext.gregs[REG_RIP];
+  if (strike.instruction != instruction || strike.address != address) {
+    strike = {instruction, address, verdict.value_or(FaultVerdict::kNotOurs)};
+    return true;
+  }
+  const bool lost = verdict.value_or(strike.verdict) == FaultVerdict::kLost;
+  strike = {};
+  raise_in_program_sig(lost ? SIGBUS : SIGSEGV, address, context);
+  return true;
+}
+
+// Nobody answers messages any more, so from now on a fault is a plain SIGBUS: the ranges go over to a userfaultfd that
+// gives one. Inaccessible meanwhile, so that no access slips through.
+void UffdThread::end() {
+  attached().for_each_run([this](std::uintptr_t address, std::size_t bytes) {
+    void* const run = reinterpret_cast<void*>(address);
+    if (mprotect(run, bytes, PROT_NONE) != 0) give_up_sig("close the application view", address, errno);
+    if (const int error = userfault().unregister(address, bytes); error != 0) {
+      give_up_sig("release the application view", address, error);
+    }
+    if (const int error = after_stop_.register_shared(address, bytes); error != 0) {
+      give_up_sig("guard the application view", address, error);
+    }
+    if (mprotect(run, bytes, PROT_READ | PROT_WRITE) != 0) give_up_sig("open the application view", address, errno);
+    release_waiters(address, bytes);
+  });
+  give_back_signal(SIGSEGV);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FaultEngine>> make_uffd_thread(const Geometry& geometry, std::byte* service) {
+  auto parts = UffdEngine::make_parts(geometry, service, FaultRoute::kMessages);
+  if (!parts) return tl::unexpected(parts.error());
+  if (parts->userfault.user_mode_only()) {
+    log(LogLevel::kWarn, "mem",
+        "engine uffd-thread: this user may not handle faults of the kernel: system calls on missing pages give EFAULT");
+  }
+  auto after_stop = Userfault::open(FaultRoute::kSignal);
+  if (!after_stop) return tl::unexpected(after_stop.error());
+  return std::make_unique<UffdThread>(std::move(*parts), std::move(*after_stop));
+}
+
+}  // namespace dsm::mem

@@ -1,0 +1,259 @@
+// One-sided chains and messages. Any thread, in signal context too: no allocation, no stdio. The shared memory is
+// written by other processes at any time, so it is touched through atomics or copied, and messages are checked.
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <mutex>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/shm_impl.h"
+
+namespace dsm::net::shm {
+namespace {
+
+constexpr std::int64_t kClockSlackNs = 1'000'000;  // by how much CPUs may disagree on the time
+
+void spin_until(std::int64_t time_ns) {
+  while (now_ns() < time_ns) cpu_relax();
+}
+
+// Not atomic_thread_fence: ThreadSanitizer does not know it, and g++ says so.
+void full_fence() {
+  std::atomic<int> here{0};
+  here.exchange(1);
+}
+
+bool is_word(const std::byte* at, std::uint32_t bytes) {
+  return bytes == 8 && reinterpret_cast<std::uintptr_t>(at) % 8 == 0;
+}
+
+// An aligned word is read and written whole. memcpy is as fast as `rep movsb` for a page (measured within 5 %).
+void read_bytes(void* to, const std::byte* from, std::uint32_t bytes) {
+  if (is_word(from, bytes)) {
+    const std::uint64_t word = __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from), __ATOMIC_SEQ_CST);
+    std::memcpy(to, &word, sizeof word);
+  } else {
+    std::memcpy(to, from, bytes);
+  }
+}
+
+void write_bytes(std::byte* to, const void* from, std::uint32_t bytes) {
+  if (is_word(to, bytes)) {
+    std::uint64_t word;
+    std::memcpy(&word, from, sizeof word);
+    __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), word, __ATOMIC_RELEASE);
+  } else {
+    std::memcpy(to, from, bytes);
+  }
+}
+
+}  // namespace
+
+std::byte* ShmTransport::region_of(const View& view, Region region) {
+  return region == Region::kMemory ? view.memory.data() : view.meta.data();
+}
+
+std::byte* ShmTransport::target(NodeId node, const Op& op) const {
+  const bool atomic = op.kind == OpKind::kCompareAndSwap || op.kind == OpKind::kFetchAdd;
+  const std::uint64_t size = region_bytes_[static_cast<std::size_t>(op.region)];
+  const std::uint64_t bytes = atomic ? 8 : op.bytes;
+  DSM_CHECK(op.offset <= size && bytes <= size - op.offset, "{} bytes at {:#x} of node {}'s region {} of {:#x} bytes",
+            bytes, op.offset, node, static_cast<unsigned>(op.region), size);
+  DSM_CHECK(!atomic || op.offset % 8 == 0, "atomic at {:#x}", op.offset);
+  return region_of(views_[node], op.region) + op.offset;
+}
+
+// x86 keeps loads in order and stores in order; only a load may overtake an earlier store. An atomic holds it back, a
+// fence must do so between a write and a later read, and at the end, when all effects have to be visible.
+void ShmTransport::run_chain(NodeId node, std::span<Op> chain) const {
+  bool store_pending = false;
+  for (Op& op : chain) {
+    std::byte* at = target(node, op);
+    auto* word = reinterpret_cast<std::uint64_t*>(at);
+    std::atomic_signal_fence(std::memory_order_seq_cst);  // for the compiler: no instruction
+    switch (op.kind) {
+      case OpKind::kRead:
+        if (store_pending) full_fence();
+        store_pending = false;
+        read_bytes(op.local, at, op.bytes);
+        break;
+      case OpKind::kWrite:
+        write_bytes(at, op.local, op.bytes);
+        store_pending = true;
+        break;
+      case OpKind::kCompareAndSwap:
+        op.old = op.expected;
+        __atomic_compare_exchange_n(word, &op.old, op.operand, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        store_pending = false;
+        break;
+      case OpKind::kFetchAdd:
+        op.old = __atomic_fetch_add(word, op.operand, __ATOMIC_SEQ_CST);
+        store_pending = false;
+        break;
+    }
+  }
+  if (store_pending) full_fence();
+}
+
+Result<void> ShmTransport::execute(NodeId node, std::span<Op> chain) {
+  DSM_CHECK(node < nodes_, "node {} of {}", node, nodes_);
+  if (contains(failed(), node)) return fail(Errc::kProtocol, "operation on a node that broke the message protocol");
+  if (!emulates(node)) {
+    run_chain(node, chain);
+    return {};
+  }
+  std::uint64_t bytes = 0;
+  for (const Op& op : chain) bytes += op.bytes;
+  const std::int64_t start = now_ns();
+  spin_until(start + emulation_.latency_ns / 2);  // the way there
+  run_chain(node, chain);
+  spin_until(start + emulation_.chain_ns(bytes));
+  return {};
+}
+
+Result<void> ShmTransport::send(NodeId to, std::span<const std::byte> message) {
+  DSM_CHECK(to < nodes_, "node {} of {}", to, nodes_);
+  DSM_CHECK(message.size() <= kMaxMessageBytes, "message of {} bytes", message.size());
+  const std::int64_t due_ns = emulates(to) ? now_ns() + emulation_.message_ns : 0;
+  Outbox& box = outboxes_[to];
+  unsigned went = 0;
+  {
+    const std::lock_guard guard(box.lock);
+    if (box.overflow.empty() && has_room(to)) {
+      put(box, due_ns, message);
+      went = 1;
+    } else if (!contains(failed(), to)) {
+      if (auto kept = box.overflow.push(due_ns, message); !kept) return kept;
+      overflowing_.fetch_or(node_bit(to));
+      went = flush(to);
+    }
+  }
+  if (contains(failed(), to)) return fail(Errc::kProtocol, "message to a node that broke the message protocol");
+  if (went > 0) ring_bells(to);
+  return {};
+}
+
+bool ShmTransport::has_room(NodeId to) {
+  Outbox& box = outboxes_[to];
+  const std::uint64_t produced = box.produced.load(std::memory_order_relaxed);
+  if (produced - box.consumed < kRingSlots) return true;
+  const std::uint64_t consumed = box.ring->consumed.load();
+  if (consumed < box.consumed || consumed > produced) {
+    give_up(to, "it says that it took messages which were never sent");
+    return false;
+  }
+  box.consumed = consumed;
+  return produced - consumed < kRingSlots;
+}
+
+void ShmTransport::put(Outbox& box, std::int64_t due_ns, std::span<const std::byte> message) {
+  const std::uint64_t number = box.produced.load(std::memory_order_relaxed);
+  Slot& slot = box.ring->slot(number);
+  slot.due_ns.store(due_ns, std::memory_order_relaxed);
+  if (!message.empty()) std::memcpy(slot.payload, message.data(), message.size());
+  const auto length = static_cast<std::uint8_t>(message.size());
+  slot.word.exchange(pack({kMagic, kVersion, self_, length, sequence_of(number)}));  // seq_cst: shm_bells.cpp, S1
+  box.produced.store(number + 1, std::memory_order_relaxed);
+}
+
+unsigned ShmTransport::flush(NodeId to) {
+  Outbox& box = outboxes_[to];
+  unsigned went = 0;
+  while (!box.overflow.empty()) {
+    if (!has_room(to)) {
+      box.ring->stalled.exchange(1);
+      if (!has_room(to)) return went;  // the receiver sees `stalled` when it next takes a message
+    }
+    put(box, box.overflow.front().due_ns, box.overflow.front().message());
+    box.overflow.pop();
+    ++went;
+  }
+  overflowing_.fetch_and(~node_bit(to));
+  return went;
+}
+
+void ShmTransport::flush_all() {
+  NodeSet waiting = overflowing_.load() & ~failed();
+  for (; waiting != 0; waiting &= waiting - 1) {
+    const auto to = static_cast<NodeId>(std::countr_zero(waiting));
+    Outbox& box = outboxes_[to];
+    if (!box.lock.try_lock()) continue;  // its holder sends, and flushes
+    const unsigned went = flush(to);
+    box.lock.unlock();
+    if (went > 0) ring_bells(to);
+  }
+}
+
+// A look without the lock first: threads that spin for a message then share the lines they read.
+bool ShmTransport::quiet() const {
+  if (overflowing_.load(std::memory_order_relaxed) != 0) return false;
+  for (const Inbox& box : inboxes_) {
+    const std::uint64_t number = box.consumed.load(std::memory_order_relaxed);
+    if (!is_empty(box.ring->slot(number).word.load(std::memory_order_relaxed), number)) return false;
+  }
+  return true;
+}
+
+unsigned ShmTransport::poll(const MessageSink& sink, unsigned budget) {
+  if (quiet() || polling_.exchange(true, std::memory_order_acquire)) return 0;
+  flush_all();
+  const NodeSet failed_before = failed();
+  unsigned handled = 0;
+  unsigned from = next_sender_;
+  for (unsigned looked = 0; looked < nodes_ && handled < budget; ++looked) {
+    const auto sender = static_cast<NodeId>(from);
+    from = from + 1 < nodes_ ? from + 1 : 0;
+    if (!contains(failed_before, sender)) handled += drain(sender, sink, budget - handled);
+  }
+  next_sender_ = from;
+  polling_.store(false, std::memory_order_release);
+  return handled;
+}
+
+unsigned ShmTransport::drain(NodeId from, const MessageSink& sink, unsigned quota) {
+  Inbox& box = inboxes_[from];
+  alignas(16) std::byte bytes[kMaxMessageBytes];
+  std::uint64_t number = box.consumed.load(std::memory_order_relaxed);
+  // One lap at the most, so that a sender that never stops leaves time for the others.
+  const std::uint64_t end = number + (quota < kRingSlots ? quota : kRingSlots);
+  unsigned handled = 0;
+  for (; number < end; ++number, ++handled) {
+    const Slot& slot = box.ring->slot(number);
+    const std::uint64_t packed = slot.word.load(std::memory_order_acquire);
+    if (is_empty(packed, number)) break;
+    const SlotWord word = unpack(packed);
+    const std::int64_t due_ns = slot.due_ns.load(std::memory_order_relaxed);
+    if (const char* why = complaint(word, number, from, due_ns); why != nullptr) {
+      give_up(from, why);
+      break;
+    }
+    if (due_ns != 0 && due_ns > now_ns()) break;
+    std::memcpy(bytes, slot.payload, word.length);
+    box.consumed.store(number + 1, std::memory_order_relaxed);
+    box.ring->consumed.store(number + 1, std::memory_order_release);
+    sink(from, {bytes, word.length});
+  }
+  if (handled > 0) ring_stalled(from);
+  return handled;
+}
+
+const char* ShmTransport::complaint(const SlotWord& word, std::uint64_t number, NodeId from,
+                                    std::int64_t due_ns) const {
+  if (word.magic != kMagic) return "a message does not begin with the magic number";
+  if (word.version != kVersion) return "a message has another version";
+  if (word.sender != from) return "a message names another sender";
+  if (word.sequence != sequence_of(number)) return "a message is out of sequence";
+  if (word.length > kMaxMessageBytes) return "a message is too long";
+  const bool due_ok = emulates(from) ? due_ns > 0 && due_ns <= now_ns() + emulation_.message_ns + kClockSlackNs
+                                     : due_ns == 0;
+  return due_ok ? nullptr : "a message has an impossible delivery time";
+}
+
+void ShmTransport::give_up(NodeId node, const char* why) {
+  if (contains(failed_.fetch_or(node_bit(node)), node)) return;
+  log(LogLevel::kError, "net", "node {} broke the message protocol: {}; nothing more is taken from it", node, why);
+}
+
+}  // namespace dsm::net::shm

@@ -1,0 +1,114 @@
+// Set-up: maps every node's regions and finds the rings in them. Runs once, before any thread uses the transport.
+#include "net/shm_transport.h"
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/check.h"
+#include "net/shm_impl.h"
+
+namespace dsm::net {
+namespace shm {
+
+Mapping::Mapping(Mapping&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Mapping::~Mapping() {
+  if (data_ != nullptr) munmap(data_, bytes_);
+}
+
+Result<Mapping> Mapping::map(int fd, std::uint64_t bytes) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0) return fail(Errc::kSystem, "cannot look at a node's shared memory", errno);
+  if (static_cast<std::uint64_t>(status.st_size) < bytes) {
+    return fail(Errc::kBadOption, "a node's shared memory is smaller than this node's options say; give all nodes the same");
+  }
+  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  if (address == MAP_FAILED) {
+    return fail(errno == ENOMEM ? Errc::kNoMemory : Errc::kSystem,
+                "cannot map the nodes' shared memory; lower DSM_SLICE or DSM_INTERLEAVED, or raise ulimit -v", errno);
+  }
+  // A core dump would walk terabytes of it. Kernels without this advice make such dumps slow and nothing worse.
+  madvise(address, bytes, MADV_DONTDUMP);
+  Mapping mapping;
+  mapping.data_ = static_cast<std::byte*>(address);
+  mapping.bytes_ = bytes;
+  return mapping;
+}
+
+ShmTransport::ShmTransport(NodeId self, const ShmParams& params, const Emulation& emulation, std::vector<View> views)
+    : self_(self),
+      nodes_(static_cast<unsigned>(views.size())),
+      region_bytes_{params.memory_bytes, params.meta_bytes},
+      emulation_(emulation),
+      views_(std::move(views)),
+      outboxes_(nodes_),
+      inboxes_(nodes_) {
+  for (unsigned node = 0; node < nodes_; ++node) {
+    outboxes_[node].ring = &views_[node].mailbox->ring(self_);
+    inboxes_[node].ring = &views_[self_].mailbox->ring(static_cast<NodeId>(node));
+  }
+}
+
+namespace {
+
+Result<View> map_node(const ShmNode& node, const ShmParams& params) {
+  const auto nodes = static_cast<unsigned>(params.nodes.size());
+  View view;
+  auto memory = Mapping::map(node.memory_fd, params.memory_bytes);
+  if (!memory) return tl::unexpected(memory.error());
+  auto meta = Mapping::map(node.meta_fd, shm_meta_file_bytes(params.meta_bytes, nodes));
+  if (!meta) return tl::unexpected(meta.error());
+  view.memory = std::move(*memory);
+  view.meta = std::move(*meta);
+  view.mailbox = reinterpret_cast<Mailbox*>(view.meta.data() + mailbox_offset(params.meta_bytes));
+
+  std::uint64_t found = 0;
+  if (!view.mailbox->stamp.compare_exchange_strong(found, stamp(nodes)) && found != stamp(nodes)) {
+    return fail(Errc::kProtocol, "a node's message rings have another layout; start all nodes with the same libdsm");
+  }
+  return view;
+}
+
+}  // namespace
+}  // namespace shm
+
+std::uint64_t shm_meta_file_bytes(std::uint64_t meta_bytes, unsigned nodes) {
+  return shm::mailbox_offset(meta_bytes) + shm::mailbox_bytes(nodes);
+}
+
+Result<std::unique_ptr<Transport>> make_shm_transport(const ShmParams& params) {
+  if (params.nodes.empty() || params.nodes.size() > kMaxNodes) {
+    return fail(Errc::kBadOption, "the number of nodes must be from 1 to 48");
+  }
+  DSM_CHECK(params.self < params.nodes.size(), "node {} of {}", params.self, params.nodes.size());
+  DSM_CHECK(params.memory_bytes > 0 && params.meta_bytes > 0);
+  const auto emulation = parse_emulation(params.emulate);
+  if (!emulation) return tl::unexpected(emulation.error());
+
+  std::vector<shm::View> views;
+  views.reserve(params.nodes.size());
+  for (const ShmNode& node : params.nodes) {
+    auto view = shm::map_node(node, params);
+    if (!view) return tl::unexpected(view.error());
+    views.push_back(std::move(*view));
+  }
+  return std::make_unique<shm::ShmTransport>(params.self, params, *emulation, std::move(views));
+}
+
+std::byte* shm_local_region(Transport& transport, Region region) {
+  auto* shm = dynamic_cast<shm::ShmTransport*>(&transport);
+  DSM_CHECK(shm != nullptr, "transport {} is not shm", transport.name());
+  return shm->local_region(region);
+}
+
+}  // namespace dsm::net

@@ -1,0 +1,131 @@
+// The page protocol as pure code: one Page is one node's knowledge of one page; step() takes an event and says what to
+// do. No threads, clocks, memory or network here; the runtime and the simulator execute the same actions.
+//
+// How it works, in one paragraph: the latch word at the home (latch.h) is the only truth. To gain a page a node changes
+// the word by compare-and-swap; if another node stands in the way, it sets its bit in the waiters word, looks once more,
+// and asks the owner to give way. Every message means no more than "look at the word again", so a late, repeated or
+// misdirected message costs time and nothing else. Whoever gives a page up chooses the next holder and writes it
+// into the word. A node that has been granted a page keeps it until the access it was granted for has run once (`fresh`).
+//
+// Invariants, for every page at any moment (the simulator checks them):
+//   1. access == write  =>  the word is exclusive(self) with an empty set, and nobody else has any access.
+//   2. access == read   =>  self is in the word's set, or is its owner (no writer has begun).
+//   3. At most one chain is in flight for a page of a node: phases kClaiming, kEnlisting, kLooking, kYielding, kDropping.
+//   4. A node with phase kWaiting has its bit in the waiters word, or is the owner that waits for the set to empty, or
+//      has been granted the page and a look is on its way to it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "proto/latch.h"
+
+namespace dsm::proto {
+
+enum class Phase : std::uint8_t {
+  kIdle,
+  kClaiming,   // compare-and-swap from a shared word in flight, the page's bytes read behind it
+  kEnlisting,  // own waiters bit and a look at the latch in flight
+  kWaiting,    // nothing in flight: somebody will ask for a look
+  kLooking,    // reading the latch, and the page's bytes if they are wanted
+  kYielding,   // writing back and handing over the word
+  kDropping,   // taking the own bit out of the word's set
+};
+
+// One node's knowledge of one page. All zero: nothing known, no access.
+struct Page {
+  Access access = Access::kNone;  // what the application view allows
+  Access want = Access::kNone;    // what the program waits for
+  Access asked = Access::kNone;   // what the claim in flight is for
+  Phase phase = Phase::kIdle;
+  bool fresh : 1 = false;       // granted, and the access it was granted for may not have run yet
+  bool look_asked : 1 = false;  // a message came that could not be followed yet
+  bool enlisted : 1 = false;    // own bit is set in the waiters word, as far as known
+  bool fetched : 1 = false;     // the page's bytes are in place although access is none
+  bool reading : 1 = false;     // the look in flight reads the page's bytes too
+  bool soft : 1 = false;        // want is a prefetch: give up rather than disturb anybody
+  Word seen = 0;                // the latch word as last seen or made
+  NodeSet readers = 0;          // nodes known to wait for no more than read access (a guess)
+};
+static_assert(sizeof(Page) == 24);
+
+enum class MessageKind : std::uint8_t {
+  kNudge,  // to an owner: I wait for this page
+  kDrop,   // to a reader: a writer has claimed this page
+  kLook,   // to a waiter or claimer: it may be your turn
+};
+
+// On the wire as it is, for `count` consecutive pages.
+struct PageMessage {
+  MessageKind kind;
+  Access want;  // kNudge: what the sender waits for
+  std::uint16_t reserved;
+  std::uint32_t count;
+  PageId first;
+  NodeSet readers;  // kLook: passes on what the sender knew of the waiters
+};
+static_assert(sizeof(PageMessage) == 24);
+
+enum class EventKind : std::uint8_t {
+  kFault,     // the program needs `access`
+  kPrefetch,  // it will need it; do not disturb anybody
+  kRelease,   // it needs the page no more; with access kRead: it goes on reading, but needs to write no more
+  kTransfer,  // as kRelease, and `node` shall be the owner
+  kMessage,   // `message` from `node`
+  kUsed,      // the access a fresh page was granted for has run
+  kDone,      // the chain in flight has ended: `old`, `latch` hold its results
+};
+
+struct Event {
+  EventKind kind;
+  Access access = Access::kNone;
+  NodeId node = kNoNode;
+  PageMessage message{};
+  Word old = 0;     // kDone: the latch word before the compare-and-swap
+  Latch latch{};    // kDone: as read by read_latch
+};
+
+// What to do, in this order: `lower`/`unmap`; the chain at the home, itself in the order of the fields; then `map` or
+// `raise`; then the messages; then `wake`. A chain with `expects_done` ends with a kDone event; one without is fire and
+// forget, but takes effect before any later chain of this page.
+struct Actions {
+  bool unmap = false;
+  bool lower = false;
+
+  bool write_page = false;
+  std::uint64_t waiters_add = 0;  // fetch-add on the waiters word; bits are only ever added or taken away exactly
+  bool swap = false;              // compare-and-swap `expected` -> `desired` on the latch word
+  bool read_latch = false;        // two reads: the word first, then the waiters
+  bool read_page = false;
+  bool expects_done = false;
+  Word expected = 0;
+  Word desired = 0;
+
+  Access map = Access::kNone;  // none -> map
+  bool raise = false;          // read -> write
+
+  NodeSet send_to = 0;
+  MessageKind send_kind = MessageKind::kLook;
+  Access send_want = Access::kNone;
+  NodeSet send_readers = 0;
+
+  bool wake = false;       // the program's waiting threads may try again
+  bool await_use = false;  // send kUsed once the access has run: somebody waits for this page
+
+  bool has_chain() const { return write_page || waiters_add != 0 || swap || read_latch || read_page; }
+};
+
+// What a Page does not store because it follows from its number.
+struct Place {
+  NodeId self;
+  NodeId home;
+  bool has_bytes;  // false: a latch-only page
+};
+
+// One transition. The caller serialises the steps of one page.
+Actions step(Page& page, Place place, const Event& event);
+
+// Whether the page's fields fit each other (invariants 1 to 4 as far as one node can see them).
+bool is_sound(const Page& page, Place place);
+
+}  // namespace dsm::proto

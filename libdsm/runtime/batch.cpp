@@ -1,0 +1,226 @@
+#include "runtime/batch.h"
+
+#include <cstring>
+#include <optional>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/meta_layout.h"
+#include "base/trace.h"
+#include "runtime/latch_lock.h"
+#include "runtime/node.h"
+#include "runtime/pages.h"
+#include "runtime/wire.h"
+
+namespace dsm::runtime {
+namespace {
+
+using net::Region;
+
+std::uint64_t latch_word(PageId page) { return latch_offset(page); }
+std::uint64_t latch_waiters(PageId page) { return latch_offset(page) + sizeof(proto::Word); }
+
+}  // namespace
+
+proto::Place Batch::place() const {
+  return {node.self, node.geometry.home(first), node.geometry.has_bytes(first)};
+}
+
+// Calls act(first index, count) for each run of active items for which wanted(item) holds.
+template <typename Wanted, typename Do>
+void Batch::for_runs(Wanted wanted, Do act) {
+  for (std::size_t i = 0; i < items.size();) {
+    std::size_t end = i;
+    while (end < items.size() && items[end].active && wanted(items[end])) ++end;
+    if (end > i) act(i, end - i);
+    i = end + 1;
+  }
+}
+
+void Batch::run() {
+  for (bool any = true; any;) {
+    step_all();
+    take_away();
+    run_chain();
+    give();
+    tell();
+    finish_round();
+    any = false;
+    for (const Item& item : items) any |= item.active;
+  }
+  if (place().has_bytes) return;
+  for (Item& item : items) {
+    if (latch_run_ended(*item.entry)) node.pages->wake(*item.entry);
+  }
+}
+
+void Batch::step_all() {
+  const proto::Place here = place();
+  for (Item& item : items) {
+    if (!item.active) continue;
+    item.actions = step(item.entry->page, here, item.event);
+  }
+}
+
+void Batch::take_away() {
+  const bool bytes = place().has_bytes;
+  for_runs([](const Item& item) { return item.actions.lower; },
+           [&](std::size_t at, std::size_t n) {
+             if (bytes) node.engine->lower({first + at, static_cast<std::uint32_t>(n)});
+             else latch_permission(*items[at].entry, Access::kRead);
+             count(node.stats->downgrade, n);
+           });
+  for_runs([](const Item& item) { return item.actions.unmap; },
+           [&](std::size_t at, std::size_t n) {
+             if (bytes) node.engine->unmap({first + at, static_cast<std::uint32_t>(n)});
+             else latch_permission(*items[at].entry, Access::kNone);
+             count(node.stats->invalidate, n);
+             trace(TraceEvent::kUnmap, first + at, n);
+           });
+}
+
+// The chain of all pages: write-backs first, then each page's atomics and latch reads, then the page reads.
+void Batch::run_chain() {
+  std::size_t used = 0;
+  std::byte* const service = node.service_view;
+  const auto pages_op = [&](auto make) {
+    return [&, make](std::size_t at, std::size_t n) {
+      const std::uint64_t offset = (first + at) << kPageShift;
+      ops[used++] = make(Region::kMemory, offset, service + offset, static_cast<std::uint32_t>(n * kPageBytes));
+    };
+  };
+  for_runs([](const Item& item) { return item.actions.write_page; }, pages_op(net::write_op));
+  const std::size_t words = used;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    Item& item = items[i];
+    if (!item.active) continue;
+    const proto::Actions& todo = item.actions;
+    const PageId page = first + i;
+    if (todo.waiters_add != 0) ops[used++] = net::fetch_add_op(Region::kMeta, latch_waiters(page), todo.waiters_add);
+    if (todo.swap) ops[used++] = net::cas_op(Region::kMeta, latch_word(page), todo.expected, todo.desired);
+    if (todo.read_latch) {
+      ops[used++] = net::read_op(Region::kMeta, latch_word(page), &item.event.latch.word, sizeof(proto::Word));
+      ops[used++] = net::read_op(Region::kMeta, latch_waiters(page), &item.event.latch.waiters, sizeof(NodeSet));
+    }
+  }
+  const std::size_t reads = used;
+  for_runs([](const Item& item) { return item.actions.read_page; }, pages_op(net::read_op));
+  if (used == 0) return;
+
+  const NodeId home = place().home;
+  const auto done = node.transport->execute(home, ops.first(used));
+  DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", home, done.error().context);
+  std::size_t at = words;
+  for (Item& item : items) {
+    if (!item.active) continue;
+    if (item.actions.waiters_add != 0) ++at;
+    if (item.actions.swap) item.event.old = ops[at++].old;
+    if (item.actions.read_latch) at += 2;
+  }
+  count_chain(ops.first(used), words, reads);
+}
+
+void Batch::count_chain(std::span<const net::Op> chain, std::size_t words, std::size_t reads) {
+  NodeStats& stats = *node.stats;
+  if (place().home == node.self) return;
+  std::uint64_t atomics = 0, small = 0;
+  for (const net::Op& op : chain.subspan(words, reads - words)) {
+    (op.kind == net::OpKind::kRead ? small : atomics) += 1;
+  }
+  if (atomics != 0) count(stats.op_atomic, atomics);
+  std::uint64_t read = small * sizeof(proto::Word), written = 0;
+  for (const net::Op& op : chain.first(words)) written += op.bytes;
+  for (const net::Op& op : chain.subspan(reads)) read += op.bytes;
+  if (words != 0) {
+    count(stats.op_write, words);
+    count(stats.write_back, written >> kPageShift);
+    count(stats.bytes_written, written);
+  }
+  if (read != 0) {
+    count(stats.op_read, small + chain.size() - reads);
+    count(stats.bytes_read, read);
+  }
+}
+
+void Batch::give() {
+  const bool bytes = place().has_bytes;
+  for (const Access access : {Access::kRead, Access::kWrite}) {
+    for_runs([=](const Item& item) { return item.actions.map == access; },
+             [&](std::size_t at, std::size_t n) {
+               if (bytes) node.engine->map({first + at, static_cast<std::uint32_t>(n)}, access);
+               else latch_permission(*items[at].entry, access);
+               count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
+               trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
+             });
+  }
+  for_runs([](const Item& item) { return item.actions.raise; },
+           [&](std::size_t at, std::size_t n) {
+             if (bytes) node.engine->raise({first + at, static_cast<std::uint32_t>(n)});
+             else latch_permission(*items[at].entry, Access::kWrite);
+             count(node.stats->upgrade, n);
+           });
+  for (Item& item : items) {
+    if (item.active && (item.actions.map != Access::kNone || item.actions.raise)) note_grant(item);
+  }
+}
+
+// When was it gained and who shall use it: Pages::used() decides by these when the page may go again.
+void Batch::note_grant(Item& item) {
+  Entry& entry = *item.entry;
+  entry.granted_us = static_cast<std::uint32_t>(now_ns() / 1000);
+  if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
+}
+
+void Batch::tell() {
+  for (std::size_t i = 0; i < items.size();) {
+    const proto::Actions& todo = items[i].actions;
+    std::size_t end = i + 1;
+    if (!items[i].active || todo.send_to == 0) {
+      i = end;
+      continue;
+    }
+    while (end < items.size() && items[end].active && items[end].actions.send_to == todo.send_to &&
+           items[end].actions.send_kind == todo.send_kind && items[end].actions.send_want == todo.send_want &&
+           items[end].actions.send_readers == todo.send_readers) {
+      ++end;
+    }
+    const proto::PageMessage message{todo.send_kind, todo.send_want, 0, static_cast<std::uint32_t>(end - i), first + i,
+                                     todo.send_readers};
+    for (NodeSet left = todo.send_to; left != 0; left &= left - 1) {
+      send_pages(node, static_cast<NodeId>(std::countr_zero(left)), message);
+    }
+    i = end;
+  }
+}
+
+void Batch::finish_round() {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    Item& item = items[i];
+    if (!item.active) continue;
+    if (item.actions.wake) node.pages->wake(*item.entry);
+    if (item.actions.expects_done) {
+      item.event.kind = proto::EventKind::kDone;
+      continue;
+    }
+    item.active = false;
+    if (item.actions.await_use) await_use(i);
+  }
+}
+
+// Somebody waits for a page that is still owed its access.
+void Batch::await_use(std::size_t index) {
+  Item& item = items[index];
+  const PageId page = first + index;
+  std::optional<proto::Event> next;
+  if (!place().has_bytes) {
+    next = latch_await_use(*item.entry);
+  } else if (node.pages->used(*item.entry)) {
+    next = proto::Event{.kind = proto::EventKind::kUsed};
+  } else {
+    node.pages->defer(page, *item.entry);
+  }
+  item.active = next.has_value();
+  if (next) item.event = *next;
+}
+
+}  // namespace dsm::runtime

@@ -1,0 +1,207 @@
+#include "runtime/blocks.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/log.h"
+#include "base/signals.h"
+#include "runtime/node.h"
+#include "runtime/wire.h"
+
+namespace dsm::runtime {
+namespace {
+
+constexpr std::uint64_t kGranuleBytes = kGranulePages * kPageBytes;
+
+std::uint64_t value_of(const void* pointer) { return reinterpret_cast<std::uint64_t>(pointer); }
+void* pointer_of(std::uint64_t value) { return reinterpret_cast<void*>(value); }
+
+}  // namespace
+
+std::uint64_t Granules::take(std::uint64_t count, bool fresh) {
+  if (!fresh) {
+    for (auto it = free_.begin(); it != free_.end(); ++it) {
+      const auto [first, size] = *it;
+      if (size < count) continue;
+      free_.erase(it);
+      if (size > count) free_.emplace(first + count, size - count);
+      used_.emplace(first, count);
+      return first;
+    }
+  }
+  if (count > granules_ - next_) return kNone;
+  const std::uint64_t first = next_;
+  next_ += count;
+  used_.emplace(first, count);
+  return first;
+}
+
+bool Granules::give(std::uint64_t first) {
+  const auto found = used_.find(first);
+  if (found == used_.end()) return false;
+  std::uint64_t count = found->second;
+  used_.erase(found);
+  auto after = free_.lower_bound(first);
+  if (after != free_.end() && after->first == first + count) {
+    count += after->second;
+    after = free_.erase(after);
+  }
+  if (after != free_.begin()) {
+    const auto before = std::prev(after);
+    if (before->first + before->second == first) {
+      before->second += count;
+      return true;
+    }
+  }
+  free_.emplace(first, count);
+  return true;
+}
+
+std::uint64_t Granules::size(std::uint64_t first) const {
+  const auto found = used_.find(first);
+  return found == used_.end() ? 0 : found->second;
+}
+
+Blocks::Blocks(Node& node) : node_(node), granules_(node.geometry.interleaved_bytes / kGranuleBytes) { serve(); }
+
+void* Blocks::allocate(std::size_t bytes, std::size_t alignment, Place place, bool fresh) {
+  if (alignment != 0 && (alignment & (alignment - 1)) != 0) return nullptr;
+  count(node_.stats->alloc);
+  if (place.kind == Place::Kind::kInterleaved) {
+    if (alignment > kGranuleBytes) return nullptr;
+    Call call(node_, 0, Operation::kInterleaved, {bytes, fresh ? 1U : 0U, 0});
+    return pointer_of(call.wait());
+  }
+  if (place.node == node_.self) return node_.heap->allocate(bytes, alignment, heap::Kind::kRaw, false);
+  if (place.node >= node_.geometry.nodes) return nullptr;
+  Call call(node_, place.node, Operation::kAllocate, {bytes, alignment, 0});
+  return pointer_of(call.wait());
+}
+
+Blocks::Owner Blocks::owner(const void* block, const char* what) const {
+  const std::uint64_t address = value_of(block);
+  if (node_.geometry.holds(address)) {
+    const PageId page = node_.geometry.page_of(address);
+    if (node_.geometry.interleaved(page)) return Owner::kInterleaved;
+    if (node_.geometry.home(page) != node_.self) return Owner::kElsewhere;
+    if (homed_here(address)) return Owner::kHere;
+  }
+  log(LogLevel::kError, "heap", "{}({}): this is no block of the global heap; the program ends", what, block);
+  std::abort();
+}
+
+bool Blocks::homed_here(std::uint64_t address) const {
+  if (!node_.geometry.holds(address)) return false;
+  const PageId page = node_.geometry.page_of(address);
+  return !node_.geometry.interleaved(page) && node_.geometry.home(page) == node_.self &&
+         node_.space->state(page) != mem::ChunkState::kUnused;
+}
+
+void Blocks::release(void* block) {
+  if (block == nullptr) return;
+  const std::uint64_t address = value_of(block);
+  switch (owner(block, "free")) {
+    case Owner::kHere:
+      count(node_.stats->free_local);
+      return node_.heap->release(block);
+    case Owner::kInterleaved: {
+      count(node_.stats->free_remote);
+      Call call(node_, 0, Operation::kInterleavedFree, {address, 0, 0});
+      if (call.wait() != 0) return;
+      log(LogLevel::kError, "heap", "free({}): no interleaved block begins here; the program ends", block);
+      std::abort();
+    }
+    case Owner::kElsewhere: break;
+  }
+  count(node_.stats->free_remote);
+  const SignalsBlocked blocked;
+  const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
+  if (const auto full = frees_.add(home, address)) send_frees(home, full->blocks());
+}
+
+void Blocks::flush() {
+  const SignalsBlocked blocked;
+  for (NodeId home = 0; home < node_.geometry.nodes; ++home) {
+    if (const auto rest = frees_.take(home)) send_frees(home, rest->blocks());
+  }
+}
+
+void Blocks::send_frees(NodeId home, std::span<const std::uint64_t> blocks) {
+  FreesMessage frees{blocks.size(), {}};
+  std::copy(blocks.begin(), blocks.end(), frees.blocks);
+  send_message(node_, home, pack(MessageType::kFrees, frees).bytes());
+}
+
+void Blocks::on_frees(NodeId from, std::span<const std::uint64_t> blocks) {
+  for (const std::uint64_t address : blocks) {
+    if (homed_here(address)) {
+      node_.heap->release(pointer_of(address));
+    } else {
+      log(LogLevel::kError, "heap", "node {} has freed {:#x}, which is no block of this node's heap: ignored", from,
+          address);
+    }
+  }
+}
+
+std::size_t Blocks::usable_size(const void* block) {
+  if (block == nullptr) return 0;
+  const std::uint64_t address = value_of(block);
+  switch (owner(block, "usable_size")) {
+    case Owner::kHere: return node_.heap->usable_size(block);
+    case Owner::kInterleaved: return Call(node_, 0, Operation::kUsableSize, {address, 0, 0}).wait();
+    case Owner::kElsewhere: break;
+  }
+  const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
+  return Call(node_, home, Operation::kUsableSize, {address, 0, 0}).wait();
+}
+
+// The bytes of a block that moves are copied by the calling thread, through the application view like the program's own.
+void* Blocks::resize(void* block, std::size_t bytes) {
+  const Place here{Place::Kind::kNode, node_.self};
+  if (block == nullptr) return allocate(bytes, 0, here);
+  const std::uint64_t address = value_of(block);
+  const Owner whose = owner(block, "realloc");
+  if (whose == Owner::kHere) return node_.heap->resize(block, bytes == 0 ? 1 : bytes);
+  const std::size_t old_bytes = usable_size(block);
+  if (bytes <= old_bytes && bytes > old_bytes / 2) return block;
+  const NodeId home = whose == Owner::kInterleaved ? NodeId{0} : node_.geometry.home(node_.geometry.page_of(address));
+  if (whose == Owner::kElsewhere && Call(node_, home, Operation::kExpand, {address, bytes, 0}).wait() != 0) return block;
+  const auto kind = whose == Owner::kInterleaved ? Place::Kind::kInterleaved : Place::Kind::kNode;
+  void* moved = allocate(bytes, 0, {kind, home});
+  if (moved == nullptr) return nullptr;
+  std::memcpy(moved, block, std::min(old_bytes, bytes));
+  release(block);
+  return moved;
+}
+
+// What this node does for the others, on its service thread. None of it touches the blocks' bytes.
+void Blocks::serve() {
+  Calls& calls = *node_.calls;
+  calls.handle(Operation::kAllocate, [&](Caller caller, const Request& request) {
+    calls.reply(caller, value_of(node_.heap->allocate(request.args[0], request.args[1], heap::Kind::kRaw, false)));
+  });
+  calls.handle(Operation::kExpand, [&](Caller caller, const Request& request) {
+    const auto [address, bytes, unused] = request.args;
+    calls.reply(caller, homed_here(address) && node_.heap->expand(pointer_of(address), bytes) ? 1 : 0);
+  });
+  calls.handle(Operation::kUsableSize, [&](Caller caller, const Request& request) {
+    const std::uint64_t address = request.args[0];
+    const std::uint64_t region = node_.geometry.address_of(node_.geometry.interleaved_first());
+    if (homed_here(address)) return calls.reply(caller, node_.heap->usable_size(pointer_of(address)));
+    calls.reply(caller, address < region ? 0 : granules_.size((address - region) / kGranuleBytes) * kGranuleBytes);
+  });
+  calls.handle(Operation::kInterleaved, [&](Caller caller, const Request& request) {
+    const std::uint64_t count = (std::max<std::uint64_t>(request.args[0], 1) + kGranuleBytes - 1) / kGranuleBytes;
+    const bool sane = request.args[0] <= node_.geometry.interleaved_bytes;
+    const std::uint64_t first = sane ? granules_.take(count, request.args[1] != 0) : Granules::kNone;
+    const std::uint64_t region = node_.geometry.address_of(node_.geometry.interleaved_first());
+    calls.reply(caller, first == Granules::kNone ? 0 : region + first * kGranuleBytes);
+  });
+  calls.handle(Operation::kInterleavedFree, [&](Caller caller, const Request& request) {
+    const std::uint64_t offset = request.args[0] - node_.geometry.address_of(node_.geometry.interleaved_first());
+    calls.reply(caller, offset % kGranuleBytes == 0 && granules_.give(offset / kGranuleBytes) ? 1 : 0);
+  });
+}
+
+}  // namespace dsm::runtime

@@ -1,0 +1,68 @@
+// Allocation and free of memory homed anywhere: what is homed here goes to the heap, the rest to the home's service
+// thread. Frees of other nodes' blocks travel in batches.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+
+#include "base/types.h"
+#include "heap/heap.h"
+#include "heap/remote_frees.h"
+#include "runtime/calls.h"
+
+namespace dsm::runtime {
+
+struct Node;
+
+struct Place {
+  enum class Kind : std::uint8_t { kNode, kInterleaved } kind;
+  NodeId node;
+};
+
+// The interleaved region, kept by node 0's service thread: first fit over granules of 64 KiB.
+class Granules {
+ public:
+  explicit Granules(std::uint64_t granules) : granules_(granules) {}
+  static constexpr std::uint64_t kNone = ~std::uint64_t{0};
+  // The first granule of a run of `count`; `fresh`: never used before, so surely zero. kNone when there is none.
+  std::uint64_t take(std::uint64_t count, bool fresh);
+  bool give(std::uint64_t first);                    // false if no block begins there
+  std::uint64_t size(std::uint64_t first) const;     // in granules; 0 if no block begins there
+
+ private:
+  std::uint64_t granules_;
+  std::uint64_t next_ = 0;                          // never used from here on
+  std::map<std::uint64_t, std::uint64_t> used_;     // first -> count
+  std::map<std::uint64_t, std::uint64_t> free_;     // likewise, neighbours merged
+};
+
+class Blocks {
+ public:
+  explicit Blocks(Node& node);
+
+  // nullptr when memory is used up or the arguments make no sense. `fresh`: interleaved memory that is zero.
+  void* allocate(std::size_t bytes, std::size_t alignment, Place place, bool fresh = false);
+  void release(void* block);
+  void* resize(void* block, std::size_t bytes);
+  std::size_t usable_size(const void* block);
+
+  // Sends what is left in the batches.
+  void flush();
+  // From the service thread: blocks homed here that another node has freed.
+  void on_frees(NodeId from, std::span<const std::uint64_t> blocks);
+
+ private:
+  enum class Owner : std::uint8_t { kHere, kElsewhere, kInterleaved };
+  Owner owner(const void* block, const char* call) const;  // ends the program with a clear line for a foreign pointer
+  void send_frees(NodeId home, std::span<const std::uint64_t> blocks);
+  void serve();
+  bool homed_here(std::uint64_t address) const;
+
+  Node& node_;
+  heap::RemoteFrees frees_;
+  Granules granules_;
+};
+
+}  // namespace dsm::runtime

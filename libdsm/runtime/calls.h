@@ -1,0 +1,99 @@
+// Requests to other nodes and their replies. A request names an operation; the handler at the target runs on its service
+// thread and may answer at once, later, or twice (an acknowledgement first). The requester's thread sleeps meanwhile.
+//
+// Wire: Request and Reply, fixed size, checked on arrival. Handlers must not touch the application view: they would wait
+// for pages on the thread that has to hand them over.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string_view>
+
+#include "base/types.h"
+
+namespace dsm::runtime {
+
+struct Node;
+
+enum class Operation : std::uint16_t {
+  kAllocate,      // args: bytes, alignment, heap kind -> block or 0
+  kUsableSize,    // args: block -> bytes
+  kExpand,        // args: block, bytes -> 1 if it now holds that many in place
+  kInterleaved,   // args: bytes, fresh -> address or 0          (node 0)
+  kInterleavedFree,  // args: address -> 1 if it was a block      (node 0)
+  kPublish,       // args: pointer; text: name                    (node 0)
+  kLookup,        // args: timeout ms (-1: for ever); text: name -> pointer or 0   (node 0)
+  kCollective,    // args: number, bytes, place -> address or 0   (node 0)
+  kNewSlot,       // -> latch-only page, or 0                     (sync)
+  kFreeSlot,      // args: page
+  kBarrier,       // args: page, parties -> at the end
+  kSemaphore,     // args: page, what, count -> when acquired
+  kWaitOn,        // args: page (condition variable) -> acknowledged, then notified
+  kCancelWait,    // args: page, call of the kWaitOn -> 1 if it was still waiting
+  kNotify,        // args: page, 0 one / 1 all
+  kOnce,          // args: page, what
+  kCount
+};
+
+struct Request {
+  static constexpr std::size_t kMaxText = 128;
+  Operation operation;
+  std::uint16_t text_bytes;
+  std::uint32_t call;  // names the call at the requester
+  std::array<std::uint64_t, 3> args;
+  char text[kMaxText];
+};
+
+// What a handler answers with; may be kept and used later, once (or twice: acknowledge, then reply). Service thread only.
+struct Caller {
+  NodeId node;
+  std::uint32_t call;
+};
+
+// A call in flight, or done. Lives on the caller's stack; the constructor sends, the destructor waits for the reply.
+class Call {
+ public:
+  Call(Node& node, NodeId to, Operation operation, std::array<std::uint64_t, 3> args, std::string_view text = {});
+  ~Call();
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  void wait_acknowledged();
+  std::uint64_t wait();                           // the reply's value
+  bool wait_for(std::int64_t timeout_ns);         // false on timeout; wait() then still has to come
+  std::uint32_t id() const { return id_; }
+
+ private:
+  Node& node_;
+  std::uint32_t id_;
+};
+
+// The table of calls in flight and of handlers.
+class Calls {
+ public:
+  using Handler = std::function<void(Caller, const Request&)>;
+
+  explicit Calls(Node& node);
+  ~Calls();
+
+  void handle(Operation operation, Handler handler);  // at start-up only
+  void acknowledge(Caller caller);
+  void reply(Caller caller, std::uint64_t value);
+
+  // From the service loop.
+  void on_request(NodeId from, const Request& request);
+  void on_reply(std::uint32_t call, bool last, std::uint64_t value);
+
+ private:
+  friend class Call;
+  struct Slot;
+  Node& node_;
+  std::unique_ptr<Slot[]> slots_;
+  std::array<Handler, static_cast<std::size_t>(Operation::kCount)> handlers_;
+};
+
+}  // namespace dsm::runtime

@@ -1,0 +1,30 @@
+// Gives the heap its chunks: the node's own slice, from its start upwards; the heap keeps what it gets.
+#pragma once
+
+#include <cstdint>
+
+#include "base/futex.h"
+#include "base/geometry.h"
+#include "heap/heap.h"
+
+namespace dsm::runtime {
+
+struct Node;
+
+class SliceChunks final : public heap::ChunkSource {
+ public:
+  explicit SliceChunks(Node& node) : node_(node) {}
+  void* take(std::uint64_t chunks, std::size_t alignment) override;
+  bool purge(void* address, std::size_t bytes) override;
+
+  // Held while a chunk turns shared, so that purge() never drops shared memory.
+  FutexLock& sharing_lock() { return sharing_lock_; }
+
+ private:
+  Node& node_;
+  FutexLock lock_;
+  FutexLock sharing_lock_;
+  std::uint64_t next_ = 0;  // first page of the slice that was never given out, relative to it
+};
+
+}  // namespace dsm::runtime

@@ -1,0 +1,46 @@
+// What this node keeps for each page of the global range beside the protocol's own Page: a lock, a word to sleep on,
+// and what is needed to tell whether a page that was just gained has been used. The table is sparse and zero at first.
+//
+// 1. `page` and everything that is not atomic changes under `lock` only.
+// 2. `lock` is held for one run of the protocol, never while waiting for another node.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "base/futex.h"
+#include "base/geometry.h"
+#include "base/result.h"
+#include "proto/page.h"
+
+namespace dsm::runtime {
+
+struct alignas(64) Entry {
+  proto::Page page;
+  FutexLock lock;
+  std::atomic<std::uint32_t> changed;  // bumped at each grant; threads that wait for the page sleep on it
+  std::atomic<std::uint32_t> hold;     // latch-only pages, as the next two: who holds the lock here (latch_lock.h)
+  std::atomic<std::int32_t> owner;     // the thread that holds it exclusively
+  std::uint32_t asking;                // threads that have asked for it and have not had it yet
+  std::int32_t user_tid;               // the thread owed an access, 0 if unknown
+  std::int64_t user_cpu_ns;            // its CPU time when it was let go; -1: it has not been let go yet
+  std::uint32_t granted_us;            // low bits of the monotonic clock at the last grant
+  bool deferred;                       // on the list of pages whose use is awaited
+  bool no_such;                        // its home says that there is no such page
+  std::uint8_t pad[2];
+};
+static_assert(sizeof(Entry) == 64);
+
+class PageTable {
+ public:
+  static Result<PageTable> create(const Geometry& geometry);
+  Entry& operator[](PageId page) const { return entries_[page]; }
+
+ private:
+  explicit PageTable(Entry* entries) : entries_(entries) {}
+  Entry* entries_;
+};
+
+}  // namespace dsm::runtime

@@ -1,0 +1,156 @@
+// Start and end of a node. Start-up is a list of steps, each standing on the ones before it.
+#include "runtime/node.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <mutex>
+
+#include <sys/mman.h>
+
+#include "base/log.h"
+#include "base/meta_layout.h"
+#include "net/shm_transport.h"
+#include "runtime/blocks.h"
+#include "runtime/calls.h"
+#include "runtime/chunks.h"
+#include "runtime/pages.h"
+#include "runtime/roots.h"
+#include "runtime/service.h"
+#include "runtime/start_hooks.h"
+
+namespace dsm::runtime {
+namespace {
+
+constexpr int kExitPeerDown = 71;  // dsmrun --help lists it
+
+std::mutex start_lock;
+Node* running = nullptr;
+
+Result<void> read_options(Node& node) {
+  auto config = read_config();
+  if (!config) return tl::unexpected(config.error());
+  node.config = *config;
+  set_log(static_cast<LogLevel>(node.config.log), -1);
+  return {};
+}
+
+Result<void> join(Node& node) {
+  auto job = cluster::join_job(node.config);
+  if (!job) return tl::unexpected(job.error());
+  node.job = std::move(*job);
+  node.self = node.job->self();
+  node.geometry = node.job->geometry();
+  set_log(static_cast<LogLevel>(node.config.log), node.self);
+  void* stats = ::mmap(nullptr, kMaxNodes * sizeof(NodeStats), PROT_READ | PROT_WRITE, MAP_SHARED,
+                       node.job->stats_fd(), 0);
+  if (stats == MAP_FAILED) return fail(Errc::kSystem, "cannot map the counters", errno);
+  node.stats = static_cast<NodeStats*>(stats) + node.self;
+  node.stats->version = kStatsVersion;
+  node.stats->pid = ::getpid();
+  return {};
+}
+
+Result<void> connect(Node& node) {
+  net::ShmParams params;
+  params.self = node.self;
+  params.memory_bytes = node.geometry.memory_bytes();
+  params.meta_bytes = meta_region_bytes(node.geometry);
+  params.emulate = node.config.emulate;
+  for (const auto& fds : node.job->fds()) params.nodes.push_back({fds.memory_fd, fds.meta_fd});
+  auto transport = net::make_shm_transport(params);
+  if (!transport) return tl::unexpected(transport.error());
+  node.transport = std::move(*transport);
+  node.service_view = net::shm_local_region(*node.transport, net::Region::kMemory);
+  return {};
+}
+
+Result<void> map_memory(Node& node) {
+  auto engine = mem::make_engine(node.config.engine, node.geometry, node.service_view);
+  if (!engine) return tl::unexpected(engine.error());
+  node.engine = std::move(*engine);
+  std::snprintf(node.stats->engine, sizeof node.stats->engine, "%s", node.engine->name());
+  const int memory_fd = node.job->fds()[node.self].memory_fd;
+  auto space = mem::make_address_space(node.geometry, node.self, memory_fd, node.service_view, *node.engine);
+  if (!space) return tl::unexpected(space.error());
+  node.space = std::move(*space);
+  return {};
+}
+
+Result<void> make_parts(Node& node) {
+  auto pages = Pages::create(node);
+  if (!pages) return tl::unexpected(pages.error());
+  node.pages = std::move(*pages);
+  node.calls = std::make_unique<Calls>(node);
+  node.chunks = std::make_unique<SliceChunks>(node);
+  auto heap = heap::make_heap(node.geometry, node.self, *node.chunks, static_cast<unsigned>(node.config.arenas));
+  if (!heap) return tl::unexpected(heap.error());
+  node.heap = std::move(*heap);
+  node.blocks = std::make_unique<Blocks>(node);
+  node.roots = std::make_unique<Roots>(node);
+  node.service = std::make_unique<Service>(node);
+  return {};
+}
+
+// A node that has died takes the job with it: its memory is gone.
+void on_peer_down(const cluster::PeerDown& down) {
+  if (down.node == kNoNode) {
+    log(LogLevel::kError, "job", "the launcher is gone ({}); this node ends", down.how);
+  } else {
+    log(LogLevel::kError, "job", "node {} (pid {}) {}; this node ends", down.node, down.pid, down.how);
+  }
+  ::_exit(kExitPeerDown);
+}
+
+Result<void> go(Node& node) {
+  run_start_hooks(node);
+  if (auto started = node.engine->start(*node.pages); !started) return started;
+  node.service->start();
+  node.job->watch(on_peer_down);
+  return {};
+}
+
+}  // namespace
+
+Node::Node() = default;
+Node::~Node() = default;
+
+Result<Node*> start_node() {
+  const std::lock_guard guard(start_lock);
+  if (running != nullptr) return running;
+  auto node = std::make_unique<Node>();
+  for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
+    if (auto done = step(*node); !done) {
+      log(LogLevel::kError, "start", "{}", describe(done.error()));
+      return tl::unexpected(done.error());
+    }
+  }
+  log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
+      node->engine->name(), node->transport->name());
+  running = node.release();  // lives until the process ends: its memory may be touched until then
+  std::atexit(finish_node);
+  return running;
+}
+
+bool node_running() { return running != nullptr; }
+
+Node& node() {
+  if (running == nullptr) {
+    log(LogLevel::kError, "start", "libdsm was used before dsm::start() or after it had failed; the program ends");
+    std::abort();
+  }
+  return *running;
+}
+
+void finish_node() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (running == nullptr) return;
+    running->blocks->flush();
+    if (!running->job->finish(running->config.finish_ms)) {
+      log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)", running->config.finish_ms);
+    }
+  });
+}
+
+}  // namespace dsm::runtime

@@ -1,0 +1,60 @@
+// One node of a job: all its parts, wired. Everything above the layers meets here and nowhere else.
+//
+// Threads: the program's (in API calls and, with inline engines, in the fault path), the service thread (messages,
+// requests of other nodes, pages whose use is awaited), the engine's handler thread if it has one, the job's watcher.
+#pragma once
+
+#include <memory>
+
+#include "base/config.h"
+#include "base/geometry.h"
+#include "base/result.h"
+#include "base/stats.h"
+#include "cluster/job.h"
+#include "heap/heap.h"
+#include "mem/address_space.h"
+#include "mem/fault_engine.h"
+#include "net/transport.h"
+#include "runtime/entry.h"
+
+namespace dsm::runtime {
+
+class Pages;     // pages.h: runs the protocol
+class Service;   // service.h: the message loop
+class Calls;     // calls.h: requests to other nodes and their replies
+class Blocks;    // blocks.h: allocation and free of any node's memory
+class Roots;     // roots.h: named roots and collective allocation
+
+struct Node {
+  Config config;
+  Geometry geometry;
+  NodeId self = 0;
+  NodeStats* stats = nullptr;
+  std::byte* service_view = nullptr;  // this node's memory, always accessible
+
+  // In the order of their start; the later stand on the earlier.
+  std::unique_ptr<cluster::Job> job;
+  std::unique_ptr<net::Transport> transport;
+  std::unique_ptr<mem::FaultEngine> engine;
+  std::unique_ptr<mem::AddressSpace> space;
+  std::unique_ptr<Pages> pages;
+  std::unique_ptr<Calls> calls;
+  std::unique_ptr<heap::ChunkSource> chunks;
+  std::unique_ptr<heap::Heap> heap;
+  std::unique_ptr<Blocks> blocks;
+  std::unique_ptr<Roots> roots;
+  std::unique_ptr<Service> service;
+
+  Node();
+  ~Node();
+};
+
+// Starts this process's node; idempotent. The error has been logged.
+Result<Node*> start_node();
+// The running node. Ends the program with a clear line if there is none.
+Node& node();
+bool node_running();
+// Waits for all nodes and leaves the job.
+void finish_node();
+
+}  // namespace dsm::runtime

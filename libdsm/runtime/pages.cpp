@@ -1,0 +1,293 @@
+// The fault path and everything else that has an event for a page. Read on_fault() first.
+#include "runtime/pages.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <new>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/meta_layout.h"
+#include "base/trace.h"
+#include "runtime/batch.h"
+#include "runtime/node.h"
+#include "runtime/service.h"
+
+namespace dsm::runtime {
+namespace {
+
+// A thread that has been let go has surely made its access once it has run for this long.
+constexpr std::int64_t kUseNs = 3000;
+
+std::uint32_t now_us() { return static_cast<std::uint32_t>(now_ns() / 1000); }
+
+void* map_sparse(std::size_t bytes) {
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory == MAP_FAILED ? nullptr : memory;
+}
+
+}  // namespace
+
+Result<PageTable> PageTable::create(const Geometry& geometry) {
+  void* memory = map_sparse(geometry.all_pages() * sizeof(Entry));
+  if (memory == nullptr) return fail(Errc::kNoMemory, "no address space for the page table (a smaller DSM_SLICE helps)");
+  ::madvise(memory, geometry.all_pages() * sizeof(Entry), MADV_DONTFORK);
+  return PageTable(static_cast<Entry*>(memory));  // all zero is an Entry's initial state
+}
+
+Result<std::unique_ptr<Pages>> Pages::create(Node& node) {
+  auto table = PageTable::create(node.geometry);
+  if (!table) return tl::unexpected(table.error());
+  void* spaces = map_sparse(kWorkspaces * sizeof(Workspace));
+  if (spaces == nullptr) return fail(Errc::kNoMemory, "no memory for the page batches");
+  return std::unique_ptr<Pages>(new Pages(node, *table, static_cast<Workspace*>(spaces)));
+}
+
+Pages::Pages(Node& node, PageTable table, Workspace* spaces) : node_(node), table_(table), spaces_(spaces) {}
+Pages::~Pages() = default;
+
+// --- faults ---------------------------------------------------------------------------------------------------------
+
+mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t tid) {
+  const std::int64_t begin = now_ns();
+  const PageId page = node_.geometry.page_of(address);
+  switch (node_.space->state(page)) {
+    case mem::ChunkState::kUnused: return mem::FaultVerdict::kNotOurs;
+    case mem::ChunkState::kPrivate: return mem::FaultVerdict::kRetry;  // it came just before the chunk was opened
+    case mem::ChunkState::kSharing: node_.space->wait_shared(page); return mem::FaultVerdict::kRetry;
+    case mem::ChunkState::kShared: break;
+  }
+  count(wanted == Access::kWrite ? node_.stats->fault_write : node_.stats->fault_read);
+  trace(TraceEvent::kFault, page, static_cast<std::uint64_t>(wanted));
+
+  Entry& entry = table_[page];
+  entry.lock.lock();
+  if (entry.page.access >= wanted) {
+    // Somebody was faster, or the kernel has taken the mapping away (reclaim): both are mended by mapping it again.
+    node_.engine->map({page, 1}, entry.page.access);
+    entry.lock.unlock();
+    return mem::FaultVerdict::kRetry;
+  }
+  const bool was_none = entry.page.access == Access::kNone;
+  entry.user_tid = node_.engine->faults_inline() ? 0 : tid;
+  run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
+  if (entry.page.access < wanted) return wait_for(page, entry, wanted, tid);
+  entry.lock.unlock();
+  node_.stats->fault_latency.add(now_ns() - begin);
+  if (was_none) read_ahead(page, wanted);
+  return mem::FaultVerdict::kRetry;
+}
+
+// Another node has to give way. Enters with the entry's lock, leaves without.
+mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_t tid) {
+  const std::int64_t begin = now_ns();
+  count(node_.stats->wait);
+  trace(TraceEvent::kWait, page, entry.page.seen);
+  entry.user_tid = tid != 0 ? tid : current_tid();
+  entry.user_cpu_ns = -1;
+  if (entry.no_such) {  // we were told so, but then the program asked for it again: ask again
+    entry.no_such = false;
+    run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
+  }
+  if (!node_.engine->faults_inline()) {
+    entry.lock.unlock();
+    return mem::FaultVerdict::kPending;
+  }
+  while (entry.page.access < wanted && !entry.no_such) {
+    const std::uint32_t seen = entry.changed.load();
+    entry.lock.unlock();
+    await_change(entry.changed, seen);
+    entry.lock.lock();
+    // Woken, but for another thread's smaller wish, or too late: ask again.
+    if (entry.page.access < wanted && entry.page.want < wanted) {
+      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
+    }
+  }
+  const bool lost = entry.page.access < wanted;
+  entry.user_tid = current_tid();
+  entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
+  entry.lock.unlock();
+  node_.stats->wait_latency.add(now_ns() - begin);
+  return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
+}
+
+void Pages::read_ahead(PageId missed, Access wanted) {
+  const auto most = static_cast<std::uint32_t>(node_.config.readahead);
+  if (most == 0 || !stream_lock_.try_lock()) return;
+  auto& streams = wanted == Access::kWrite ? write_streams_ : read_streams_;
+  const std::uint32_t ahead = streams.advise(missed, most);
+  stream_lock_.unlock();
+  if (ahead == 0) return;
+  const std::uint32_t got =
+      run_batch({missed + 1, ahead}, {.kind = proto::EventKind::kPrefetch, .access = wanted}, false);
+  count(node_.stats->readahead_pages, got);
+}
+
+// --- running the protocol -------------------------------------------------------------------------------------------
+
+void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event) {
+  Item item{&entry, event, {}, true};
+  net::Op ops[kOpsPerPage];
+  Batch{node_, page, {&item, 1}, ops}.run();
+}
+
+void Pages::event(PageId page, const proto::Event& event) {
+  Entry& entry = table_[page];
+  entry.lock.lock();
+  run_locked(page, entry, event);
+  entry.lock.unlock();
+}
+
+// How many pages from the first one on may be one batch: one home, no private chunk.
+std::uint32_t Pages::clip(PageRange pages) const {
+  const Geometry& geometry = node_.geometry;
+  if (!geometry.has_bytes(pages.first)) return 1;
+  const PageId boundary =
+      geometry.interleaved(pages.first)
+          ? geometry.interleaved_first() +
+                ((pages.first - geometry.interleaved_first()) / kGranulePages + 1) * kGranulePages
+          : (pages.first / kPagesPerChunk + 1) * kPagesPerChunk;
+  return static_cast<std::uint32_t>(std::min<PageId>({pages.count, boundary - pages.first, kMaxBatch}));
+}
+
+// Runs the event for the first pages of the range and returns for how many. With `insist` at least one, else only those
+// whose locks are free at once.
+std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool insist) {
+  std::uint32_t count = clip(pages);
+  if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? count : 0;
+  std::size_t space = 0;
+  while (space < kWorkspaces && !space_locks_[space].try_lock()) ++space;
+  if (space == kWorkspaces) {
+    if (!insist) return 0;
+    this->event(pages.first, event);
+    return 1;
+  }
+  Workspace& work = spaces_[space];
+  std::uint32_t held = 0;
+  for (; held < count; ++held) {
+    Entry& entry = table_[pages.first + held];
+    if (insist && held == 0) {
+      entry.lock.lock();
+    } else if (!entry.lock.try_lock()) {
+      break;
+    }
+    work.items[held] = Item{&entry, event, {}, true};
+  }
+  if (held != 0) {
+    Batch{node_, pages.first, {work.items, held}, work.ops}.run();
+    for (std::uint32_t i = 0; i < held; ++i) work.items[i].entry->lock.unlock();
+  }
+  space_locks_[space].unlock();
+  return held;
+}
+
+void Pages::hint(PageRange pages, const proto::Event& event) {
+  while (pages.count != 0) {
+    const std::uint32_t done = run_batch(pages, event, true);
+    pages = {pages.first + done, pages.count - done};
+  }
+}
+
+void Pages::on_message(NodeId from, const proto::PageMessage& message) {
+  hint({message.first, message.count}, {.kind = proto::EventKind::kMessage, .node = from, .message = message});
+}
+
+void Pages::on_no_such_page(PageId page) {
+  Entry& entry = table_[page];
+  entry.lock.lock();
+  if (entry.page.phase == proto::Phase::kWaiting) {
+    entry.no_such = true;
+    wake(entry);
+    node_.engine->release_waiters(node_.geometry.address_of(page), kPageBytes);
+  }
+  entry.lock.unlock();
+}
+
+// --- waiting --------------------------------------------------------------------------------------------------------
+
+void Pages::await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns) {
+  const std::int64_t begin = now_ns();
+  const std::int64_t spin_end = begin + node_.config.spin_us * 1000;
+  const auto done = [&] { return word.load() != seen; };
+  waiting_.fetch_add(1);
+  const bool leader = node_.transport->claim_access();
+  if (leader) leader_word_.store(&word);
+  while (!done() && now_ns() < spin_end) {
+    if (leader) node_.service->poll_for_access();
+    cpu_relax();
+  }
+  if (!leader) {
+    if (!done()) futex_wait(word, seen, FutexScope::kProcess, timeout_ns);
+  } else {
+    while (!done()) {
+      if (node_.service->poll_for_access() != 0) continue;
+      const std::int64_t left = timeout_ns < 0 ? -1 : begin + timeout_ns - now_ns();
+      if (timeout_ns >= 0 && left <= 0) break;
+      node_.transport->wait(net::Waiter::kAccess, left);
+    }
+    leader_word_.store(nullptr);
+    node_.transport->release_access();
+  }
+  waiting_.fetch_sub(1);
+}
+
+void Pages::notify_change(std::atomic<std::uint32_t>& word) {
+  word.fetch_add(1);
+  if (waiting_.load() == 0) return;
+  futex_wake(word, INT32_MAX, FutexScope::kProcess);
+  if (leader_word_.load() == &word) node_.transport->wake(net::Waiter::kAccess);
+}
+
+// --- how long a page is kept ----------------------------------------------------------------------------------------
+
+bool Pages::used(const Entry& entry) const {
+  const std::uint32_t held_us = now_us() - entry.granted_us;
+  if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
+  if (entry.user_tid == 0) return held_us >= static_cast<std::uint64_t>(node_.config.hold_us);
+  if (entry.user_cpu_ns < 0) return false;  // it has been woken and has not come back yet
+  const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
+  return cpu < 0 || cpu > entry.user_cpu_ns + kUseNs;
+}
+
+void Pages::defer(PageId page, Entry& entry) {
+  if (entry.deferred) return;
+  deferred_lock_.lock();
+  DSM_CHECK(deferred_count_ < kMaxDeferred, "too many contended pages at once");
+  deferred_[deferred_count_++] = page;
+  deferred_lock_.unlock();
+  entry.deferred = true;
+  node_.service->nudge();
+}
+
+bool Pages::tend_deferred() {
+  std::array<PageId, 64> batch;
+  deferred_lock_.lock();
+  const std::size_t count = std::min(deferred_count_, batch.size());
+  std::copy_n(deferred_.begin(), count, batch.begin());  // oldest first
+  std::copy(deferred_.begin() + static_cast<std::ptrdiff_t>(count),
+            deferred_.begin() + static_cast<std::ptrdiff_t>(deferred_count_), deferred_.begin());
+  deferred_count_ -= count;
+  deferred_lock_.unlock();
+
+  for (std::size_t i = 0; i < count; ++i) {
+    Entry& entry = table_[batch[i]];
+    entry.lock.lock();
+    entry.deferred = false;
+    if (entry.page.look_asked && entry.page.fresh) {
+      if (used(entry)) {
+        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
+      } else {
+        defer(batch[i], entry);
+      }
+    }
+    entry.lock.unlock();
+  }
+  deferred_lock_.lock();
+  const bool left = deferred_count_ != 0;
+  deferred_lock_.unlock();
+  return left;
+}
+
+}  // namespace dsm::runtime

@@ -1,0 +1,203 @@
+#include "runtime/service.h"
+
+#include <sched.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <mutex>
+#include <vector>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/meta_layout.h"
+#include "base/signals.h"
+#include "base/trace.h"
+#include "runtime/batch.h"
+#include "runtime/blocks.h"
+#include "runtime/chunks.h"
+#include "runtime/node.h"
+#include "runtime/pages.h"
+#include "runtime/wire.h"
+
+namespace dsm::runtime {
+namespace {
+
+// While the use of a page is awaited the thread stays awake this long, giving the CPU away, and then naps.
+constexpr std::int64_t kAwakeNs = 200'000;
+constexpr std::int64_t kNapNs = 50'000;
+
+}  // namespace
+
+Service::Service(Node& node)
+    : node_(node),
+      node_transport_(node.transport.get()),
+      service_sink_([this](NodeId from, std::span<const std::byte> bytes) { on_letter(from, bytes, true); }),
+      access_sink_([this](NodeId from, std::span<const std::byte> bytes) { on_letter(from, bytes, false); }),
+      backlog_(std::make_unique<Letter[]>(kBacklog)) {}
+
+Service::~Service() { stop(); }
+
+void Service::start() {
+  const SignalsBlocked blocked;  // inherited: no handler of the program ever runs on the service thread
+  thread_ = std::thread([this] { loop(); });
+}
+
+void Service::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true);
+  nudge();
+  thread_.join();
+}
+
+void Service::loop() {
+  ::prctl(PR_SET_NAME, "dsm-service");
+  ::prctl(PR_SET_TIMERSLACK, 1);
+  std::int64_t tending_since = 0;
+  while (!stopping_.load()) {
+    unsigned handled = node_transport_->poll(service_sink_, 64);
+    while (take_backlog()) ++handled;
+    if (node_.pages->tend_deferred()) {
+      const std::int64_t now = now_ns();
+      if (handled != 0 || tending_since == 0) tending_since = now;
+      if (now - tending_since < kAwakeNs) {
+        ::sched_yield();
+      } else {
+        node_transport_->wait(net::Waiter::kService, kNapNs);
+      }
+      continue;
+    }
+    tending_since = 0;
+    if (handled == 0) node_transport_->wait(net::Waiter::kService, -1);
+  }
+}
+
+unsigned Service::poll_for_access() {
+  // What is polled must fit the backlog, whatever it is.
+  const std::uint32_t waiting = backlog_tail_.load() - backlog_head_.load();
+  const std::uint32_t budget = std::min<std::uint32_t>(16, static_cast<std::uint32_t>(kBacklog) - waiting);
+  return budget == 0 ? 0 : node_transport_->poll(access_sink_, budget);
+}
+
+void Service::put_off(NodeId from, std::span<const std::byte> bytes) {
+  {
+    const std::lock_guard guard(backlog_lock_);
+    const std::uint32_t tail = backlog_tail_.load();
+    DSM_CHECK(tail - backlog_head_.load() < kBacklog, "the backlog is full");
+    Letter& letter = backlog_[tail % kBacklog];
+    letter.bytes = static_cast<std::uint16_t>(bytes.size());
+    letter.from = from;
+    std::memcpy(letter.text, bytes.data(), bytes.size());
+    backlog_tail_.store(tail + 1);
+  }
+  nudge();
+}
+
+bool Service::take_backlog() {
+  const std::uint32_t head = backlog_head_.load();
+  if (head == backlog_tail_.load()) return false;
+  const Letter& letter = backlog_[head % kBacklog];
+  on_letter(letter.from, {letter.text, letter.bytes}, true);
+  backlog_head_.store(head + 1);
+  return true;
+}
+
+// --- what arrives ---------------------------------------------------------------------------------------------------
+
+// False if the letter cannot be right; that has been logged, and it is dropped.
+bool Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool service_thread) {
+  count(node_.stats->message_received);
+  const auto type = read_type(bytes);
+  if (!type) {
+    log(LogLevel::kError, "wire", "node {} has sent {} bytes that are no message of ours: ignored", from, bytes.size());
+    return false;
+  }
+  switch (*type) {
+    case MessageType::kPages: return on_pages(from, read_payload<proto::PageMessage>(bytes), service_thread);
+    case MessageType::kNoSuchPage: {
+      const auto page = read_payload<PageId>(bytes);
+      if (node_.geometry.has_bytes(page)) node_.pages->on_no_such_page(page);
+      return true;
+    }
+    case MessageType::kRequest:
+    case MessageType::kFrees:
+      if (!service_thread) {
+        put_off(from, bytes);
+      } else if (*type == MessageType::kFrees) {
+        const auto frees = read_payload<FreesMessage>(bytes);
+        node_.blocks->on_frees(from, std::span(frees.blocks).first(std::min(frees.count, FreesMessage::kMost)));
+      } else {
+        node_.calls->on_request(from, read_payload<Request>(bytes));
+      }
+      return true;
+    case MessageType::kReply: {
+      const auto reply = read_payload<ReplyMessage>(bytes);
+      node_.calls->on_reply(reply.call, reply.last != 0, reply.value);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool Service::on_pages(NodeId from, const proto::PageMessage& message, bool service_thread) {
+  const Geometry& geometry = node_.geometry;
+  const PageId end = message.first + message.count;
+  const bool whole = message.count != 0 && message.count <= kMaxBatch && message.first < end &&
+                     end <= geometry.all_pages() && geometry.has_bytes(message.first) == geometry.has_bytes(end - 1);
+  if (!whole || message.kind > proto::MessageKind::kLook || message.want > Access::kWrite) {
+    log(LogLevel::kError, "wire", "node {} has sent a message about pages {}+{}: ignored", from, message.first,
+        message.count);
+    return false;
+  }
+  trace(TraceEvent::kReceive, message.first, from, static_cast<std::uint64_t>(message.kind));
+  for (PageId page = message.first; page < end; page += kPagesPerChunk - page % kPagesPerChunk) {
+    if (!geometry.has_bytes(page) || node_.space->state(page) == mem::ChunkState::kShared) continue;
+    if (!service_thread) {
+      put_off(from, pack(MessageType::kPages, message).bytes());
+      return true;
+    }
+    return share_if_private(from, message);
+  }
+  node_.pages->on_message(from, message);
+  return true;
+}
+
+// Another node asks for a page of a chunk that only this node has seen: now it is shared. Its publishing tells who waits.
+bool Service::share_if_private(NodeId from, const proto::PageMessage& message) {
+  for (PageId page = message.first; page < message.first + message.count; ++page) {
+    if (node_.space->state(page) == mem::ChunkState::kUnused) {
+      send_message(node_, from, pack(MessageType::kNoSuchPage, page).bytes());
+      continue;
+    }
+    const std::lock_guard guard(static_cast<SliceChunks&>(*node_.chunks).sharing_lock());
+    node_.space->share(page, [this](PageId first) { publish_chunk(first); });
+  }
+  return true;
+}
+
+// Frees every page of a chunk that has just become shared: from now on other nodes need this one for none of them.
+void Service::publish_chunk(PageId first) {
+  std::vector<net::Op> frees;
+  frees.reserve(kPagesPerChunk);
+  for (PageId page = first; page < first + kPagesPerChunk; ++page) {
+    frees.push_back(net::cas_op(net::Region::kMeta, latch_offset(page), 0, proto::kFreeWord));
+  }
+  std::vector<proto::Latch> latches(kPagesPerChunk);
+  const auto bytes = static_cast<std::uint32_t>(kPagesPerChunk * kLatchBytes);
+  net::Op look = net::read_op(net::Region::kMeta, latch_offset(first), latches.data(), bytes);
+  const bool done = node_transport_->execute(node_.self, frees).has_value() &&
+                    node_transport_->execute(node_.self, {&look, 1}).has_value();
+  DSM_CHECK(done, "this node's own latches cannot be reached");
+  count(node_.stats->chunk_shared);
+  trace(TraceEvent::kShareChunk, first);
+  for (PageId page = first; page < first + kPagesPerChunk; ++page) {
+    for (NodeSet left = latches[page - first].waiters; left != 0; left &= left - 1) {
+      const auto to = static_cast<NodeId>(std::countr_zero(left));
+      send_pages(node_, to, {proto::MessageKind::kLook, Access::kNone, 0, 1, page, 0});
+    }
+  }
+}
+
+}  // namespace dsm::runtime

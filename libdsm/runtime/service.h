@@ -1,0 +1,65 @@
+// The service thread: handles what other nodes send, and looks after pages whose use is awaited. While a thread of the
+// program waits for a page, it handles the node's messages itself; what only the service thread may do (requests, turning
+// a chunk shared) it puts on the backlog.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <thread>
+
+#include "base/futex.h"
+#include "base/types.h"
+#include "net/transport.h"
+#include "proto/page.h"
+
+namespace dsm::runtime {
+
+struct Node;
+
+class Service {
+ public:
+  explicit Service(Node& node);
+  ~Service();
+
+  void start();
+  // Ends the thread. Messages that arrive later stay unread.
+  void stop();
+
+  // From a thread that waits as the access waiter, in signal context or not: handles some messages; how many.
+  unsigned poll_for_access();
+  // Makes the service thread look after the deferred pages.
+  void nudge() { node_transport_->wake(net::Waiter::kService); }
+
+ private:
+  static constexpr std::size_t kBacklog = 1024;
+  struct Letter {
+    std::uint16_t bytes;
+    NodeId from;
+    std::byte text[net::kMaxMessageBytes];
+  };
+
+  void loop();
+  void tend();
+  bool on_letter(NodeId from, std::span<const std::byte> bytes, bool service_thread);
+  bool on_pages(NodeId from, const proto::PageMessage& message, bool service_thread);
+  bool share_if_private(NodeId from, const proto::PageMessage& message);
+  void put_off(NodeId from, std::span<const std::byte> bytes);
+  bool take_backlog();
+  void publish_chunk(PageId first);
+
+  Node& node_;
+  net::Transport* node_transport_;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+  const net::MessageSink service_sink_;
+  const net::MessageSink access_sink_;
+
+  FutexLock backlog_lock_;
+  std::unique_ptr<Letter[]> backlog_;
+  std::atomic<std::uint32_t> backlog_head_{0}, backlog_tail_{0};  // tail - head letters wait
+};
+
+}  // namespace dsm::runtime

@@ -1,0 +1,43 @@
+#include "runtime/wire.h"
+
+#include "base/log.h"
+#include "base/trace.h"
+#include "runtime/node.h"
+
+namespace dsm::runtime {
+namespace {
+
+std::size_t payload_bytes(MessageType type) {
+  switch (type) {
+    case MessageType::kPages: return sizeof(proto::PageMessage);
+    case MessageType::kNoSuchPage: return sizeof(PageId);
+    case MessageType::kRequest: return sizeof(Request);
+    case MessageType::kReply: return sizeof(ReplyMessage);
+    case MessageType::kFrees: return sizeof(FreesMessage);
+  }
+  return SIZE_MAX;
+}
+
+}  // namespace
+
+std::optional<MessageType> read_type(std::span<const std::byte> message) {
+  WireHeader header;
+  if (message.size() < sizeof header) return std::nullopt;
+  std::memcpy(&header, message.data(), sizeof header);
+  const bool right = header.version == kWireVersion && header.bytes == payload_bytes(header.type) &&
+                     message.size() == sizeof header + header.bytes;
+  return right ? std::optional(header.type) : std::nullopt;
+}
+
+void send_message(Node& node, NodeId to, std::span<const std::byte> message) {
+  count(node.stats->message_sent);
+  const auto sent = node.transport->send(to, message);
+  if (!sent) log(LogLevel::kError, "wire", "cannot send to node {}: {}", to, sent.error().context);
+}
+
+void send_pages(Node& node, NodeId to, const proto::PageMessage& message) {
+  trace(TraceEvent::kSend, message.first, to, static_cast<std::uint64_t>(message.kind));
+  send_message(node, to, pack(MessageType::kPages, message).bytes());
+}
+
+}  // namespace dsm::runtime

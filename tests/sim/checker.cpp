@@ -1,0 +1,172 @@
+#include "tests/sim/checker.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "tests/sim/text.h"
+
+namespace dsm::sim {
+namespace {
+
+template <typename... Args>
+[[noreturn]] void broken(Check check, fmt::format_string<Args...> format, Args&&... args) {
+  throw Failure{check, fmt::format(format, std::forward<Args>(args)...)};
+}
+
+}  // namespace
+
+const char* name_of(Check check) {
+  constexpr std::array<const char*, static_cast<std::size_t>(Check::kCount)> kNames = {
+      "exclusion", "freshness", "lost-write", "latch-word", "waiters-word", "backing",
+      "soundness", "assertion", "overtaking", "stuck",      "fair-time"};
+  return kNames[static_cast<std::size_t>(check)];
+}
+
+Checker::Checker(const Model& model) : model_(model), waits_(model.copies.size()) {}
+
+void Checker::exclusion(unsigned page) const {
+  NodeSet readers = 0;
+  NodeSet writers = 0;
+  for (unsigned i = 0; i < model_.options.nodes; ++i) {
+    const auto node = static_cast<NodeId>(i);
+    const Copy& copy = model_.copy(node, page);
+    const Access access = std::max(copy.view, copy.page.access);
+    if (access == Access::kWrite) writers |= node_bit(node);
+    if (access == Access::kRead) readers |= node_bit(node);
+  }
+  if (writers == 0 || (std::has_single_bit(writers) && readers == 0)) return;
+  broken(Check::kExclusion, "page {} may be written by {} and read by {}", page, set_text(writers), set_text(readers));
+}
+
+void Checker::backing(unsigned page) const {
+  const Home& home = model_.homes[page];
+  const proto::Word word = home.latch.word;
+  for (unsigned i = 0; i < model_.options.nodes; ++i) {
+    const auto node = static_cast<NodeId>(i);
+    const Access access = model_.copy(node, page).page.access;
+    const bool owner = proto::owned_by(word, node, home.node);
+    const bool good = access == Access::kNone || (access == Access::kWrite && owner && proto::set_of(word) == 0) ||
+                      (access == Access::kRead && (owner || contains(proto::set_of(word), node)));
+    if (good) continue;
+    broken(Check::kBacking, "node {} has {} access to page {} whose word is {}", node, access_text(access), page,
+           word_text(word, home.node));
+  }
+}
+
+void Checker::stepped(NodeId node, unsigned page) const {
+  const Copy& copy = model_.copy(node, page);
+  const proto::Place place = model_.place(node, page);
+  if (!proto::is_sound(copy.page, place)) {
+    broken(Check::kSoundness, "node {} page {}: {}", node, page, page_text(copy.page, place));
+  }
+  if (copy.in_flight && copy.todo.has_chain()) {
+    broken(Check::kSoundness, "node {} page {}: a second chain while one is in flight", node, page);
+  }
+  exclusion(page);
+}
+
+void Checker::read(NodeId node, unsigned page, const Bytes& bytes) const {
+  if (!model_.homes[page].has_bytes || bytes == model_.truth[page]) return;
+  const Bytes& truth = model_.truth[page];
+  broken(Check::kFreshness, "node {} reads {}/{} from page {}, last written was {}/{}", node,
+         static_cast<std::int64_t>(bytes[0]), static_cast<std::int64_t>(bytes[1]), page, truth[0], truth[1]);
+}
+
+void Checker::swapped(NodeId node, unsigned page) const {
+  const Home& home = model_.homes[page];
+  const proto::Word word = home.latch.word;
+  const NodeSet all = node_bit(static_cast<NodeId>(model_.options.nodes)) - 1;
+  const NodeId owner = proto::owner_of(word, home.node);
+  const bool members = (proto::set_of(word) & ~all) == 0;
+  const bool shared = word == proto::shared_word(proto::set_of(word));
+  const bool exclusive = word == proto::exclusive_word(owner, home.node, proto::set_of(word)) &&
+                         owner < model_.options.nodes && !contains(proto::set_of(word), owner);
+  if (members && (shared || exclusive)) return backing(page);
+  broken(Check::kLatchWord, "node {} makes page {}'s word {:#x}", node, page, word);
+}
+
+void Checker::adding(NodeId node, unsigned page, std::uint64_t operand) {
+  const NodeSet before = model_.homes[page].latch.waiters;
+  const NodeSet taken = operand >> 63 != 0 ? ~operand + 1 : 0;
+  const NodeSet added = taken != 0 ? 0 : operand;
+  const NodeSet all = node_bit(static_cast<NodeId>(model_.options.nodes)) - 1;
+  if ((taken & ~before) != 0 || (added & before) != 0 || (added & ~all) != 0) {
+    broken(Check::kWaiters, "node {} adds {} and takes {} from page {}'s waiters {}", node, set_text(added),
+           set_text(taken), page, set_text(before));
+  }
+  if (added == 0) return;
+  Wait& own = wait(node, page);
+  own.exclusive = own.grants = 0;
+  own.open = true;
+}
+
+// `node` has gained access: it overtakes all who wait.
+void Checker::gained(NodeId node, unsigned page, Access access) {
+  Wait& own = wait(node, page);
+  own = {};
+  for (unsigned i = 0; i < model_.options.nodes; ++i) {
+    const auto waiter = static_cast<NodeId>(i);
+    if (waiter != node && wait(waiter, page).open) overtake(waiter, page, access);
+  }
+}
+
+void Checker::overtake(NodeId waiter, unsigned page, Access access) {
+  Wait& waiting = wait(waiter, page);
+  most_.per_access = std::max(most_.per_access, ++waiting.per_access);
+  if (!contains(model_.homes[page].latch.waiters, waiter)) return;
+  waiting.grants += 1;
+  waiting.exclusive += access == Access::kWrite;
+  most_.grants = std::max(most_.grants, waiting.grants);
+  most_.exclusive = std::max(most_.exclusive, waiting.exclusive);
+  const unsigned nodes = model_.options.nodes;
+  if (waiting.exclusive <= exclusive_bound(nodes) && waiting.grants <= grant_bound(nodes)) return;
+  broken(Check::kOvertaking, "node {} waits for page {} and {} gains went past it, {} of them exclusive", waiter, page,
+         waiting.grants, waiting.exclusive);
+}
+
+void Checker::raced(unsigned page) {
+  for (unsigned i = 0; i < model_.options.nodes; ++i) {
+    Wait& waiting = wait(static_cast<NodeId>(i), page);
+    waiting.exclusive = waiting.grants = 0;
+  }
+}
+
+// Nothing moves and nobody wants anything.
+void Checker::at_rest() const {
+  for (unsigned page = 0; page < model_.options.pages; ++page) {
+    const Home& home = model_.homes[page];
+    if (home.latch.waiters != 0) {
+      broken(Check::kWaiters, "at rest page {}'s waiters are {}", page, set_text(home.latch.waiters));
+    }
+    if (proto::is_exclusive(home.latch.word) && proto::set_of(home.latch.word) != 0) {
+      broken(Check::kStuck, "at rest page {}'s word is {}", page, word_text(home.latch.word, home.node));
+    }
+    for (unsigned i = 0; i < model_.options.nodes; ++i) {
+      const auto node = static_cast<NodeId>(i);
+      const proto::Page& state = model_.copy(node, page).page;
+      if (state.phase == proto::Phase::kIdle && state.want == Access::kNone) continue;
+      broken(Check::kStuck, "at rest node {} page {}: {}", node, page, page_text(state, model_.place(node, page)));
+    }
+    exclusion(page);
+    backing(page);
+  }
+}
+
+// As at_rest, and every node has released everything.
+void Checker::released() const {
+  at_rest();
+  for (unsigned page = 0; page < model_.options.pages; ++page) {
+    const Home& home = model_.homes[page];
+    for (unsigned i = 0; i < model_.options.nodes; ++i) {
+      if (model_.copy(static_cast<NodeId>(i), page).page.access == Access::kNone) continue;
+      broken(Check::kStuck, "node {} keeps page {} after its release", i, page);
+    }
+    if (!home.has_bytes || home.bytes == model_.truth[page]) continue;
+    broken(Check::kLostWrite, "page {} holds {}/{} at its home, last written was {}/{}", page, home.bytes[0],
+           home.bytes[1], model_.truth[page][0], model_.truth[page][1]);
+  }
+}
+
+}  // namespace dsm::sim

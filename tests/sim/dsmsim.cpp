@@ -1,0 +1,189 @@
+// dsmsim: runs the page protocol on a simulated cluster, seed after seed, until one fails.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <limits>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "tests/sim/run.h"
+
+namespace dsm::sim {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+struct Command {
+  std::optional<std::uint64_t> seed;
+  bool trace = false;
+  std::uint64_t runs = 0;
+  double minutes = 0;
+  std::uint64_t first_seed = 1;
+  unsigned jobs = 1;
+  bool json = false;
+  std::string mutation = "none";
+  Overrides overrides;
+};
+
+struct Totals {
+  std::uint64_t runs = 0;
+  std::uint64_t moves = 0;
+  std::uint64_t accesses = 0;
+  double fair_share = 0;
+  Overtaken overtaken;
+  std::optional<std::uint64_t> failed_seed;
+
+  void add(const Outcome& outcome) {
+    ++runs;
+    moves += outcome.counts.moves;
+    accesses += outcome.counts.accesses;
+    fair_share = std::max(fair_share, outcome.counts.fair_share);
+    overtaken.exclusive = std::max(overtaken.exclusive, outcome.counts.overtaken.exclusive);
+    overtaken.grants = std::max(overtaken.grants, outcome.counts.overtaken.grants);
+    overtaken.per_access = std::max(overtaken.per_access, outcome.counts.overtaken.per_access);
+  }
+};
+
+// Hands out seeds to `jobs` threads until the runs or the minutes are used up, or one fails.
+class Campaign {
+ public:
+  explicit Campaign(const Command& command) : command_(command), next_seed_(command.first_seed) {}
+
+  Totals run();
+  double seconds() const { return std::chrono::duration<double>(SteadyClock::now() - start_).count(); }
+
+ private:
+  void work();
+  bool over(std::uint64_t seed) const;
+  void note(std::uint64_t seed, const Outcome& outcome);
+
+  const Command& command_;
+  const SteadyClock::time_point start_ = SteadyClock::now();
+  std::atomic<std::uint64_t> next_seed_;
+  std::atomic<bool> failed_{false};
+  std::mutex mutex_;  // guards what follows
+  Totals totals_;
+  double next_progress_ = 5;
+};
+
+Totals Campaign::run() {
+  std::vector<std::thread> workers;
+  for (unsigned i = 0; i < command_.jobs; ++i) workers.emplace_back([this] { work(); });
+  for (std::thread& worker : workers) worker.join();
+  return totals_;
+}
+
+void Campaign::work() {
+  for (std::uint64_t seed = next_seed_++; !over(seed); seed = next_seed_++) {
+    note(seed, sim::run(seed, command_.overrides));
+  }
+}
+
+bool Campaign::over(std::uint64_t seed) const {
+  if (failed_) return true;
+  if (command_.minutes > 0) return seconds() >= command_.minutes * 60;
+  return seed - command_.first_seed >= command_.runs;
+}
+
+void Campaign::note(std::uint64_t seed, const Outcome& outcome) {
+  const std::lock_guard lock(mutex_);
+  totals_.add(outcome);
+  if (outcome.failure) {
+    totals_.failed_seed = std::min(seed, totals_.failed_seed.value_or(seed));
+    failed_ = true;
+  }
+  if (seconds() < next_progress_) return;
+  next_progress_ += 5;
+  fmt::print("{:6.0f} s: {} runs, {:.2f} million steps/s\n", seconds(), totals_.runs,
+             static_cast<double>(totals_.moves) / seconds() / 1e6);
+  std::fflush(stdout);
+}
+
+void print_summary(const Command& command, const Totals& totals, double seconds) {
+  const double rate = static_cast<double>(totals.moves) / seconds;
+  fmt::print("dsmsim: {} runs from seed {}, {} steps, {} accesses, {:.2f} million steps/s, {:.1f} s: {}\n", totals.runs,
+             command.first_seed, totals.moves, totals.accesses, rate / 1e6, seconds,
+             totals.failed_seed ? "FAILED" : "all clean");
+  fmt::print("        most overtaken until served: {} exclusive, {} in all; per access {}; fair rounds {:.0f}% of the bound\n",
+             totals.overtaken.exclusive, totals.overtaken.grants, totals.overtaken.per_access, totals.fair_share * 100);
+  if (!command.json) return;
+  nlohmann::json json = {{"runs", totals.runs},
+                         {"first_seed", command.first_seed},
+                         {"steps", totals.moves},
+                         {"accesses", totals.accesses},
+                         {"seconds", seconds},
+                         {"steps_per_second", rate},
+                         {"most_overtaken_exclusive", totals.overtaken.exclusive},
+                         {"most_overtaken", totals.overtaken.grants},
+                         {"most_overtaken_per_access", totals.overtaken.per_access},
+                         {"failed_seed", nullptr}};
+  if (totals.failed_seed) json["failed_seed"] = *totals.failed_seed;
+  fmt::print("{}\n", json.dump());
+}
+
+int replay(const Command& command) {
+  Trace trace(command.trace);
+  const Outcome outcome = run(*command.seed, command.overrides, &trace);
+  const std::string options = describe(options_of(*command.seed, command.overrides));
+  if (!outcome.failure) {
+    fmt::print("seed {} is clean: {} steps, {} accesses; {}\n", *command.seed, outcome.counts.moves,
+               outcome.counts.accesses, options);
+    return 0;
+  }
+  if (command.trace) {
+    fmt::print("FAILED {}: {}\n  {}\n", name_of(outcome.failure->check), outcome.failure->text, options);
+  } else {
+    fmt::print("{}", report(*command.seed, command.overrides));
+  }
+  return 1;
+}
+
+int campaign(const Command& command) {
+  Campaign campaign(command);
+  const Totals totals = campaign.run();
+  const double seconds = campaign.seconds();
+  if (totals.failed_seed) {
+    const Overrides small = shrink(*totals.failed_seed, command.overrides);
+    fmt::print("{}", report(*totals.failed_seed, small));
+    fmt::print("  shrunk from: {}\n", describe(options_of(*totals.failed_seed, command.overrides)));
+  }
+  print_summary(command, totals, seconds);
+  return totals.failed_seed ? 1 : 0;
+}
+
+int main(int argc, char** argv) {
+  Command command;
+  CLI::App app("Runs the page protocol on a simulated cluster. One seed determines everything about a run.", "dsmsim");
+  app.add_option("--seed", command.seed, "replay this seed only");
+  app.add_flag("--trace", command.trace, "with --seed: print every step");
+  app.add_option("--runs", command.runs, "how many seeds to run [1000]");
+  app.add_option("--minutes", command.minutes, "run seeds for so long");
+  app.add_option("--first-seed", command.first_seed, "the first seed [1]");
+  app.add_option("--jobs", command.jobs, "threads that run seeds [1]")->check(CLI::Range(1, 256));
+  app.add_flag("--json", command.json, "end with one line of JSON");
+  app.add_option("--nodes", command.overrides.nodes, "instead of what the seed says")->check(CLI::Range(2, 16));
+  app.add_option("--pages", command.overrides.pages, "instead of what the seed says")->check(CLI::Range(1, 8));
+  app.add_option("--threads", command.overrides.threads, "per node, instead of what the seed says")->check(CLI::Range(1, 8));
+  app.add_option("--ops", command.overrides.ops, "per thread, instead of what the seed says")->check(CLI::Range(1, 10000));
+  app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
+  CLI11_PARSE(app, argc, argv);
+  const std::optional<Mutation> mutation = mutation_named(command.mutation);
+  if (!mutation) {
+    fmt::print(stderr, "dsmsim: there is no mutation '{}'; the names stand in tests/sim/options.cpp\n", command.mutation);
+    return 2;
+  }
+  command.overrides.mutation = *mutation;
+  if (command.runs == 0) command.runs = 1000;
+  return command.seed ? replay(command) : campaign(command);
+}
+
+}  // namespace
+}  // namespace dsm::sim
+
+int main(int argc, char** argv) { return dsm::sim::main(argc, argv); }

@@ -1,0 +1,61 @@
+// The simulated cluster's state: what the homes keep, what each node has of each page, and what memory should hold.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "proto/page.h"
+#include "tests/sim/options.h"
+
+namespace dsm::sim {
+
+// A page's contents. Copied in two halves, so that a copy taken while somebody writes shows.
+using Bytes = std::array<std::uint64_t, 2>;
+
+struct Home {
+  proto::Latch latch{};
+  Bytes bytes{};
+  NodeId node = 0;
+  bool has_bytes = true;
+};
+
+// The parts of one step's actions, in the order of their execution.
+enum class Piece : std::uint8_t { kDown, kChain, kUp, kSend, kWake, kNone };
+
+// One node's side of one page.
+struct Copy {
+  proto::Page page{};
+  Access view = Access::kNone;      // what the simulated program may do; follows page.access
+  Bytes bytes{~0ull, ~0ull};        // not used at the home, whose memory is Home::bytes
+  proto::Actions todo{};
+  Piece next_piece = Piece::kNone;  // kNone: nothing to do, the page is unlocked
+  bool voluntary = false;           // todo comes from a release or transfer
+  bool in_flight = false;           // a chain that ends with kDone
+  bool done_due = false;            // it has ended
+  proto::Word old = 0;              // its results
+  proto::Latch seen{};
+  bool await_use = false;           // kUsed is asked for
+  bool unused = false;              // nobody has tried the access since the page was gained
+  unsigned pending = 0;             // threads of this node that want to access the page
+
+  bool locked() const { return next_piece != Piece::kNone; }
+};
+
+struct Model {
+  explicit Model(const Options& given) : options(given), homes(given.pages), copies(given.nodes * given.pages), truth(given.pages) {}
+
+  Copy& copy(NodeId node, unsigned page) { return copies[node * options.pages + page]; }
+  const Copy& copy(NodeId node, unsigned page) const { return copies[node * options.pages + page]; }
+  Bytes& bytes(NodeId node, unsigned page) {
+    return homes[page].node == node ? homes[page].bytes : copy(node, page).bytes;
+  }
+  proto::Place place(NodeId node, unsigned page) const { return {node, homes[page].node, homes[page].has_bytes}; }
+
+  const Options options;
+  std::vector<Home> homes;
+  std::vector<Copy> copies;
+  std::vector<Bytes> truth;  // the value last written to each half
+};
+
+}  // namespace dsm::sim

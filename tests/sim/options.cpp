@@ -1,0 +1,117 @@
+#include "tests/sim/options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/types.h"
+#include "tests/sim/random.h"
+
+namespace dsm::sim {
+namespace {
+
+constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kMutationNames = {
+    "none",        "skip-unmap", "skip-lower",  "skip-write-back", "late-write-back", "stale-read",
+    "read-before-swap", "read-before-latch", "map-early",  "split-swap",      "blind-swap",      "ignore-waiters",
+    "unfair-choice", "enlist-late", "stay-enlisted", "lose-look",   "lose-drop",       "lose-nudge", "lose-wake"};
+
+constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
+
+void choose_size(Random& random, Options& options) {
+  const unsigned dice = random.below(100);
+  options.nodes = dice < 70 ? random.between(2, 4) : dice < 95 ? random.between(5, 8) : random.between(9, 16);
+  options.pages = random.percent(60) ? 1 : random.percent(60) ? random.between(2, 3) : random.between(4, 8);
+  options.threads = random.percent(50) ? 1 : random.between(2, 3);
+  options.ops = std::min(random.between(3, 40), kMaxAccesses / (options.nodes * options.threads));
+  options.latch_only = random.percent(30) ? random.between(10, 100) : 0;
+}
+
+void choose_schedule(Random& random, Options& options) {
+  options.policy = static_cast<Policy>(random.below(3));
+  options.changes = random.below(12);
+  options.quantum = random.between(1, 8);
+  options.cut_percent = random.percent(50) ? random.between(1, 99) : 100;
+  options.fine = random.percent(50);
+  options.split_latch = random.percent(30);
+  options.duplicates = random.percent(40);
+  options.strays = random.percent(20);
+  options.early_use = random.percent(25);
+}
+
+void choose_mix(Random& random, Options& options) {
+  Options::Weights& weights = options.weights;
+  weights.read = random.between(0, 12);
+  weights.write = random.between(0, 6);
+  weights.modify = random.between(1, 6);
+  if (random.percent(40)) weights.prefetch = random.between(1, 4);
+  if (random.percent(40)) weights.release = random.between(1, 4);
+  if (random.percent(30)) weights.transfer = random.between(1, 4);
+}
+
+void append(std::string& line, const char* option, std::optional<unsigned> value) {
+  if (value) line += fmt::format(" --{} {}", option, *value);
+}
+
+}  // namespace
+
+Options options_of(std::uint64_t seed) {
+  Options options;
+  options.seed = seed;
+  Random random(seed * 0x2545f4914f6cdd1d + 1);  // apart from the run's own chance
+  choose_size(random, options);
+  choose_schedule(random, options);
+  choose_mix(random, options);
+  return options;
+}
+
+Options options_of(std::uint64_t seed, const Overrides& overrides) {
+  Options options = options_of(seed);
+  options.nodes = overrides.nodes.value_or(options.nodes);
+  options.pages = overrides.pages.value_or(options.pages);
+  options.threads = overrides.threads.value_or(options.threads);
+  options.ops = overrides.ops.value_or(options.ops);
+  options.mutation = overrides.mutation;
+  return options;
+}
+
+std::string describe(const Options& options) {
+  const Options::Weights& w = options.weights;
+  return fmt::format(
+      "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}), "
+      "cut {}%; read:write:modify:prefetch:release:transfer {}:{}:{}:{}:{}:{};{}{}{}{}{} mutation {}",
+      options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
+      options.changes, options.quantum, options.cut_percent, w.read, w.write, w.modify, w.prefetch, w.release,
+      w.transfer, options.fine ? " fine" : "", options.split_latch ? " split-latch" : "",
+      options.duplicates ? " duplicates" : "", options.strays ? " strays" : "", options.early_use ? " early-use" : "",
+      name_of(options.mutation));
+}
+
+std::string command_line(std::uint64_t seed, const Overrides& overrides) {
+  std::string line = fmt::format("--seed {}", seed);
+  append(line, "nodes", overrides.nodes);
+  append(line, "pages", overrides.pages);
+  append(line, "threads", overrides.threads);
+  append(line, "ops", overrides.ops);
+  if (overrides.mutation != Mutation::kNone) line += fmt::format(" --mutation {}", name_of(overrides.mutation));
+  return line;
+}
+
+const char* name_of(Policy policy) {
+  switch (policy) {
+    case Policy::kUniform: return "uniform";
+    case Policy::kPriorities: return "priorities";
+    case Policy::kRoundRobin: return "round-robin";
+  }
+  return "?";
+}
+
+const char* name_of(Mutation mutation) { return kMutationNames[static_cast<std::size_t>(mutation)]; }
+
+std::optional<Mutation> mutation_named(std::string_view name) {
+  for (std::size_t i = 0; i < kMutationNames.size(); ++i) {
+    if (name == kMutationNames[i]) return static_cast<Mutation>(i);
+  }
+  return std::nullopt;
+}
+
+}  // namespace dsm::sim

@@ -1,0 +1,89 @@
+// What one simulated run is: everything follows from the seed, and the command line may override parts of it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace dsm::sim {
+
+enum class Policy : std::uint8_t {
+  kUniform,     // any actor that can move, with equal chance
+  kPriorities,  // PCT: the most urgent actor that can move; at `changes` random moments it becomes the least urgent
+  kRoundRobin,  // in turn, but at `changes` random moments the actor whose turn it is sleeps for a long while
+};
+
+// A bug planted in the executor, to show that the checkers see it.
+enum class Mutation : std::uint8_t {
+  kNone,
+  kSkipUnmap,         // the view stays although the page was given up
+  kSkipLower,         // the view stays writable although others read
+  kSkipWriteBack,     // the page's bytes are not written home
+  kLateWriteBack,     // they are written only after the word was handed over
+  kStaleRead,         // the page's bytes are not fetched
+  kReadBeforeSwap,    // they are fetched in front of the compare-and-swap, not behind it
+  kReadBeforeLatch,   // they are fetched in front of the look at the latch, not behind it
+  kMapEarly,          // the view opens while the chain is still in flight
+  kSplitSwap,         // compare-and-swap is a read and, later, a write
+  kBlindSwap,         // it does not compare
+  kIgnoreWaiters,     // the waiters word reads as empty
+  kUnfairChoice,      // of the waiters only the one with the lowest number is seen
+  kEnlistLate,        // the waiters bit is set after the look at the latch
+  kStayEnlisted,      // a node that helped itself does not clear its waiters bit
+  kLoseLook,          // a look reaches only the first of the nodes it is for
+  kLoseDrop,          // readers are not told that a writer has claimed the page
+  kLoseNudge,         // the owner is not told that somebody waits
+  kLoseWake,          // waiting threads are not woken
+  kCount
+};
+
+struct Options {
+  std::uint64_t seed = 0;
+  unsigned nodes = 2;
+  unsigned pages = 1;
+  unsigned threads = 1;  // per node
+  unsigned ops = 10;     // per thread
+
+  Policy policy = Policy::kUniform;
+  unsigned changes = 0;
+  unsigned quantum = 1;       // kRoundRobin: moves in one turn
+  unsigned cut_percent = 100; // new accesses stop after this part of the expected length; 100: when all are made
+
+  // Out of weight_sum() draws, so many are ...
+  struct Weights {
+    unsigned read = 1, write = 1, modify = 1, prefetch = 0, release = 0, transfer = 0;
+  } weights;
+  unsigned latch_only = 0;  // percent of the pages that have no bytes
+
+  bool fine = false;         // other actors move between the actions of one step
+  bool split_latch = false;  // the latch's two words are read one after the other
+  bool duplicates = false;   // messages arrive again, later, out of order
+  bool strays = false;       // messages arrive that nobody has sent
+  bool early_use = false;    // kUsed may come before the access has run
+
+  Mutation mutation = Mutation::kNone;
+
+  unsigned weight_sum() const {
+    return weights.read + weights.write + weights.modify + weights.prefetch + weights.release + weights.transfer;
+  }
+};
+
+Options options_of(std::uint64_t seed);
+
+// What the command line, or shrinking, fixes.
+struct Overrides {
+  std::optional<unsigned> nodes, pages, threads, ops;
+  Mutation mutation = Mutation::kNone;
+};
+Options options_of(std::uint64_t seed, const Overrides& overrides);
+
+std::string describe(const Options& options);
+std::string command_line(std::uint64_t seed, const Overrides& overrides);  // "--seed 7 --nodes 2 ..."
+
+const char* name_of(Policy policy);
+const char* name_of(Mutation mutation);
+std::optional<Mutation> mutation_named(std::string_view name);
+
+}  // namespace dsm::sim

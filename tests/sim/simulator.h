@@ -1,0 +1,166 @@
+// One simulated cluster run: real proto::step, simulated memory, network and threads. Deterministic: everything that
+// moves is an actor, one moves at a time, and the scheduler, fed by the seed, says which. Single-threaded; many
+// simulators may run in parallel.
+//
+// What moves on its own, each move being one atomic step:
+//   thread (node, i)     tries an access; faults if it may not, sleeps until woken, tries again
+//   agent (node, page)   in fine mode: the next piece of a step's actions (the page is locked meanwhile)
+//   end (node, page)     hands the results of a finished chain to the protocol
+//   use (node, page)     tells the protocol that a gained page has been used
+//   wire (node, home)    the next one-sided operation of the node at that home: first posted, first done
+//   mail (from, to)      delivers the oldest message of that pair
+//   late (to)            delivers a message that nobody has sent or that arrived once already
+#pragma once
+
+#include <fmt/format.h>
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "tests/sim/checker.h"
+#include "tests/sim/fifo.h"
+#include "tests/sim/model.h"
+#include "tests/sim/options.h"
+#include "tests/sim/random.h"
+#include "tests/sim/scheduler.h"
+
+namespace dsm::sim {
+
+// The last lines of what happened, or all of them on stdout.
+class Trace {
+ public:
+  explicit Trace(bool print_all) : print_all_(print_all) {}
+  void add(std::string line);
+  const std::deque<std::string>& lines() const { return lines_; }
+
+ private:
+  static constexpr std::size_t kKept = 60;
+  const bool print_all_;
+  std::deque<std::string> lines_;
+};
+
+struct Counts {
+  std::uint64_t moves = 0;
+  std::uint64_t accesses = 0;
+  std::uint64_t gains = 0;
+  double fair_share = 0;  // fair rounds needed, of those allowed
+  Overtaken overtaken;
+};
+
+class Simulator {
+ public:
+  Simulator(const Options& options, Trace* trace);
+
+  void run();  // throws Failure
+  const Counts& counts() const { return counts_; }
+
+ private:
+  enum class ActorKind : std::uint8_t { kThread, kAgent, kEnd, kUse, kWire, kMail, kLate };
+  struct Actor {
+    ActorKind kind;
+    std::uint8_t a, b;
+  };
+
+  enum class Intent : std::uint8_t { kRead, kWrite, kModify, kPrefetch, kRelease, kTransfer };
+  enum class ThreadState : std::uint8_t { kChoosing, kTrying, kFaulting, kHinting, kSleeping, kFinished };
+  struct Thread {
+    NodeId node;
+    ThreadState state = ThreadState::kChoosing;
+    Intent intent = Intent::kRead;
+    unsigned page = 0;
+    unsigned left;
+  };
+
+  enum class OpKind : std::uint8_t { kWriteHalf, kAdd, kSwap, kSwapRead, kSwapWrite, kReadWord, kReadWaiters, kReadLatch, kReadHalf };
+  struct Op {
+    OpKind kind;
+    std::uint8_t page;
+    std::uint8_t half = 0;
+    bool last = false;       // of a chain that ends with kDone
+    bool voluntary = false;  // a swap that gives the page up unasked
+    std::uint64_t operand = 0;
+    std::uint64_t expected = 0;
+  };
+  struct Letter {
+    NodeId from;
+    proto::PageMessage message;
+  };
+
+  // simulator.cpp: the run
+  void make_homes();
+  void make_actors();
+  void run_until(std::uint64_t moves);
+  void finish_fairly();
+  void release_all();
+  void move(const Actor& actor);
+  std::uint64_t length() const;
+  std::uint64_t fair_rounds_allowed() const;
+  std::uint64_t backlog() const;
+  template <typename... Args>
+  void trace(fmt::format_string<const Args&...> format, const Args&... args) {
+    if (trace_ != nullptr) trace_->add(fmt::format("{:6} ", counts_.moves) + fmt::format(format, args...));
+  }
+
+  // threads.cpp: the simulated program
+  void move_thread(unsigned index);
+  void choose(Thread& thread);
+  void try_access(Thread& thread);
+  void access(Thread& thread, Copy& copy);
+  void fault_or_hint(Thread& thread);
+  void refresh_thread(unsigned index);
+  void send_stray();
+  static Access needed(Intent intent) { return intent == Intent::kRead ? Access::kRead : Access::kWrite; }
+
+  // steps.cpp: events into the protocol, its actions out
+  void step(NodeId node, unsigned page, const proto::Event& event);
+  void move_agent(NodeId node, unsigned page);
+  void do_piece(NodeId node, unsigned page, Copy& copy);
+  bool has_piece(const Copy& copy, Piece piece) const;
+  void advance(Copy& copy);
+  void down(Copy& copy);
+  void chain(NodeId node, unsigned page, Copy& copy);
+  void up(Copy& copy);
+  void send(NodeId node, unsigned page, const Copy& copy);
+  void wake(NodeId node, unsigned page, Copy& copy);
+  void end(NodeId node, unsigned page);
+  void use(NodeId node, unsigned page);
+  void refresh(NodeId node, unsigned page);
+  bool mutated(Mutation mutation) const { return model_.options.mutation == mutation; }
+
+  // wire.cpp: operations and messages under way
+  void move_wire(NodeId node, NodeId home);
+  void execute(NodeId node, const Op& op, Home& home, Copy& copy);
+  void swap(NodeId node, const Op& op, Home& home, Copy& copy);
+  void deliver(Fifo<Letter>& letters, NodeId to);
+  void refresh_mail(NodeId to);
+  NodeSet waiters_seen(NodeId node, NodeSet waiters) const;
+
+  unsigned thread_actor(unsigned index) const { return index; }
+  unsigned page_actor(ActorKind kind, NodeId node, unsigned page) const {
+    const unsigned which = static_cast<unsigned>(kind) - static_cast<unsigned>(ActorKind::kAgent);
+    return first_page_actor_ + (which * model_.options.nodes + node) * model_.options.pages + page;
+  }
+  unsigned wire_actor(NodeId node, NodeId home) const { return first_wire_ + node * model_.options.nodes + home; }
+  unsigned mail_actor(NodeId from, NodeId to) const { return first_mail_ + from * model_.options.nodes + to; }
+  unsigned late_actor(NodeId to) const { return first_late_ + to; }
+  Fifo<Op>& wire(NodeId node, NodeId home) { return wires_[node * model_.options.nodes + home]; }
+  Fifo<Letter>& mail(NodeId from, NodeId to) { return mail_[from * model_.options.nodes + to]; }
+
+  Model model_;
+  Checker checker_;
+  Random random_;
+  Trace* const trace_;
+  std::vector<Actor> actors_;
+  unsigned first_page_actor_ = 0, first_wire_ = 0, first_mail_ = 0, first_late_ = 0;
+  std::vector<Thread> threads_;
+  std::vector<Fifo<Op>> wires_;
+  std::vector<Fifo<Letter>> mail_;
+  std::vector<Fifo<Letter>> late_;
+  std::uint64_t last_value_ = 0;  // every write stores a new one
+  bool generating_ = true;
+  Counts counts_;
+  Scheduler scheduler_;
+};
+
+}  // namespace dsm::sim

@@ -1,0 +1,191 @@
+// Events into the protocol, and its actions out, in the order page.h gives. Also where most planted bugs are.
+#include <bit>
+
+#include "tests/sim/simulator.h"
+#include "tests/sim/text.h"
+
+namespace dsm::sim {
+
+void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
+  Copy& copy = model_.copy(node, page);
+  const proto::Place place = model_.place(node, page);
+  const Access before = copy.page.access;
+  copy.todo = proto::step(copy.page, place, event);
+  copy.voluntary = event.kind == proto::EventKind::kRelease || event.kind == proto::EventKind::kTransfer;
+  if (trace_ != nullptr) {
+    trace("node {} page {}: {} => {}  [{}]", node, page, event_text(event, place), actions_text(copy.todo, place),
+          page_text(copy.page, place));
+  }
+  copy.await_use = copy.page.fresh && (copy.await_use || copy.todo.await_use);
+  checker_.stepped(node, page);
+  if (copy.page.access > before) {
+    ++counts_.gains;
+    checker_.gained(node, page, copy.page.access);
+    checker_.backing(page);
+  }
+  copy.next_piece = Piece::kDown;
+  advance(copy);
+  while (!model_.options.fine && copy.locked()) do_piece(node, page, copy);
+  refresh(node, page);
+}
+
+void Simulator::move_agent(NodeId node, unsigned page) {
+  do_piece(node, page, model_.copy(node, page));
+  refresh(node, page);
+}
+
+bool Simulator::has_piece(const Copy& copy, Piece piece) const {
+  switch (piece) {
+    case Piece::kDown: return copy.todo.lower || copy.todo.unmap;
+    case Piece::kChain: return copy.todo.has_chain();
+    case Piece::kUp: return copy.todo.map != Access::kNone || copy.todo.raise;
+    case Piece::kSend: return copy.todo.send_to != 0;
+    case Piece::kWake: return copy.todo.wake;
+    case Piece::kNone: return true;
+  }
+  return true;
+}
+
+void Simulator::advance(Copy& copy) {
+  while (!has_piece(copy, copy.next_piece)) {
+    copy.next_piece = static_cast<Piece>(static_cast<unsigned>(copy.next_piece) + 1);
+  }
+}
+
+void Simulator::do_piece(NodeId node, unsigned page, Copy& copy) {
+  switch (copy.next_piece) {
+    case Piece::kDown: down(copy); break;
+    case Piece::kChain: chain(node, page, copy); break;
+    case Piece::kUp: up(copy); break;
+    case Piece::kSend: send(node, page, copy); break;
+    case Piece::kWake: wake(node, page, copy); break;
+    case Piece::kNone: return;
+  }
+  if (model_.options.fine) trace("node {} page {}: piece {} done", node, page, static_cast<int>(copy.next_piece));
+  copy.next_piece = static_cast<Piece>(static_cast<unsigned>(copy.next_piece) + 1);
+  advance(copy);
+}
+
+void Simulator::down(Copy& copy) {
+  if (copy.todo.lower && !mutated(Mutation::kSkipLower)) copy.view = Access::kRead;
+  if (copy.todo.unmap && !mutated(Mutation::kSkipUnmap)) copy.view = Access::kNone;
+}
+
+// Posts the chain's operations, in the order of the fields.
+void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
+  const proto::Actions& actions = copy.todo;
+  Fifo<Op>& wire = this->wire(node, model_.homes[page].node);
+  std::vector<Op> ops;
+  const auto post = [&ops, page](OpKind kind, std::uint64_t operand = 0, std::uint64_t expected = 0) {
+    ops.push_back({.kind = kind, .page = static_cast<std::uint8_t>(page), .operand = operand, .expected = expected});
+  };
+  const auto copy_page = [&post, &ops](OpKind kind) {
+    post(kind);
+    post(kind);
+    ops.back().half = 1;
+  };
+  const bool early_read = (mutated(Mutation::kReadBeforeSwap) && actions.swap) ||
+                          (mutated(Mutation::kReadBeforeLatch) && actions.read_latch);
+  const bool late_add = mutated(Mutation::kEnlistLate) && actions.read_latch && !actions.swap;
+  const bool forget = mutated(Mutation::kStayEnlisted) && !actions.expects_done;
+  const bool late_write = mutated(Mutation::kLateWriteBack);
+
+  if (actions.read_page && early_read) copy_page(OpKind::kReadHalf);
+  if (actions.write_page && !late_write && !mutated(Mutation::kSkipWriteBack)) copy_page(OpKind::kWriteHalf);
+  if (actions.waiters_add != 0 && !late_add && !forget) post(OpKind::kAdd, actions.waiters_add);
+  if (actions.swap && mutated(Mutation::kSplitSwap)) {
+    post(OpKind::kSwapRead, actions.desired, actions.expected);
+    post(OpKind::kSwapWrite, actions.desired, actions.expected);
+  } else if (actions.swap) {
+    post(OpKind::kSwap, actions.desired, actions.expected);
+    // A node that leaves the readers unasked opens the race as much as one that gives the page up whole.
+    const bool left = proto::is_shared(actions.expected) && proto::is_shared(actions.desired) &&
+                      proto::set_of(actions.desired) < proto::set_of(actions.expected);
+    ops.back().voluntary = copy.voluntary || left;
+  }
+  if (actions.write_page && late_write) copy_page(OpKind::kWriteHalf);
+  if (actions.read_latch && model_.options.split_latch) {
+    const bool word_first = random_.percent(50);
+    post(word_first ? OpKind::kReadWord : OpKind::kReadWaiters);
+    post(word_first ? OpKind::kReadWaiters : OpKind::kReadWord);
+  } else if (actions.read_latch) {
+    post(OpKind::kReadLatch);
+  }
+  if (late_add) post(OpKind::kAdd, actions.waiters_add);
+  if (actions.read_page && !early_read && !mutated(Mutation::kStaleRead)) copy_page(OpKind::kReadHalf);
+
+  if (actions.expects_done) {
+    copy.in_flight = true;
+    ops.back().last = true;
+  }
+  for (const Op& op : ops) wire.push(op);
+  scheduler_.set(wire_actor(node, model_.homes[page].node), !wire.empty());
+  if (mutated(Mutation::kMapEarly) && copy.page.phase == proto::Phase::kClaiming) {
+    copy.view = copy.page.asked;
+    wake(node, page, copy);
+  }
+}
+
+void Simulator::up(Copy& copy) {
+  if (copy.todo.map != Access::kNone) copy.view = copy.todo.map;
+  if (copy.todo.raise) copy.view = Access::kWrite;
+}
+
+void Simulator::send(NodeId node, unsigned page, const Copy& copy) {
+  const proto::Actions& actions = copy.todo;
+  NodeSet to_all = actions.send_to;
+  if (mutated(Mutation::kLoseLook) && actions.send_kind == proto::MessageKind::kLook) to_all &= ~to_all + 1;
+  if (mutated(Mutation::kLoseDrop) && actions.send_kind == proto::MessageKind::kDrop) return;
+  if (mutated(Mutation::kLoseNudge) && actions.send_kind == proto::MessageKind::kNudge) return;
+  const Letter letter{.from = node,
+                      .message = {.kind = actions.send_kind,
+                                  .want = actions.send_want,
+                                  .reserved = 0,
+                                  .count = 1,
+                                  .first = page,
+                                  .readers = actions.send_readers}};
+  for (; to_all != 0; to_all &= to_all - 1) {
+    const auto to = static_cast<NodeId>(std::countr_zero(to_all));
+    mail(node, to).push(letter);
+    if (model_.options.duplicates && random_.percent(20)) late_[to].push(letter);
+    refresh_mail(to);
+  }
+}
+
+void Simulator::wake(NodeId node, unsigned page, Copy& copy) {
+  if (copy.page.fresh) copy.unused = copy.pending > 0;
+  if (mutated(Mutation::kLoseWake)) return;
+  for (unsigned index = 0; index < threads_.size(); ++index) {
+    Thread& thread = threads_[index];
+    if (thread.node != node || thread.page != page || thread.state != ThreadState::kSleeping) continue;
+    thread.state = ThreadState::kTrying;
+    refresh_thread(index);
+  }
+}
+
+void Simulator::end(NodeId node, unsigned page) {
+  Copy& copy = model_.copy(node, page);
+  copy.done_due = copy.in_flight = false;
+  step(node, page, {.kind = proto::EventKind::kDone, .old = copy.old, .latch = copy.seen});
+}
+
+void Simulator::use(NodeId node, unsigned page) {
+  model_.copy(node, page).await_use = false;
+  step(node, page, {.kind = proto::EventKind::kUsed});
+}
+
+// What can move, after something about this node's side of the page has changed.
+void Simulator::refresh(NodeId node, unsigned page) {
+  const Copy& copy = model_.copy(node, page);
+  const bool locked = copy.locked();
+  const bool used = !copy.unused || model_.options.early_use;
+  scheduler_.set(page_actor(ActorKind::kAgent, node, page), locked);
+  scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !locked);
+  scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !locked);
+  if (!model_.options.fine) return;
+  const unsigned first = node * model_.options.threads;
+  for (unsigned index = first; index < first + model_.options.threads; ++index) refresh_thread(index);
+  refresh_mail(node);
+}
+
+}  // namespace dsm::sim

@@ -1,0 +1,114 @@
+// The simulated program: threads that read, write, modify and give hints at random.
+#include "tests/sim/simulator.h"
+
+namespace dsm::sim {
+
+void Simulator::move_thread(unsigned index) {
+  Thread& thread = threads_[index];
+  switch (thread.state) {
+    case ThreadState::kChoosing: choose(thread); break;
+    case ThreadState::kTrying: try_access(thread); break;
+    case ThreadState::kFaulting:
+    case ThreadState::kHinting: fault_or_hint(thread); break;
+    case ThreadState::kSleeping:
+    case ThreadState::kFinished: break;
+  }
+  refresh_thread(index);
+}
+
+void Simulator::refresh_thread(unsigned index) {
+  const Thread& thread = threads_[index];
+  bool can_move = thread.state == ThreadState::kChoosing || thread.state == ThreadState::kTrying;
+  if (thread.state == ThreadState::kFaulting || thread.state == ThreadState::kHinting) {
+    can_move = !model_.copy(thread.node, thread.page).locked();
+  }
+  scheduler_.set(thread_actor(index), can_move);
+}
+
+void Simulator::choose(Thread& thread) {
+  if (!generating_ || thread.left == 0) {
+    thread.state = ThreadState::kFinished;
+    return;
+  }
+  --thread.left;
+  if (model_.options.strays && random_.percent(5)) send_stray();
+  const Options::Weights& weights = model_.options.weights;
+  thread.page = random_.below(model_.options.pages);
+  unsigned draw = random_.below(model_.options.weight_sum());
+  unsigned intent = 0;
+  for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.prefetch, weights.release}) {
+    if (draw < weight) break;
+    draw -= weight;
+    ++intent;
+  }
+  thread.intent = static_cast<Intent>(intent);
+  const bool access = thread.intent <= Intent::kModify;
+  thread.state = access ? ThreadState::kTrying : ThreadState::kHinting;
+  if (access) ++model_.copy(thread.node, thread.page).pending;
+}
+
+void Simulator::try_access(Thread& thread) {
+  Copy& copy = model_.copy(thread.node, thread.page);
+  if (copy.unused) {
+    copy.unused = false;
+    refresh(thread.node, thread.page);
+  }
+  if (copy.view < needed(thread.intent)) {
+    thread.state = ThreadState::kFaulting;
+    return;
+  }
+  --copy.pending;
+  thread.state = ThreadState::kChoosing;
+  access(thread, copy);
+}
+
+void Simulator::access(Thread& thread, Copy& copy) {
+  ++counts_.accesses;
+  Bytes& bytes = model_.bytes(thread.node, thread.page);
+  if (thread.intent != Intent::kWrite) checker_.read(thread.node, thread.page, bytes);
+  if (thread.intent == Intent::kRead) {
+    trace("node {} reads page {}", thread.node, thread.page);
+    return;
+  }
+  const unsigned only = thread.intent == Intent::kWrite ? random_.below(2) : 2;  // 2: both halves
+  const std::uint64_t value = ++last_value_;
+  for (unsigned half = 0; half < 2; ++half) {
+    if (only == 2 || only == half) bytes[half] = model_.truth[thread.page][half] = value;
+  }
+  trace("node {} {} page {}: {} ({} view)", thread.node, only == 2 ? "modifies" : "writes", thread.page, value,
+        static_cast<int>(copy.view));
+}
+
+void Simulator::fault_or_hint(Thread& thread) {
+  proto::Event event{.kind = proto::EventKind::kFault, .access = needed(thread.intent)};
+  switch (thread.intent) {
+    case Intent::kPrefetch:
+      event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};
+      break;
+    case Intent::kRelease: event.kind = proto::EventKind::kRelease; break;
+    case Intent::kTransfer:
+      event = {.kind = proto::EventKind::kTransfer, .node = static_cast<NodeId>(random_.below(model_.options.nodes))};
+      break;
+    case Intent::kRead:
+    case Intent::kWrite:
+    case Intent::kModify: break;
+  }
+  thread.state = thread.state == ThreadState::kFaulting ? ThreadState::kSleeping : ThreadState::kChoosing;
+  step(thread.node, thread.page, event);
+}
+
+// A message that nobody has reason to send: all of them are mere hints.
+void Simulator::send_stray() {
+  const NodeSet all = node_bit(static_cast<NodeId>(model_.options.nodes)) - 1;
+  const auto to = static_cast<NodeId>(random_.below(model_.options.nodes));
+  Letter letter{.from = static_cast<NodeId>(random_.below(model_.options.nodes)), .message = {}};
+  letter.message.kind = static_cast<proto::MessageKind>(random_.below(3));
+  letter.message.want = random_.percent(50) ? Access::kRead : Access::kWrite;
+  letter.message.first = random_.below(model_.options.pages);
+  letter.message.count = 1;
+  letter.message.readers = letter.message.kind == proto::MessageKind::kNudge ? 0 : random_.next() & all;
+  late_[to].push(letter);
+  refresh_mail(to);
+}
+
+}  // namespace dsm::sim

@@ -1,0 +1,83 @@
+// One-sided operations and messages under way. Each operation is one atomic step at the home; pages are copied in halves.
+#include <bit>
+
+#include "tests/sim/simulator.h"
+#include "tests/sim/text.h"
+
+namespace dsm::sim {
+
+void Simulator::move_wire(NodeId node, NodeId home_node) {
+  Fifo<Op>& wire = this->wire(node, home_node);
+  const Op op = wire.pop();
+  scheduler_.set(wire_actor(node, home_node), !wire.empty());
+  Copy& copy = model_.copy(node, op.page);
+  Home& home = model_.homes[op.page];
+  execute(node, op, home, copy);
+  if (trace_ != nullptr) {
+    constexpr const char* kNames[] = {"write half", "add",          "swap",       "swap (reads)", "swap (writes)",
+                                      "read word",  "read waiters", "read latch", "read half"};
+    trace("    node {} page {}: {} {} at home {} -> {}, waiters {}, bytes {}/{}", node, op.page,
+          kNames[static_cast<std::size_t>(op.kind)], op.half, home_node, word_text(home.latch.word, home.node),
+          set_text(home.latch.waiters), home.bytes[0], home.bytes[1]);
+  }
+  if (!op.last) return;
+  copy.done_due = true;
+  refresh(node, op.page);
+}
+
+void Simulator::execute(NodeId node, const Op& op, Home& home, Copy& copy) {
+  switch (op.kind) {
+    case OpKind::kWriteHalf: home.bytes[op.half] = copy.bytes[op.half]; break;
+    case OpKind::kReadHalf: copy.bytes[op.half] = home.bytes[op.half]; break;
+    case OpKind::kAdd:
+      checker_.adding(node, op.page, op.operand);
+      home.latch.waiters += op.operand;
+      break;
+    case OpKind::kSwap: swap(node, op, home, copy); break;
+    case OpKind::kSwapRead: copy.old = home.latch.word; break;
+    case OpKind::kSwapWrite:
+      if (copy.old == op.expected) home.latch.word = op.operand;
+      checker_.swapped(node, op.page);
+      break;
+    case OpKind::kReadWord: copy.seen.word = home.latch.word; break;
+    case OpKind::kReadWaiters: copy.seen.waiters = waiters_seen(node, home.latch.waiters); break;
+    case OpKind::kReadLatch: copy.seen = {home.latch.word, waiters_seen(node, home.latch.waiters)}; break;
+  }
+}
+
+void Simulator::swap(NodeId node, const Op& op, Home& home, Copy& copy) {
+  copy.old = home.latch.word;
+  if (mutated(Mutation::kBlindSwap)) copy.old = op.expected;
+  if (copy.old != op.expected) return;
+  home.latch.word = op.operand;
+  if (op.voluntary) checker_.raced(op.page);
+  checker_.swapped(node, op.page);
+}
+
+NodeSet Simulator::waiters_seen(NodeId node, NodeSet waiters) const {
+  if (mutated(Mutation::kIgnoreWaiters)) return waiters & node_bit(node);
+  if (!mutated(Mutation::kUnfairChoice)) return waiters;
+  const NodeSet others = proto::without(waiters, node);
+  return (waiters & node_bit(node)) | (others & (~others + 1));
+}
+
+void Simulator::deliver(Fifo<Letter>& letters, NodeId to) {
+  const Letter letter = letters.pop();
+  const auto page = static_cast<unsigned>(letter.message.first);
+  step(to, page, {.kind = proto::EventKind::kMessage, .node = letter.from, .message = letter.message});
+  refresh_mail(to);
+}
+
+// Mail waits while the page of its first letter is locked.
+void Simulator::refresh_mail(NodeId to) {
+  const auto deliverable = [this, to](const Fifo<Letter>& letters) {
+    return !letters.empty() && !model_.copy(to, static_cast<unsigned>(letters.front().message.first)).locked();
+  };
+  for (unsigned i = 0; i < model_.options.nodes; ++i) {
+    const auto from = static_cast<NodeId>(i);
+    scheduler_.set(mail_actor(from, to), deliverable(mail(from, to)));
+  }
+  scheduler_.set(late_actor(to), deliverable(late_[to]));
+}
+
+}  // namespace dsm::sim
