@@ -31,7 +31,14 @@ inline constexpr std::uint32_t kControlMagic = 0x314d5344;  // "DSM1"
 inline constexpr std::uint16_t kControlVersion = 1;
 
 enum class MessageKind : std::uint16_t {
-  kHello = 1, kWelcome, kRefused, kFinish, kAllFinished, kPeerDown, kStatsRequest, kStatsReply
+  kHello = 1,
+  kWelcome,
+  kRefused,
+  kFinish,
+  kAllFinished,
+  kPeerDown,
+  kStatsRequest,
+  kStatsReply
 };
 
 struct MessageHead {

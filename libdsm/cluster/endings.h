@@ -14,11 +14,11 @@ inline constexpr int kExitCannotExecute = 126;
 inline constexpr int kExitNotFound = 127;
 
 enum class EndKind {
-  kExited,    // value: status
+  kExited,     // value: status
   kSignalled,  // value: signal
-  kLeft,      // exited with status 0 without finish() while others were running
-  kLost,      // closed its control socket and lives on
-  kStuck,     // not even SIGKILL ends it
+  kLeft,       // exited with status 0 without finish() while others were running
+  kLost,       // closed its control socket and lives on
+  kStuck,      // not even SIGKILL ends it
 };
 
 struct NodeEnd {

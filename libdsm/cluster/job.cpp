@@ -19,6 +19,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/log.h"
@@ -87,7 +88,7 @@ class LaunchedJob final : public Membership {
   }
 
   void watch(std::function<void(const PeerDown&)> on_peer_down) override {
-    if (thread_.joinable()) return;
+    DSM_CHECK(!thread_.joinable(), "watch() comes once, and before finish()");
     on_peer_down_ = std::move(on_peer_down);
     // From here on the socket's end tells of dsmrun's death, and the callback gets its chance.
     int signal = 0;
@@ -142,8 +143,7 @@ class LaunchedJob final : public Membership {
   void handle(const Packet& packet) {
     if (packet.as<AllFinished>() != nullptr) {
       enter(kAllFinished);
-    } else if (const auto* notice = packet.as<PeerDownNotice>();
-               notice != nullptr && notice->node < geometry().nodes) {
+    } else if (const auto* notice = packet.as<PeerDownNotice>(); notice != nullptr && notice->node < geometry().nodes) {
       enter(kBroken);
       std::string& how = how_[notice->node];
       how = get_text(notice->how);
@@ -213,7 +213,8 @@ Result<UniqueFd> ask_to_join(int rendezvous, const Config& config) {
   const int fds[] = {pair->far.get()};
   const auto sent = send_message(rendezvous, hello, 0, fds);
   if (!sent) {
-    return refuse(Errc::kPeerDown, "dsmrun is gone", "dsmrun, which started this process, is gone; start the job again");
+    return refuse(Errc::kPeerDown, "dsmrun is gone",
+                  "dsmrun, which started this process, is gone; start the job again");
   }
   return std::move(pair->near);
 }
@@ -226,10 +227,12 @@ Result<Packet> wait_for_answer(int control) {
   } while (ready < 0 && errno == EINTR);
   Packet packet;
   if (ready == 0) {
-    return refuse(Errc::kTimeout, "dsmrun does not answer", "dsmrun does not answer; is it stopped? Start the job again");
+    return refuse(Errc::kTimeout, "dsmrun does not answer",
+                  "dsmrun does not answer; is it stopped? Start the job again");
   }
   if (receive(control, packet, 0) != Received::kPacket) {
-    return refuse(Errc::kPeerDown, "dsmrun is gone", "dsmrun, which started this process, is gone; start the job again");
+    return refuse(Errc::kPeerDown, "dsmrun is gone",
+                  "dsmrun, which started this process, is gone; start the job again");
   }
   if (const auto* refused = packet.as<Refused>()) {
     return refuse(Errc::kBadOption, "dsmrun refused this process",
@@ -240,7 +243,8 @@ Result<Packet> wait_for_answer(int control) {
 
 bool has_size(const UniqueFd& fd, std::uint64_t bytes) {
   struct stat status {};
-  return ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) == bytes;
+  return ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) &&
+         static_cast<std::uint64_t>(status.st_size) == bytes;
 }
 
 // Nothing unless the Welcome fits this node's own configuration and brings every descriptor in its right size.
@@ -267,10 +271,11 @@ std::optional<JobMemory> take_memory(const Welcome& welcome, const Config& confi
 
 Result<std::unique_ptr<Job>> join_launcher(const Config& config, std::string_view variable) {
   if (joined_process.load() != 0) {
-    return refuse(Errc::kBadOption, "this node has already joined",
-                  fmt::format("process {} or the one it was forked from (process {}) has already joined the job, and a node "
-                              "is one process",
-                              ::getpid(), joined_process.load()));
+    return refuse(
+        Errc::kBadOption, "this node has already joined",
+        fmt::format("process {} or the one it was forked from (process {}) has already joined the job, and a node "
+                    "is one process",
+                    ::getpid(), joined_process.load()));
   }
   const int rendezvous = rendezvous_of(variable);
   if (rendezvous < 0) {

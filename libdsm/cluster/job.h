@@ -1,8 +1,8 @@
 // How a process comes to be a node of a job, learns of the others' end, and leaves.
 //
 // `dsmrun` makes the memfds and a socket pair for each node, starts the nodes, and watches them. A node finds its end
-// of the socket in DSM_CONTROL_FD and receives over it who it is and every descriptor it needs; nothing has a name in the
-// file system, so nothing can be left behind. A process started without dsmrun is a job of one node of its own.
+// of the socket in DSM_CONTROL_FD and receives over it who it is and every descriptor it needs; nothing has a name in
+// the file system, so nothing can be left behind. A process started without dsmrun is a job of one node of its own.
 #pragma once
 
 #include <functional>
@@ -38,7 +38,8 @@ class Job {
   virtual std::uint64_t meta_bytes() const = 0;
 
   // Starts the thread that listens to the launcher. `on_peer_down` runs on it when a node died or the launcher did
-  // (node == kNoNode).
+  // (node == kNoNode). Once, and before finish(). When dsmrun has died the callback is to end the process; if it has
+  // not done so a second after its return, the job does.
   virtual void watch(std::function<void(const PeerDown&)> on_peer_down) = 0;
   // Tells the launcher that this node's program is through and waits until all are (at the most `timeout_ms`; 0: for
   // ever). False on timeout or if the job is breaking up.

@@ -58,7 +58,8 @@ bool wait_for_end(std::set<pid_t>& groups, int milliseconds) {
 [[noreturn]] void become_keeper(int pipe) {
   ::setsid();
   ::prctl(PR_SET_NAME, "dsm-keeper");
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE}) ::signal(signal, SIG_IGN);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGTSTP, SIGPIPE})
+    ::signal(signal, SIG_IGN);
   // Only the pipe stays: what the keeper holds open would outlive dsmrun.
   if (pipe != STDIN_FILENO) ::dup2(pipe, STDIN_FILENO);
   ::close_range(1, ~0U, 0);

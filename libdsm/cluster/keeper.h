@@ -13,8 +13,8 @@
 
 namespace dsm::cluster {
 
-inline constexpr int kGraceMs = 1000;      // from being told to SIGTERM
-inline constexpr int kTerminateMs = 500;   // from SIGTERM to SIGKILL
+inline constexpr int kGraceMs = 1000;     // from being told to SIGTERM
+inline constexpr int kTerminateMs = 500;  // from SIGTERM to SIGKILL
 
 class Keeper {
  public:

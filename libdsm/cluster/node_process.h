@@ -23,9 +23,9 @@ struct NodeProcess {
   bool welcome_due = false;  // its descriptors could not be sent yet: too many are in flight
   std::int64_t lost_ns = 0;  // when it closed its control socket; 0: it has not
   std::optional<NodeEnd> end;
-  bool group_gone = false;   // no process of its group is left
-  bool terminated = false;   // dsmrun sent it SIGTERM of its own accord
-  bool killed = false;       // SIGKILL
+  bool group_gone = false;  // no process of its group is left
+  bool terminated = false;  // dsmrun sent it SIGTERM of its own accord
+  bool killed = false;      // SIGKILL
 
   bool joined() const { return joined_pid != 0; }
   bool alive() const { return !end.has_value(); }

@@ -46,10 +46,10 @@ class Output {
   explicit Output(bool prefix) : prefix_(prefix) {}
   Result<UniqueFd> add_stream(unsigned node, int to);
   void run();
-  void pump();                        // waits for something to read, and takes it
-  bool take(Stream& stream);          // reads once; false if nothing was there; closes the stream at its end
-  void write_lines(Stream& stream);   // the whole lines of `waiting`
-  void write_rest(Stream& stream);    // what is left of it
+  void pump();                       // waits for something to read, and takes it
+  bool take(Stream& stream);         // reads once; false if nothing was there; closes the stream at its end
+  void write_lines(Stream& stream);  // the whole lines of `waiting`
+  void write_rest(Stream& stream);   // what is left of it
   void write(Stream& stream, const std::string& text);
 
   const bool prefix_;

@@ -34,8 +34,8 @@ Obstacle not_found(const std::string& name, const char* where) {
 
 Obstacle not_executable(const std::string& path, int error) {
   if (error == EISDIR) return {kExitCannotExecute, fmt::format("{} is a directory, not a program", path)};
-  return {kExitCannotExecute,
-          fmt::format("{} cannot be executed: {}; is it a program, and does 'chmod +x' help?", path, ::strerror(error))};
+  return {kExitCannotExecute, fmt::format("{} cannot be executed: {}; is it a program, and does 'chmod +x' help?", path,
+                                          ::strerror(error))};
 }
 
 }  // namespace
@@ -59,8 +59,8 @@ tl::expected<std::string, Obstacle> find_program(const std::string& name) {
   }
   if (refused) return tl::unexpected(*refused);
   if (check_executable("./" + name) == 0) {
-    return tl::unexpected(Obstacle{kExitNotFound, fmt::format("there is no program {} on the PATH; did you mean ./{}?",
-                                                              name, name)});
+    return tl::unexpected(
+        Obstacle{kExitNotFound, fmt::format("there is no program {} on the PATH; did you mean ./{}?", name, name)});
   }
   return tl::unexpected(not_found(name, " on the PATH"));
 }
@@ -91,23 +91,24 @@ std::optional<Obstacle> find_obstacle(const Geometry& geometry) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < needed) {
     if (limit.rlim_max < needed) {
-      return Obstacle{kExitUnavailable,
-                      fmt::format("{} nodes need {} open files, but the limit is {}; raise it (ulimit -Hn {}) or use fewer "
-                                  "nodes",
-                                  geometry.nodes, needed, limit.rlim_max, needed)};
+      return Obstacle{
+          kExitUnavailable,
+          fmt::format("{} nodes need {} open files, but the limit is {}; raise it (ulimit -Hn {}) or use fewer "
+                      "nodes",
+                      geometry.nodes, needed, limit.rlim_max, needed)};
     }
     limit.rlim_cur = needed;
     if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-      return Obstacle{kExitUnavailable, fmt::format("the limit on open files cannot be raised to {}: {}; use ulimit -n {}",
-                                                    needed, ::strerror(errno), needed)};
+      return Obstacle{kExitUnavailable,
+                      fmt::format("the limit on open files cannot be raised to {}: {}; use ulimit -n {}", needed,
+                                  ::strerror(errno), needed)};
     }
   }
   return std::nullopt;
 }
 
 std::uint64_t largest_slice(Geometry geometry) {
-  geometry.slice_bytes = std::uint64_t{64} << 30;
-  while (geometry.slice_bytes > kChunkBytes && !address_space_complaint(geometry).empty()) geometry.slice_bytes /= 2;
+  while (geometry.slice_bytes > kChunkBytes && !fits_processor(geometry)) geometry.slice_bytes /= 2;
   return geometry.slice_bytes;
 }
 
@@ -122,13 +123,15 @@ Obstacle obstacle_of(const Error& error) {
     case ENOMEM:
     case ENOSPC:
     case EFBIG:
-      return {kExitUnavailable, text + "; free memory, raise the memory limit of this container, or use a smaller --slice"};
+      return {kExitUnavailable,
+              text + "; free memory, raise the memory limit of this container, or use a smaller --slice"};
     case ENOSYS:
     case EPERM:
     case EACCES:
       return {kExitUnavailable,
-              text + "; this system forbids it (a container's seccomp profile, or sysctl vm.memfd_noexec?), and libdsm "
-                     "cannot work without"};
+              text +
+                  "; this system forbids it (a container's seccomp profile, or sysctl vm.memfd_noexec?), and libdsm "
+                  "cannot work without"};
     default:
       return {kExitInternal, text};
   }

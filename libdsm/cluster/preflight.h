@@ -23,7 +23,7 @@ Obstacle exec_obstacle(const std::string& path, int error);
 // Limits of this process and machine. Raises the soft limit on open files if that is all it takes.
 std::optional<Obstacle> find_obstacle(const Geometry& geometry);
 
-// The largest of 64G, 32G, ... with which `geometry` fits the address space, for a user who asked for no slice size.
+// The slice of `geometry`, halved until the job fits the processor's address space: for a user who asked for no size.
 std::uint64_t largest_slice(Geometry geometry);
 
 // In words, for a failure of make_job_memory, spawn and the like.

@@ -1,11 +1,12 @@
 #include "cluster/regions.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <fcntl.h>
 
 #include "base/meta_layout.h"
 #include "base/stats.h"
@@ -25,7 +26,8 @@ constexpr std::uint64_t kReserve = std::uint64_t{4} << 40;
 
 std::string size_text(std::uint64_t bytes) {
   if (bytes >= std::uint64_t{1} << 40) return fmt::format("{:.1f} TiB", static_cast<double>(bytes) / 0x1p40);
-  return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / 0x1p30);
+  if (bytes >= std::uint64_t{1} << 30) return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / 0x1p30);
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / 0x1p20);
 }
 
 Result<UniqueFd> make_memfd(const std::string& name, std::uint64_t bytes) {
@@ -51,7 +53,8 @@ std::string probe_base(const Geometry& geometry) {
     const int error = errno;
     if (error == EEXIST) {
       return fmt::format(
-          "the global range would lie from {:#x} to {:#x}, where a process already has something; choose another --base "
+          "the global range would lie from {:#x} to {:#x}, where a process already has something; choose another "
+          "--base "
           "(the default is {:#x})",
           geometry.base, geometry.base + geometry.memory_bytes(), kDefaultBase);
     }
@@ -79,15 +82,20 @@ std::uint64_t meta_file_bytes(const Geometry& geometry) {
 
 std::uint64_t stats_file_bytes(unsigned nodes) { return nodes * sizeof(NodeStats); }
 
-// The application view, and every node's two regions as the transport maps them.
+// The application view, and every node's two regions as the transport maps them. The options' bounds keep it below
+// 2^63: 48 slices of 4 TiB, 49 times.
 std::uint64_t address_space_needed(const Geometry& geometry) {
   return (geometry.nodes + 1) * geometry.memory_bytes() + geometry.nodes * meta_file_bytes(geometry);
 }
 
+bool fits_processor(const Geometry& geometry) {
+  return address_space_needed(geometry) <= kAddressSpaceEnd - kReserve &&
+         geometry.base + geometry.memory_bytes() <= kAddressSpaceEnd;
+}
+
 std::string address_space_complaint(const Geometry& geometry) {
-  // Bounds of the options keep this sum below 2^63: 48 slices of 4 TiB, 49 times.
   const std::uint64_t needed = address_space_needed(geometry);
-  if (needed > kAddressSpaceEnd - kReserve || geometry.base + geometry.memory_bytes() > kAddressSpaceEnd) {
+  if (!fits_processor(geometry)) {
     return fmt::format(
         "{} nodes with slices of {} and an interleaved region of {} need {} of address space each from {:#x} on, more "
         "than a process has; use a smaller --slice or --interleaved, or fewer nodes",
@@ -97,14 +105,16 @@ std::string address_space_complaint(const Geometry& geometry) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < needed) {
     return fmt::format(
-        "the limit on address space is {}, but a node needs {}; raise it (ulimit -v unlimited) or use a smaller --slice "
+        "the limit on address space is {}, but a node needs {}; raise it (ulimit -v unlimited) or use a smaller "
+        "--slice "
         "and --interleaved",
         size_text(limit.rlim_cur), size_text(needed));
   }
   const std::uint64_t largest = std::max(geometry.memory_bytes(), meta_file_bytes(geometry));
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < largest) {
     return fmt::format(
-        "the limit on file size is {}, but shared memory needs files (sparse ones, of no disk) of {}; raise it (ulimit -f "
+        "the limit on file size is {}, but shared memory needs files (sparse ones, of no disk) of {}; raise it (ulimit "
+        "-f "
         "unlimited)",
         size_text(limit.rlim_cur), size_text(largest));
   }

@@ -1,4 +1,5 @@
-// A job's shared memory: which memfds there are and how large. Made by the launcher, or by a job of one node for itself.
+// A job's shared memory: which memfds there are and how large. Made by the launcher, or by a job of one node for
+// itself.
 //
 // 1. Everything is a sealed memfd: it has no name in the file system, vanishes with the last process that holds it,
 //    and nobody can change its size under the others.
@@ -17,6 +18,8 @@ namespace dsm::cluster {
 
 Geometry geometry_of(const Config& config, unsigned nodes);
 
+// Whether an x86-64 process has the address space, whatever limits are set.
+bool fits_processor(const Geometry& geometry);
 // "" if a process of this machine can hold a node of that geometry, else a sentence that says what to do.
 std::string address_space_complaint(const Geometry& geometry);
 // Bytes of address space that a node maps.

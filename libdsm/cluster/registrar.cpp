@@ -34,7 +34,8 @@ std::string Registrar::refusal(const NodeProcess& node, const Packet& packet) co
   if (hello == nullptr) return "what it sent is no request to join";
   if (node.joined()) {
     return fmt::format(
-        "process {} has already joined as node {}, and a node is one process; unset DSM_CONTROL_FD to make a job of its "
+        "process {} has already joined as node {}, and a node is one process; unset DSM_CONTROL_FD to make a job of "
+        "its "
         "own of this one",
         node.joined_pid, node.node);
   }

@@ -66,7 +66,8 @@ Result<std::vector<JobName>> list_jobs() {
     int launcher = 0;
     int end = 0;
     // Num: RefCount Protocol Flags Type St Inode Path
-    if (std::sscanf(line.c_str(), "%*[^:]: %*x %*x %x %*x %*x %*d @dsm-job-%u-%d%n", &flags, &user, &launcher, &end) == 3 &&
+    if (std::sscanf(line.c_str(), "%*[^:]: %*x %*x %x %*x %*x %*d @dsm-job-%u-%d%n", &flags, &user, &launcher, &end) ==
+            3 &&
         static_cast<std::size_t>(end) == line.size() && (flags & kListening) != 0) {
       jobs.push_back({user, launcher});
     }

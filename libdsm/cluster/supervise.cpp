@@ -25,9 +25,9 @@ namespace dsm::cluster {
 namespace {
 
 constexpr std::int64_t kMs = 1'000'000;
-constexpr int kLostMs = 1000;      // from a closed control socket to the conclusion that the node has left
-constexpr int kStuckMs = 3000;     // from SIGKILL to giving up on a process
-constexpr int kLeftoverMs = 200;   // from SIGTERM to SIGKILL for what dead nodes have left, if the job broke up
+constexpr int kLostMs = 1000;     // from a closed control socket to the conclusion that the node has left
+constexpr int kStuckMs = 3000;    // from SIGKILL to giving up on a process
+constexpr int kLeftoverMs = 200;  // from SIGTERM to SIGKILL for what dead nodes have left, if the job broke up
 constexpr int kWelcomeAgainMs = 10;
 
 // What an epoll event is about.
@@ -156,6 +156,9 @@ void Supervisor::on_signals() {
       crew_.reap([this](NodeProcess& node) { registrar_.on_control(node); });  // it may have finished just before
     } else if (*signal == SIGINT && interrupted_) {
       crew_.end_all(SIGKILL);
+    } else if (*signal == SIGTSTP) {
+      crew_.forward(SIGSTOP);
+      ::raise(SIGSTOP);  // until SIGCONT, which is passed on
     } else {
       interrupted_ = interrupted_ || *signal == SIGINT;
       crew_.forward(*signal);

@@ -7,7 +7,7 @@
 // narenas: threads are bound to ChunkArenas, so jemalloc's automatic ones would lie idle; number 0 has to exist and
 // serves jemalloc's own needs (the stacks of thread caches), outside the slice. retain: invariant 3.
 // All else, the decay above all, is as in a plain jemalloc. realloc(p, 0) never gets here, so zero_realloc is moot.
-extern "C" const char* dsm_je_malloc_conf = "narenas:1,percpu_arena:disabled,background_thread:false,retain:true";
+const char* dsm_je_malloc_conf = "narenas:1,percpu_arena:disabled,background_thread:false,retain:true";
 
 namespace dsm::heap {
 namespace {
@@ -30,13 +30,6 @@ int control(const char* name, unsigned index, void* old_value, std::size_t* old_
 }
 
 }  // namespace
-
-void ChunkArena::init(Kind kind, ChunkSource& source, ChunkKinds& kinds, std::size_t grow_limit) {
-  kind_ = kind;
-  source_ = &source;
-  kinds_ = &kinds;
-  grow_limit_ = grow_limit;
-}
 
 bool ChunkArena::open() {
   if (is_open()) return true;
@@ -107,24 +100,24 @@ bool ChunkArena::on_merge(extent_hooks_t* /*hooks*/, void* /*a*/, std::size_t /*
 void* ChunkArena::take(std::size_t bytes, std::size_t alignment) {
   if (void* address = take_rest(bytes, alignment)) return address;
   const std::uint64_t chunks = round_up(bytes, kChunkBytes) >> kChunkShift;
-  void* address = source_->take(chunks, std::max(alignment, kChunkBytes));
+  void* address = source_.take(chunks, std::max(alignment, kChunkBytes));
   if (address == nullptr) return nullptr;
-  DSM_CHECK(number_of(address) % std::max(alignment, kChunkBytes) == 0 && kinds_->holds(address),
+  DSM_CHECK(number_of(address) % std::max(alignment, kChunkBytes) == 0 && kinds_.holds(address),
             "chunks at {:#x} are not what was asked for", number_of(address));
-  if (kind_ == Kind::kObject) kinds_->mark_objects(address, chunks);
+  if (kind_ == Kind::kObject) kinds_.mark_objects(address, chunks);
   keep_rest(number_of(address) + bytes);
   return address;
 }
 
-// jemalloc grows in steps of its size classes (2, 2.5, 3 MiB ...), and when the slice cannot give a step it asks for the
-// few pages it needs at the moment: both leave a rest of the last chunk, which serves later requests.
+// jemalloc grows in steps of its size classes (2, 2.5, 3 MiB ...), and when the slice cannot give a step it asks for
+// the few pages it needs at the moment: both leave a rest of the last chunk, which serves later requests.
 void* ChunkArena::take_rest(std::size_t bytes, std::size_t alignment) {
-  std::uint64_t begin = rest_.load(std::memory_order_relaxed);
+  std::uint64_t begin = rest_.load(std::memory_order_acquire);
   for (;;) {
     const std::uint64_t end = round_up(begin, kChunkBytes);
     const std::uint64_t address = round_up(begin, alignment);
     if (begin == end || address >= end || bytes > end - address) return nullptr;
-    if (rest_.compare_exchange_weak(begin, address + bytes, std::memory_order_relaxed)) {
+    if (rest_.compare_exchange_weak(begin, address + bytes, std::memory_order_acq_rel)) {
       return reinterpret_cast<void*>(address);
     }
   }
@@ -132,19 +125,20 @@ void* ChunkArena::take_rest(std::size_t bytes, std::size_t alignment) {
 
 // The larger rest stays; the other one's addresses are lost (its memory has never been touched).
 void ChunkArena::keep_rest(std::uint64_t begin) {
-  std::uint64_t kept = rest_.load(std::memory_order_relaxed);
+  std::uint64_t kept = rest_.load(std::memory_order_acquire);
   while (rest_bytes(begin) > rest_bytes(kept)) {
-    if (rest_.compare_exchange_weak(kept, begin, std::memory_order_relaxed)) return;
+    if (rest_.compare_exchange_weak(kept, begin, std::memory_order_acq_rel)) return;
   }
 }
 
 // False if not all of it was dropped: then jemalloc takes none of it for zero, which is right for what was dropped too.
 bool ChunkArena::purge_range(std::uint64_t begin, std::uint64_t end) {
-  if (source_->purge(reinterpret_cast<void*>(begin), end - begin)) return true;
-  // Some chunk is shared. The private ones between need not keep their memory for that.
-  while (begin < end) {
+  if (source_.purge(reinterpret_cast<void*>(begin), end - begin)) return true;
+  // Some chunk is shared. Where there are several, the private ones need not keep their memory for that.
+  const bool several = begin / kChunkBytes != (end - 1) / kChunkBytes;
+  while (several && begin < end) {
     const std::uint64_t chunk_end = std::min(round_up(begin + 1, kChunkBytes), end);
-    source_->purge(reinterpret_cast<void*>(begin), chunk_end - begin);
+    source_.purge(reinterpret_cast<void*>(begin), chunk_end - begin);
     begin = chunk_end;
   }
   return false;

@@ -1,5 +1,5 @@
-// One jemalloc arena whose extents are chunks of the own slice, all of one kind. The hooks run under jemalloc's locks on
-// whatever thread allocates or frees; they lock nothing and allocate nothing, so they are safe at fork too.
+// One jemalloc arena whose extents are chunks of the own slice, all of one kind. The hooks run under jemalloc's locks
+// on whatever thread allocates or frees; they lock nothing and allocate nothing, so they are safe at fork too.
 //
 // 1. Every extent lies inside one take. jemalloc may split and merge there, and never merges across takes.
 // 2. jemalloc's metadata is elsewhere: the arena is created with jemalloc's own hooks, which its base allocator keeps,
@@ -20,8 +20,9 @@ namespace dsm::heap {
 
 class ChunkArena {
  public:
-  // Both must outlive the arena. `grow_limit`: the most that jemalloc takes ahead of need in one step.
-  void init(Kind kind, ChunkSource& source, ChunkKinds& kinds, std::size_t grow_limit);
+  // `grow_limit`: the most that jemalloc takes ahead of need in one step. Source and kinds must outlive the arena.
+  ChunkArena(Kind kind, ChunkSource& source, ChunkKinds& kinds, std::size_t grow_limit)
+      : kind_(kind), source_(source), kinds_(kinds), grow_limit_(grow_limit) {}
 
   // Creates the jemalloc arena unless that has been done. False if jemalloc has no memory for it. Any thread.
   bool open();
@@ -57,10 +58,10 @@ class ChunkArena {
   };
 
   Hooks hooks_{{on_alloc, on_dalloc, nullptr, nullptr, nullptr, nullptr, on_purge, on_split, on_merge}, *this};
-  Kind kind_ = Kind::kRaw;
-  ChunkSource* source_ = nullptr;
-  ChunkKinds* kinds_ = nullptr;
-  std::size_t grow_limit_ = 0;
+  const Kind kind_;
+  ChunkSource& source_;
+  ChunkKinds& kinds_;
+  std::size_t grow_limit_;
   std::atomic<unsigned> index_{kNotOpen};  // jemalloc's number of the arena
   // Where the unused rest of a taken chunk begins; it reaches to that chunk's end. Chunk-aligned: there is no rest.
   std::atomic<std::uint64_t> rest_{0};

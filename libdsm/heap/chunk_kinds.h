@@ -14,12 +14,15 @@ namespace dsm::heap {
 class ChunkKinds {
  public:
   ChunkKinds(std::uint64_t slice_begin, std::uint64_t slice_bytes)
-      : slice_begin_(slice_begin), slice_bytes_(slice_bytes), objects_(new std::atomic<bool>[slice_bytes >> kChunkShift]()) {}
+      : slice_begin_(slice_begin),
+        slice_bytes_(slice_bytes),
+        objects_(new std::atomic<bool>[slice_bytes >> kChunkShift]()) {}
 
   bool holds(const void* address) const { return offset(address) < slice_bytes_; }
 
   Kind of(const void* block) const {
-    if (!any_object_.load(std::memory_order_relaxed)) [[likely]] return Kind::kRaw;
+    if (!any_object_.load(std::memory_order_relaxed)) [[likely]]
+      return Kind::kRaw;
     return objects_[offset(block) >> kChunkShift].load(std::memory_order_relaxed) ? Kind::kObject : Kind::kRaw;
   }
 

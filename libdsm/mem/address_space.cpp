@@ -208,7 +208,7 @@ void MappedSpace::convert(PageId first, const std::function<void(PageId)>& publi
   const Staging staging;
   if (!staging.valid()) cannot_share(chunk, Error{Errc::kNoMemory, errno, "cannot reserve a staging range"});
   if (auto sealed = engine_.seal_private(chunk, staging.chunk()); !sealed) cannot_share(chunk, sealed.error());
-  copy_populated(staging.chunk(), service_ + offset);
+  copy_populated(staging.chunk(), memory_fd_, offset, service_ + offset);
   auto replaced = engine_.replace_sealed(chunk, memory_fd_, offset);
   if (!replaced) cannot_share(chunk, replaced.error());
   trace(TraceEvent::kShareChunk, first);

@@ -42,7 +42,11 @@ std::string engine_obstacle(const std::string& name) {
 Result<std::unique_ptr<FaultEngine>> make_engine(const std::string& name, const Geometry& geometry,
                                                  std::byte* service) {
   if (name == "auto") return choose(geometry, service);
-  if (const std::string obstacle = engine_obstacle(name); !obstacle.empty()) {
+  const bool known = name == "uffd-inline" || name == "uffd-thread" || name == "sigsegv";
+  if (const std::string obstacle = engine_obstacle(name); !known) {
+    log(LogLevel::kError, "mem", "{}", obstacle);
+    return fail(Errc::kBadOption, "there is no such fault engine");
+  } else if (!obstacle.empty()) {
     log(LogLevel::kError, "mem", "engine {} cannot run: {}", name, obstacle);
     return fail(Errc::kNoSupport, "the fault engine asked for cannot run here");
   }

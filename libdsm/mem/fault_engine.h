@@ -36,8 +36,8 @@ enum class FaultVerdict : std::uint8_t {
 class FaultSink {
  public:
   virtual ~FaultSink() = default;
-  // `address` lies in the global range. `tid` is the faulting thread (0 if unknown). With uffd-thread it must not wait
-  // (kPending is for that): AddressSpace::share needs the handler thread.
+  // `address` lies in the global range. `tid` is the faulting thread (0 if unknown). With uffd-thread it should not
+  // wait (kPending is for that): all other faults wait meanwhile.
   virtual FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) = 0;
 };
 

@@ -37,15 +37,17 @@ Hook& hook_of(int signal) {
 }
 
 Result<void> mark_home_process() {
-  if (home_process != nullptr) return {};
-  void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (page == MAP_FAILED) return fail(Errc::kNoMemory, "cannot allocate the fault handler's page", errno);
-  if (madvise(page, kPageBytes, MADV_WIPEONFORK) != 0) {
-    const int error = errno;
-    munmap(page, kPageBytes);
-    return fail(Errc::kNoSupport, "this kernel lacks MADV_WIPEONFORK (Linux 4.14)", error);
+  if (home_process == nullptr) {
+    void* page = mmap(nullptr, kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return fail(Errc::kNoMemory, "cannot allocate the fault handler's page", errno);
+    if (madvise(page, kPageBytes, MADV_WIPEONFORK) != 0) {
+      const int error = errno;
+      munmap(page, kPageBytes);
+      return fail(Errc::kNoSupport, "this kernel lacks MADV_WIPEONFORK (Linux 4.14)", error);
+    }
+    home_process = new (page) std::atomic<int>;
   }
-  home_process = new (page) std::atomic<int>(1);
+  home_process->store(1, std::memory_order_relaxed);  // also in a forked child that starts an engine of its own
   return {};
 }
 

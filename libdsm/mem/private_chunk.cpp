@@ -42,14 +42,29 @@ bool all_zero(const std::byte* page) {
   return true;
 }
 
-// Allocates in one call what would be a fault a page.
-void populate(std::byte* at, std::size_t bytes) {
-  while (madvise(at, bytes, MADV_POPULATE_WRITE) != 0) {
-    if (errno == EINVAL) return;  // Linux before 5.14: the copy faults the pages in
+// Writing to the file takes half the time of storing to a mapping of it: no page is cleared first, and none faults.
+// True when all was written.
+bool write_to_file(int file, const std::byte* from, std::size_t bytes, std::uint64_t offset) {
+  while (bytes > 0) {
+    const ssize_t written = pwrite(file, from, bytes, static_cast<off_t>(offset));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    from += written;
+    bytes -= static_cast<std::size_t>(written);
+    offset += static_cast<std::uint64_t>(written);
+  }
+  return true;
+}
+
+// For what may not be written to (RLIMIT_FSIZE) or is short of memory, which gets its clear line here.
+void store_to_view(const std::byte* from, std::size_t bytes, std::byte* to) {
+  while (madvise(to, bytes, MADV_POPULATE_WRITE) != 0) {
+    if (errno == EINVAL) break;  // Linux before 5.14: the copy faults the pages in
     if (errno != EAGAIN && errno != EINTR) {
-      give_up_sig("allocate shared memory for a chunk", reinterpret_cast<std::uintptr_t>(at), errno);
+      give_up_sig("allocate shared memory for a chunk", reinterpret_cast<std::uintptr_t>(to), errno);
     }
   }
+  std::memcpy(to, from, bytes);
 }
 
 }  // namespace
@@ -67,7 +82,7 @@ Result<void> move_pages(std::uintptr_t from, std::byte* to, std::size_t bytes) {
   return fail(Errc::kSystem, "cannot move the pages of a private chunk", error);
 }
 
-void copy_populated(std::byte* from, std::byte* to) {
+void copy_populated(const std::byte* from, int memory_fd, std::uint64_t offset, std::byte* service) {
   const Pagemap pages = read_pagemap(from);
   std::array<bool, kPagesPerChunk> wanted{};
   for (std::size_t page = 0; page < kPagesPerChunk; ++page) {
@@ -78,10 +93,9 @@ void copy_populated(std::byte* from, std::byte* to) {
     first = std::find(first, wanted.end(), true);
     if (first == wanted.end()) return;
     const auto end = std::find(first, wanted.end(), false);
-    const auto offset = static_cast<std::size_t>(first - wanted.begin()) * kPageBytes;
+    const auto at = static_cast<std::size_t>(first - wanted.begin()) * kPageBytes;
     const auto bytes = static_cast<std::size_t>(end - first) * kPageBytes;
-    populate(to + offset, bytes);
-    std::memcpy(to + offset, from + offset, bytes);
+    if (!write_to_file(memory_fd, from + at, bytes, offset + at)) store_to_view(from + at, bytes, service + at);
     first = end;
   }
 }

@@ -14,7 +14,8 @@ namespace dsm::mem {
 // Known limit: memory pinned for a device (O_DIRECT, registered buffers) is not waited for.
 Result<void> move_pages(std::uintptr_t from, std::byte* to, std::size_t bytes);
 
-// Copies the pages of [from, from + kChunkBytes) that hold anything but zeros. `to` is zero so far.
-void copy_populated(std::byte* from, std::byte* to);
+// Copies the pages of [from, from + kChunkBytes) that hold anything but zeros to `offset` in the memory file, which is
+// a hole there so far. `service`: the same place in the service view.
+void copy_populated(const std::byte* from, int memory_fd, std::uint64_t offset, std::byte* service);
 
 }  // namespace dsm::mem

@@ -1,20 +1,12 @@
 #include "mem/uffd_engine.h"
 
-#include <poll.h>
-#include <pthread.h>
 #include <sched.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <system_error>
 
 #include "base/check.h"
-#include "base/clock.h"
-#include "base/futex.h"
-#include "base/signals.h"
 #include "mem/give_up.h"
 #include "mem/private_chunk.h"
 #include "mem/shared_view.h"
@@ -25,9 +17,6 @@ namespace {
 #ifndef MADV_DONTNEED_LOCKED  // Linux 5.18
 constexpr int MADV_DONTNEED_LOCKED = 24;
 #endif
-
-// How long the reader looks again after a message before it sleeps: waking it costs more than a fault does.
-constexpr std::int64_t kSpinNs = 5'000;
 
 void* pointer(std::uintptr_t address) { return reinterpret_cast<void*>(address); }
 
@@ -44,14 +33,20 @@ void by_chunk(const Geometry& geometry, PageRange pages, Use use) {
   }
 }
 
+// Returns for an error that a request gets over by trying again.
+void try_again_sig(int error, const char* what, std::uintptr_t address) {
+  if (error != EAGAIN && error != EINTR) give_up_sig(what, address, error);
+  sched_yield();
+}
+
 }  // namespace
 
-Result<UffdEngine::Parts> UffdEngine::make_parts(const Geometry& geometry, std::byte* service, FaultRoute route) {
+Result<UffdParts> make_uffd_parts(const Geometry& geometry, std::byte* service, FaultRoute route) {
   auto userfault = Userfault::open(route);
   if (!userfault) return tl::unexpected(userfault.error());
   auto attached = ChunkSet::make(geometry);
   if (!attached) return tl::unexpected(attached.error());
-  return Parts{geometry, service, std::move(*userfault), std::move(*attached)};
+  return UffdParts{geometry, service, std::move(*userfault), std::move(*attached)};
 }
 
 UffdEngine::~UffdEngine() { DSM_CHECK(!running_, "an engine was destroyed before it was stopped"); }
@@ -59,29 +54,18 @@ UffdEngine::~UffdEngine() { DSM_CHECK(!running_, "an engine was destroyed before
 Result<void> UffdEngine::start(FaultSink& sink) {
   DSM_CHECK(sink_ == nullptr, "start() a second time");
   sink_ = &sink;
-  stop_fd_ = eventfd(0, EFD_CLOEXEC);
-  if (stop_fd_ < 0) return fail(Errc::kSystem, "cannot create an eventfd", errno);
-  if (auto begun = begin(); !begun) return begun;
-  try {
-    const SignalsBlocked blocked;  // inherited by the thread: no handler of the program runs there
-    reader_ = std::thread([this] { read_loop(); });
-  } catch (const std::system_error& error) {
-    end();
-    return fail(Errc::kSystem, "cannot start the fault reader thread", error.code().value());
-  }
-  pthread_setname_np(reader_.native_handle(), "dsm-fault");
-  running_ = true;
-  return {};
+  auto started = attendant_.start();
+  if (started) started = begin();
+  if (!started) attendant_.stop();
+  running_ = started.has_value();
+  return started;
 }
 
 void UffdEngine::stop() {
   if (!running_) return;
-  const std::uint64_t one = 1;
-  DSM_CHECK(write(stop_fd_, &one, sizeof one) == sizeof one);
-  reader_.join();
-  close(stop_fd_);
-  end();
   running_ = false;
+  end();
+  attendant_.stop();
 }
 
 Result<void> UffdEngine::attach(std::uintptr_t address, std::size_t bytes) {
@@ -94,15 +78,6 @@ Result<void> UffdEngine::attach(std::uintptr_t address, std::size_t bytes) {
   }
   parts_.attached.add(address, bytes);
   return {};
-}
-
-// False: `error` is one that this request gets over by itself. True: try again.
-bool UffdEngine::keep_trying(int error, const char* what, std::uintptr_t address) const {
-  if (error == EAGAIN || error == EINTR) {
-    sched_yield();
-    return true;
-  }
-  give_up_sig(what, address, error);
 }
 
 void UffdEngine::map(PageRange pages, Access access) {
@@ -128,7 +103,7 @@ void UffdEngine::map_part(std::uintptr_t address, std::size_t bytes, Access acce
       address += half;
       bytes -= half;
     } else {
-      keep_trying(error, "map a page", address);
+      try_again_sig(error, "map a page", address);
     }
   }
 }
@@ -141,7 +116,7 @@ void UffdEngine::map_present(std::uintptr_t page, Access access) {
 // Pages nobody wrote yet are not in the memory file. Touching them through the service view puts them there.
 void UffdEngine::fill_holes(std::uintptr_t address, std::size_t bytes) {
   std::byte* const at = parts_.service + (address - geometry().base);
-  while (madvise(at, bytes, MADV_POPULATE_WRITE) != 0) keep_trying(errno, "allocate shared memory", address);
+  while (madvise(at, bytes, MADV_POPULATE_WRITE) != 0) try_again_sig(errno, "allocate shared memory", address);
 }
 
 void UffdEngine::raise(PageRange pages) { write_protect(pages, false); }
@@ -162,7 +137,7 @@ void UffdEngine::write_protect_part(std::uintptr_t address, std::size_t bytes, b
       write_protect_part(address, half, on);
       return write_protect_part(address + half, bytes - half, on);
     }
-    keep_trying(error, on ? "take write access from a page" : "give write access to a page", address);
+    try_again_sig(error, on ? "take write access from a page" : "give write access to a page", address);
   }
 }
 
@@ -171,12 +146,13 @@ void UffdEngine::unmap(PageRange pages) {
   const std::size_t bytes = std::size_t{pages.count} * kPageBytes;
   while (madvise(pointer(address), bytes, MADV_DONTNEED) != 0) {
     if (errno == EINVAL && madvise(pointer(address), bytes, MADV_DONTNEED_LOCKED) == 0) return;  // after mlockall
-    keep_trying(errno, "take a page away from the program", address);
+    try_again_sig(errno, "take a page away from the program", address);
   }
 }
 
 Result<void> UffdEngine::seal_private(std::uintptr_t chunk, std::byte* moved_to) {
   if (!running_) return fail(Errc::kNotStarted, "the fault engine is not running");
+  const MoveAttendant::Move moving(attendant_);
   // First registered, so that the emptied range faults into the sink; then emptied.
   if (const int error = userfault().register_private(chunk, kChunkBytes); error != 0) {
     return fail(Errc::kSystem, "cannot register a private chunk with userfaultfd", error);
@@ -202,6 +178,7 @@ Result<void> UffdEngine::replace_sealed(std::uintptr_t chunk, int memory_fd, std
     munmap(*view, kChunkBytes);
     return fail(Errc::kSystem, "cannot register a shared chunk with userfaultfd", error);
   }
+  const MoveAttendant::Move moving(attendant_);
   if (mremap(*view, kChunkBytes, kChunkBytes, MREMAP_MAYMOVE | MREMAP_FIXED, pointer(chunk)) == MAP_FAILED) {
     const int error = errno;
     munmap(*view, kChunkBytes);
@@ -212,33 +189,7 @@ Result<void> UffdEngine::replace_sealed(std::uintptr_t chunk, int memory_fd, std
 }
 
 void UffdEngine::release_waiters(std::uintptr_t address, std::size_t bytes) {
-  while (const int error = userfault().wake(address, bytes)) keep_trying(error, "wake the threads waiting", address);
-}
-
-// Thread "dsm-fault". Messages other than page faults (a mapping was moved) need only be read.
-void UffdEngine::read_loop() {
-  uffd_msg buffer[16];
-  std::int64_t spin_until = 0;
-  while (true) {
-    const auto messages = userfault().read(buffer);
-    for (const uffd_msg& message : messages) {
-      if (message.event == UFFD_EVENT_PAGEFAULT) on_page_fault(message);
-    }
-    if (!messages.empty()) {
-      spin_until = now_ns() + kSpinNs;
-    } else if (now_ns() < spin_until) {
-      cpu_relax();
-    } else if (!wait_for_message()) {
-      return;
-    }
-  }
-}
-
-// False: stop() wants the thread to end.
-bool UffdEngine::wait_for_message() {
-  pollfd watched[] = {{userfault().fd(), POLLIN, 0}, {stop_fd_, POLLIN, 0}};
-  while (poll(watched, 2, -1) < 0) DSM_CHECK(errno == EINTR, "poll: errno {}", errno);
-  return watched[1].revents == 0;
+  while (const int error = userfault().wake(address, bytes)) try_again_sig(error, "wake the threads waiting", address);
 }
 
 }  // namespace dsm::mem

@@ -1,26 +1,27 @@
-// What both userfaultfd engines share: permissions on pages, chunks that become shared, and the thread that reads the
-// descriptor.
+// What both userfaultfd engines share: permissions on pages, and chunks that become shared.
 //
 //   none   no page table entry, or a write-protect mark without a page: a touch is a MISSING or MINOR fault
 //   read   mapped write-protected: a store is a WP fault
 //   write  mapped
 //
 // 1. Everything in attached_ is registered MISSING | MINOR | WP, so the kernel never maps a page there by itself.
-// 2. While the engine runs, its thread reads the descriptor: a mapping that is moved (replace_sealed) waits for that.
-// The
-//    thread never waits for anything but the descriptor.
-// 3. Requests come back with EAGAIN while a mapping is on the move, and with a part done: they are repeated to the end.
+// 2. Requests come back with EAGAIN while a mapping is on the move, and with a part done: they are repeated to the end.
 #pragma once
-
-#include <atomic>
-#include <span>
-#include <thread>
 
 #include "mem/chunk_set.h"
 #include "mem/fault_engine.h"
+#include "mem/move_attendant.h"
 #include "mem/userfault.h"
 
 namespace dsm::mem {
+
+struct UffdParts {  // what can fail while it is made
+  Geometry geometry;
+  std::byte* service;
+  Userfault userfault;
+  ChunkSet attached;
+};
+Result<UffdParts> make_uffd_parts(const Geometry& geometry, std::byte* service, FaultRoute route);
 
 class UffdEngine : public FaultEngine {
  public:
@@ -40,18 +41,11 @@ class UffdEngine : public FaultEngine {
   void release_waiters(std::uintptr_t address, std::size_t bytes) override;
 
  protected:
-  struct Parts {  // what can fail while it is made
-    Geometry geometry;
-    std::byte* service;
-    Userfault userfault;
-    ChunkSet attached;
-  };
-  static Result<Parts> make_parts(const Geometry& geometry, std::byte* service, FaultRoute route);
-  explicit UffdEngine(Parts parts) : parts_(std::move(parts)) {}
+  UffdEngine(UffdParts parts, MoveAttendant::Duty duty)
+      : parts_(std::move(parts)), attendant_(parts_.userfault, duty) {}
 
-  virtual Result<void> begin() = 0;  // before the thread starts
-  virtual void end() = 0;            // after it has ended
-  virtual void on_page_fault(const uffd_msg& message) = 0;
+  virtual Result<void> begin() = 0;  // faults are delivered from its return on
+  virtual void end() = 0;            // and no longer
 
   const Geometry& geometry() const { return parts_.geometry; }
   const Userfault& userfault() const { return parts_.userfault; }
@@ -59,19 +53,15 @@ class UffdEngine : public FaultEngine {
   FaultSink& sink() { return *sink_; }
 
  private:
-  bool keep_trying(int error, const char* what, std::uintptr_t address) const;
   void map_part(std::uintptr_t address, std::size_t bytes, Access access);
   void map_present(std::uintptr_t page, Access access);
   void fill_holes(std::uintptr_t address, std::size_t bytes);
   void write_protect(PageRange pages, bool on);
   void write_protect_part(std::uintptr_t address, std::size_t bytes, bool on);
-  void read_loop();
-  bool wait_for_message();
 
-  Parts parts_;
+  UffdParts parts_;
   FaultSink* sink_ = nullptr;
-  std::thread reader_;
-  int stop_fd_ = -1;
+  MoveAttendant attendant_;
   bool running_ = false;
 };
 

@@ -87,7 +87,9 @@ void ShmTransport::wait(Waiter who, std::int64_t timeout_ns) {
   const std::int64_t next = bell.exchange(kAsleep) == kWoken ? 0 : next_work();
   if (next == 0 && polling_.load(std::memory_order_relaxed)) sched_yield();  // somebody is at it: let him run
   std::int64_t spin_ns = 0;
-  if (next == kNothing) {
+  if (timeout_ns == 0) {
+    spin_ns = 0;
+  } else if (next == kNothing) {
     futex_wait(bell, kAsleep, FutexScope::kShared, timeout_ns);
   } else if (const std::int64_t until_due = next == 0 ? 0 : next - now_ns(); until_due > kSleepAtLeastNs) {
     const std::int64_t sleep_ns = until_due - kWakeUpNs;

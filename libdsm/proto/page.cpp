@@ -23,6 +23,9 @@ class Transition {
   bool busy() const { return page_.phase != Phase::kIdle && page_.phase != Phase::kWaiting; }
   bool bytes_elsewhere() const { return place_.has_bytes && place_.home != place_.self; }
   bool needs_bytes() const { return bytes_elsewhere() && page_.access == Access::kNone && !page_.fetched; }
+  bool held_by_us(Word word) const {
+    return owned_by(word, place_.self, place_.home) || contains(set_of(word), place_.self);
+  }
   bool waits_here(const Latch& latch) const { return contains(latch.waiters, place_.self); }
   Word claim_word(Word from, Access asked) const;
 
@@ -78,7 +81,7 @@ void Transition::prefetch(Access access) {
 // A request from rest. Guessing that the page is as last seen (or free) makes the common miss one round trip.
 void Transition::start() {
   if (owned_by(page_.seen, place_.self, place_.home) && page_.seen != 0) return look();
-  if (!is_shared(page_.seen)) return claim(kFreeWord);
+  if (!is_shared(page_.seen)) return page_.access == Access::kNone ? claim(kFreeWord) : look();
   claim(page_.access == Access::kNone ? without(page_.seen, place_.self) : page_.seen);
 }
 
@@ -101,7 +104,10 @@ void Transition::claim(Word from) {
 }
 
 void Transition::claimed(Word old) {
-  if (old != page_.seen) return decide(old);
+  if (old != page_.seen) {
+    if (page_.enlisted && held_by_us(old)) return look();  // is our waiters bit still set?
+    return decide(old);
+  }
   page_.seen = claim_word(old, page_.asked);
   page_.fetched = true;
   if (page_.enlisted) leave_waiters();
@@ -139,7 +145,8 @@ void Transition::look() {
 void Transition::observed(const Latch& latch) {
   waiters_ = without(latch.waiters, place_.self);
   page_.enlisted = waits_here(latch);
-  const bool held = owned_by(latch.word, place_.self, place_.home) || contains(set_of(latch.word), place_.self);
+  const bool held = held_by_us(latch.word);
+  if (page_.enlisted && held) leave_waiters();  // served by another way, or again: nobody else clears our bit now
   if (page_.phase == Phase::kLooking && page_.reading && held) page_.fetched = true;  // read behind a latch that held
   page_.reading = false;
   decide(latch.word);
@@ -236,7 +243,7 @@ void Transition::hand_over(Word next, NodeSet served) {
   page_.access = keep_reading ? Access::kRead : Access::kNone;
   page_.fresh = page_.fetched = false;
   page_.readers &= ~served;
-  do_.waiters_add = ~served + 1;  // bits that are surely set
+  do_.waiters_add += ~served + 1;  // bits that are surely set
   swap(exclusive_word(place_.self, place_.home), next);
   do_.read_latch = true;  // who began to wait while the page was ours relies on us to be told
   page_.seen = next;
@@ -340,7 +347,7 @@ void Transition::stop_wanting() {
 }
 
 void Transition::leave_waiters() {
-  do_.waiters_add = ~node_bit(place_.self) + 1;
+  do_.waiters_add += ~node_bit(place_.self) + 1;
   page_.enlisted = false;
 }
 

@@ -48,6 +48,7 @@ void Batch::run() {
     any = false;
     for (const Item& item : items) any |= item.active;
   }
+  if (!place().has_bytes && latch_run_ended(*items[0].entry)) node.pages->wake(*items[0].entry);
   if (place().has_bytes) return;
   for (Item& item : items) {
     if (latch_run_ended(*item.entry)) node.pages->wake(*item.entry);
@@ -211,16 +212,17 @@ void Batch::finish_round() {
 void Batch::await_use(std::size_t index) {
   Item& item = items[index];
   const PageId page = first + index;
-  std::optional<proto::Event> next;
   if (!place().has_bytes) {
-    next = latch_await_use(*item.entry);
+    if (const auto event = latch_await_use(*item.entry)) {  // else the unlock that is due goes on
+      item.event = *event;
+      item.active = true;
+    }
   } else if (node.pages->used(*item.entry)) {
-    next = proto::Event{.kind = proto::EventKind::kUsed};
+    item.event = {.kind = proto::EventKind::kUsed};
+    item.active = true;
   } else {
     node.pages->defer(page, *item.entry);
   }
-  item.active = next.has_value();
-  if (next) item.event = *next;
 }
 
 }  // namespace dsm::runtime

@@ -1,6 +1,7 @@
 #include "runtime/blocks.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 
@@ -117,13 +118,14 @@ void Blocks::release(void* block) {
   count(node_.stats->free_remote);
   const SignalsBlocked blocked;
   const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
-  if (const auto full = frees_.add(home, address)) send_frees(home, full->blocks());
+  if (const auto full = frees_.add(home, block)) send_frees(home, full->used());
 }
 
 void Blocks::flush() {
   const SignalsBlocked blocked;
-  for (NodeId home = 0; home < node_.geometry.nodes; ++home) {
-    if (const auto rest = frees_.take(home)) send_frees(home, rest->blocks());
+  for (NodeSet left = frees_.waiting(); left != 0; left &= left - 1) {
+    const auto home = static_cast<NodeId>(std::countr_zero(left));
+    if (const auto rest = frees_.take(home); rest.count != 0) send_frees(home, rest.used());
   }
 }
 
@@ -166,7 +168,6 @@ void* Blocks::resize(void* block, std::size_t bytes) {
   const std::size_t old_bytes = usable_size(block);
   if (bytes <= old_bytes && bytes > old_bytes / 2) return block;
   const NodeId home = whose == Owner::kInterleaved ? NodeId{0} : node_.geometry.home(node_.geometry.page_of(address));
-  if (whose == Owner::kElsewhere && Call(node_, home, Operation::kExpand, {address, bytes, 0}).wait() != 0) return block;
   const auto kind = whose == Owner::kInterleaved ? Place::Kind::kInterleaved : Place::Kind::kNode;
   void* moved = allocate(bytes, 0, {kind, home});
   if (moved == nullptr) return nullptr;
@@ -180,10 +181,6 @@ void Blocks::serve() {
   Calls& calls = *node_.calls;
   calls.handle(Operation::kAllocate, [&](Caller caller, const Request& request) {
     calls.reply(caller, value_of(node_.heap->allocate(request.args[0], request.args[1], heap::Kind::kRaw, false)));
-  });
-  calls.handle(Operation::kExpand, [&](Caller caller, const Request& request) {
-    const auto [address, bytes, unused] = request.args;
-    calls.reply(caller, homed_here(address) && node_.heap->expand(pointer_of(address), bytes) ? 1 : 0);
   });
   calls.handle(Operation::kUsableSize, [&](Caller caller, const Request& request) {
     const std::uint64_t address = request.args[0];

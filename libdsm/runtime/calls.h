@@ -1,7 +1,7 @@
 // Requests to other nodes and their replies. A request names an operation; the handler at the target runs on its service
 // thread and may answer at once, later, or twice (an acknowledgement first). The requester's thread sleeps meanwhile.
 //
-// Wire: Request and Reply, fixed size, checked on arrival. Handlers must not touch the application view: they would wait
+// Wire: Request and ReplyMessage (wire.h), fixed size, checked on arrival. Handlers must not touch the application view: they would wait
 // for pages on the thread that has to hand them over.
 #pragma once
 
@@ -10,9 +10,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string_view>
 
+#include "base/futex.h"
 #include "base/types.h"
 
 namespace dsm::runtime {
@@ -22,19 +22,17 @@ struct Node;
 enum class Operation : std::uint16_t {
   kAllocate,      // args: bytes, alignment, heap kind -> block or 0
   kUsableSize,    // args: block -> bytes
-  kExpand,        // args: block, bytes -> 1 if it now holds that many in place
   kInterleaved,   // args: bytes, fresh -> address or 0          (node 0)
   kInterleavedFree,  // args: address -> 1 if it was a block      (node 0)
   kPublish,       // args: pointer; text: name                    (node 0)
   kLookup,        // args: timeout ms (-1: for ever); text: name -> pointer or 0   (node 0)
   kCollective,    // args: number, bytes, place -> address or 0   (node 0)
-  kNewSlot,       // -> latch-only page, or 0                     (sync)
-  kFreeSlot,      // args: page
+  kFreeSlot,      // args: page -> how many threads still waited  (sync: sync/server.h says what the values mean)
   kBarrier,       // args: page, parties -> at the end
   kSemaphore,     // args: page, what, count -> when acquired
-  kWaitOn,        // args: page (condition variable) -> acknowledged, then notified
-  kCancelWait,    // args: page, call of the kWaitOn -> 1 if it was still waiting
-  kNotify,        // args: page, 0 one / 1 all
+  kWaitOn,        // args: page (condition variable) -> acknowledged, then when notified
+  kCancelWait,    // args: page, call of the kWaitOn
+  kNotify,        // args: page, how many
   kOnce,          // args: page, what
   kCount
 };
@@ -68,6 +66,8 @@ class Call {
   std::uint32_t id() const { return id_; }
 
  private:
+  bool wait_until(std::uint32_t phase, std::int64_t timeout_ns);
+
   Node& node_;
   std::uint32_t id_;
 };
@@ -91,8 +91,18 @@ class Calls {
  private:
   friend class Call;
   struct Slot;
+  static constexpr std::uint32_t kSlots = 4096;  // calls in flight at once; who comes later waits for a slot
+
+  Slot& slot(std::uint32_t call) const;
+  std::uint32_t take_slot();
+  void give_slot(std::uint32_t call);
+  void answer(Caller caller, bool last, std::uint64_t value);
+
   Node& node_;
-  std::unique_ptr<Slot[]> slots_;
+  Slot* slots_;
+  FutexLock free_lock_;
+  std::uint32_t first_free_ = 0;          // under free_lock_; kSlots: none
+  std::atomic<std::uint32_t> freed_{0};   // bumped when a slot is given back
   std::array<Handler, static_cast<std::size_t>(Operation::kCount)> handlers_;
 };
 

@@ -12,7 +12,10 @@ namespace dsm::tools {
 
 namespace {
 
+constexpr int kWidth = 16;
+constexpr int kRateWidth = 12;
 constexpr std::size_t kColumns = 8;  // nodes side by side
+constexpr std::size_t kColumnsWithRates = 4;
 
 std::uint64_t get(const std::atomic<std::uint64_t>& counter) { return counter.load(std::memory_order_relaxed); }
 
@@ -36,18 +39,36 @@ NodeView view_of(const NodeStats& stats) {
   return view;
 }
 
-// Rows of `nodes[first, last)`; the total goes in front, where it is found whatever the number of nodes.
-std::string counter_block(const std::vector<NodeView>& nodes, const NodeView& total, std::size_t first, std::size_t last) {
-  std::string text = fmt::format("{:<18}{:<12}{:>16}", "counter", "unit", "total");
-  for (std::size_t node = first; node < last; ++node) text += fmt::format("{:>16}", fmt::format("node {}", node));
-  text += '\n';
-  for (std::size_t i = 0; i < counter_table().size(); ++i) {
-    const FieldInfo& field = counter_table()[i];
-    text += fmt::format("{:<18}{:<12}{:>16}", field.name, field.unit, total.counters[i]);
-    for (std::size_t node = first; node < last; ++node) text += fmt::format("{:>16}", nodes[node].counters[i]);
-    text += '\n';
+// One column of the table: the counters of a node or of all, and how fast they grow.
+struct Column {
+  std::string title;
+  const NodeView* view;
+  std::vector<double> rates;  // empty: not shown
+};
+
+std::string row_of(const std::string& name, const std::string& unit, const std::vector<Column>& columns,
+                   std::size_t i) {
+  std::string text = fmt::format("{:<18}{:<12}", name, unit);
+  for (const Column& column : columns) {
+    text += fmt::format("{:>{}}", column.view->counters[i], kWidth);
+    if (!column.rates.empty()) text += fmt::format("{:>{}.1f}", column.rates[i], kRateWidth);
   }
-  return text;
+  return text + '\n';
+}
+
+std::string counter_block(const std::vector<Column>& columns, bool all_rows) {
+  std::string text = fmt::format("{:<18}{:<12}", "counter", "unit");
+  for (const Column& column : columns) {
+    text += fmt::format("{:>{}}", column.title, kWidth);
+    if (!column.rates.empty()) text += fmt::format("{:>{}}", "per second", kRateWidth);
+  }
+  text += '\n';
+  const NodeView& total = *columns.front().view;
+  for (std::size_t i = 0; i < counter_table().size(); ++i) {
+    if (all_rows || total.counters[i] != 0)
+      text += row_of(counter_table()[i].name, counter_table()[i].unit, columns, i);
+  }
+  return text + '\n';
 }
 
 std::string latency_rows(const std::string& who, const NodeView& view) {
@@ -144,15 +165,27 @@ std::string duration_text(std::uint64_t ns) {
   return fmt::format("{:.2f} s", static_cast<double>(ns) / 1e9);
 }
 
-std::string table_text(const std::vector<NodeView>& nodes) {
+std::string table_text(const std::vector<NodeView>& nodes, const std::optional<Earlier>& earlier) {
   const NodeView total = total_of(nodes);
+  const auto rates = [&](const NodeView& before, const NodeView& now) {
+    return rates_of(before, now, earlier->seconds);
+  };
+  const std::size_t width = earlier ? kColumnsWithRates : kColumns;
   std::string text;
-  for (std::size_t first = 0; first < nodes.size(); first += kColumns) {
-    text += counter_block(nodes, total, first, std::min(first + kColumns, nodes.size())) + '\n';
+  for (std::size_t first = 0; first < nodes.size(); first += width) {
+    // The total goes in front, where it is found whatever the number of nodes.
+    std::vector<Column> columns{{"total", &total, {}}};
+    if (earlier) columns.front().rates = rates(total_of(earlier->nodes), total);
+    for (std::size_t node = first; node < std::min(first + width, nodes.size()); ++node) {
+      columns.push_back({fmt::format("node {}", node), &nodes[node], {}});
+      if (earlier) columns.back().rates = rates(earlier->nodes[node], nodes[node]);
+    }
+    text += counter_block(columns, !earlier);
   }
-  std::string rows = latency_rows("total", total);
-  for (std::size_t node = 0; node < nodes.size(); ++node) rows += latency_rows(fmt::format("node {}", node), nodes[node]);
   text += fmt::format("{:<18}{:<12}{:>16}{:>16}{:>16}{:>16}\n", "latency", "of", "events", "p50", "p99", "max");
+  std::string rows = latency_rows("total", total);
+  for (std::size_t node = 0; node < nodes.size(); ++node)
+    rows += latency_rows(fmt::format("node {}", node), nodes[node]);
   return text + (rows.empty() ? "(none was measured)\n" : rows);
 }
 

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,8 +44,15 @@ NodeView total_of(const std::vector<NodeView>& nodes);
 // Events a second, from two readings of one node `seconds` apart.
 std::vector<double> rates_of(const NodeView& before, const NodeView& now, double seconds);
 
-// The counters of every node and of all together, and the latencies, for people.
-std::string table_text(const std::vector<NodeView>& nodes);
+// An earlier reading, for rates.
+struct Earlier {
+  std::vector<NodeView> nodes;
+  double seconds;  // since then
+};
+
+// The counters of every node and of all together, and the latencies, for people. With an earlier reading also how much
+// was counted a second since then, and no rows of counters that are still 0.
+std::string table_text(const std::vector<NodeView>& nodes, const std::optional<Earlier>& earlier = std::nullopt);
 // 1234 -> "1.23 us"
 std::string duration_text(std::uint64_t ns);
 

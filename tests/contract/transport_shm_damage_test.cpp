@@ -140,7 +140,7 @@ TEST_F(ShmDamage, RandomBytesCrashNobody) {
     std::byte* meta = shm_local_region(*nodes[1], Region::kMeta);
     auto* words = reinterpret_cast<std::uint64_t*>(meta + shm::mailbox_offset(kMetaBytes));
     const std::size_t count = (sizeof(shm::Mailbox) + kNodes * sizeof(shm::Ring)) / 8;
-    for (int step = 0; step < 2000; ++step) {
+    for (int step = 0; step < 1000; ++step) {
       const std::size_t dense = random() % 2 == 0 ? count : 600;  // the bells and the first slots more often
       const std::uint64_t value = random() % 2 == 0 ? random() : random() % 4;
       __atomic_store_n(words + 8 + random() % (dense - 8), value, __ATOMIC_RELAXED);

@@ -20,7 +20,7 @@ template <typename... Args>
 const char* name_of(Check check) {
   constexpr std::array<const char*, static_cast<std::size_t>(Check::kCount)> kNames = {
       "exclusion", "freshness", "lost-write", "latch-word", "waiters-word", "backing",
-      "soundness", "assertion", "overtaking", "stuck",      "fair-time"};
+      "soundness", "hold",      "view",       "assertion", "overtaking", "stuck",      "fair-time"};
   return kNames[static_cast<std::size_t>(check)];
 }
 
@@ -65,6 +65,24 @@ void Checker::stepped(NodeId node, unsigned page) const {
     broken(Check::kSoundness, "node {} page {}: a second chain while one is in flight", node, page);
   }
   exclusion(page);
+}
+
+// About to execute `lower` or `unmap`.
+void Checker::lowering(NodeId node, unsigned page) const {
+  const Copy& copy = model_.copy(node, page);
+  if ((copy.todo.lower && copy.view != Access::kWrite) || (copy.todo.unmap && copy.view == Access::kNone)) {
+    broken(Check::kView, "node {} takes access to page {} away from a {} view", node, page, access_text(copy.view));
+  }
+  if (!copy.unused || copy.voluntary || model_.options.early_use) return;
+  broken(Check::kHold, "node {} gives page {} up before the access it was gained for", node, page);
+}
+
+// About to execute `map` or `raise`.
+void Checker::raising(NodeId node, unsigned page) const {
+  const Copy& copy = model_.copy(node, page);
+  if (copy.todo.map != Access::kNone && copy.view == Access::kNone) return;
+  if (copy.todo.raise && copy.view == Access::kRead) return;
+  broken(Check::kView, "node {} opens page {} further from a {} view", node, page, access_text(copy.view));
 }
 
 void Checker::read(NodeId node, unsigned page, const Bytes& bytes) const {

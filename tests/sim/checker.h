@@ -31,6 +31,8 @@ enum class Check : std::uint8_t {
   kWaiters,     // the waiters word has exactly the bits of those who wait, none at rest
   kBacking,     // the latch word backs every access
   kSoundness,   // proto::is_sound, one chain at a time
+  kHold,        // a gained page stays until the access it was gained for has been tried
+  kView,        // map, raise, lower and unmap start from the access they say
   kAssertion,   // a DSM_CHECK of the protocol
   kOvertaking,  // nobody is overtaken more often than the bound
   kStuck,       // a thread waits and nothing can move
@@ -61,6 +63,8 @@ class Checker {
   void exclusion(unsigned page) const;
   void backing(unsigned page) const;
   void stepped(NodeId node, unsigned page) const;
+  void lowering(NodeId node, unsigned page) const;
+  void raising(NodeId node, unsigned page) const;
   void read(NodeId node, unsigned page, const Bytes& bytes) const;
   void swapped(NodeId node, unsigned page) const;
   void adding(NodeId node, unsigned page, std::uint64_t operand);

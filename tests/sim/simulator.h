@@ -118,9 +118,9 @@ class Simulator {
   void do_piece(NodeId node, unsigned page, Copy& copy);
   bool has_piece(const Copy& copy, Piece piece) const;
   void advance(Copy& copy);
-  void down(Copy& copy);
+  void down(NodeId node, unsigned page, Copy& copy);
   void chain(NodeId node, unsigned page, Copy& copy);
-  void up(Copy& copy);
+  void up(NodeId node, unsigned page, Copy& copy);
   void send(NodeId node, unsigned page, const Copy& copy);
   void wake(NodeId node, unsigned page, Copy& copy);
   void end(NodeId node, unsigned page);
@@ -132,6 +132,7 @@ class Simulator {
   void move_wire(NodeId node, NodeId home);
   void execute(NodeId node, const Op& op, Home& home, Copy& copy);
   void swap(NodeId node, const Op& op, Home& home, Copy& copy);
+  void replace_word(NodeId node, const Op& op, Home& home);
   void deliver(Fifo<Letter>& letters, NodeId to);
   void refresh_mail(NodeId to);
   NodeSet waiters_seen(NodeId node, NodeSet waiters) const;

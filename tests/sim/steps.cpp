@@ -54,9 +54,9 @@ void Simulator::advance(Copy& copy) {
 
 void Simulator::do_piece(NodeId node, unsigned page, Copy& copy) {
   switch (copy.next_piece) {
-    case Piece::kDown: down(copy); break;
+    case Piece::kDown: down(node, page, copy); break;
     case Piece::kChain: chain(node, page, copy); break;
-    case Piece::kUp: up(copy); break;
+    case Piece::kUp: up(node, page, copy); break;
     case Piece::kSend: send(node, page, copy); break;
     case Piece::kWake: wake(node, page, copy); break;
     case Piece::kNone: return;
@@ -66,7 +66,8 @@ void Simulator::do_piece(NodeId node, unsigned page, Copy& copy) {
   advance(copy);
 }
 
-void Simulator::down(Copy& copy) {
+void Simulator::down(NodeId node, unsigned page, Copy& copy) {
+  checker_.lowering(node, page);
   if (copy.todo.lower && !mutated(Mutation::kSkipLower)) copy.view = Access::kRead;
   if (copy.todo.unmap && !mutated(Mutation::kSkipUnmap)) copy.view = Access::kNone;
 }
@@ -98,6 +99,8 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
     post(OpKind::kSwapWrite, actions.desired, actions.expected);
   } else if (actions.swap) {
     post(OpKind::kSwap, actions.desired, actions.expected);
+  }
+  if (actions.swap) {
     // A node that leaves the readers unasked opens the race as much as one that gives the page up whole.
     const bool left = proto::is_shared(actions.expected) && proto::is_shared(actions.desired) &&
                       proto::set_of(actions.desired) < proto::set_of(actions.expected);
@@ -105,9 +108,8 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
   }
   if (actions.write_page && late_write) copy_page(OpKind::kWriteHalf);
   if (actions.read_latch && model_.options.split_latch) {
-    const bool word_first = random_.percent(50);
-    post(word_first ? OpKind::kReadWord : OpKind::kReadWaiters);
-    post(word_first ? OpKind::kReadWaiters : OpKind::kReadWord);
+    post(OpKind::kReadWord);
+    post(OpKind::kReadWaiters);
   } else if (actions.read_latch) {
     post(OpKind::kReadLatch);
   }
@@ -126,7 +128,8 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
   }
 }
 
-void Simulator::up(Copy& copy) {
+void Simulator::up(NodeId node, unsigned page, Copy& copy) {
+  if (!mutated(Mutation::kMapEarly)) checker_.raising(node, page);
   if (copy.todo.map != Access::kNone) copy.view = copy.todo.map;
   if (copy.todo.raise) copy.view = Access::kWrite;
 }

@@ -36,8 +36,7 @@ void Simulator::execute(NodeId node, const Op& op, Home& home, Copy& copy) {
     case OpKind::kSwap: swap(node, op, home, copy); break;
     case OpKind::kSwapRead: copy.old = home.latch.word; break;
     case OpKind::kSwapWrite:
-      if (copy.old == op.expected) home.latch.word = op.operand;
-      checker_.swapped(node, op.page);
+      if (copy.old == op.expected) replace_word(node, op, home);
       break;
     case OpKind::kReadWord: copy.seen.word = home.latch.word; break;
     case OpKind::kReadWaiters: copy.seen.waiters = waiters_seen(node, home.latch.waiters); break;
@@ -48,7 +47,10 @@ void Simulator::execute(NodeId node, const Op& op, Home& home, Copy& copy) {
 void Simulator::swap(NodeId node, const Op& op, Home& home, Copy& copy) {
   copy.old = home.latch.word;
   if (mutated(Mutation::kBlindSwap)) copy.old = op.expected;
-  if (copy.old != op.expected) return;
+  if (copy.old == op.expected) replace_word(node, op, home);
+}
+
+void Simulator::replace_word(NodeId node, const Op& op, Home& home) {
   home.latch.word = op.operand;
   if (op.voluntary) checker_.raced(op.page);
   checker_.swapped(node, op.page);

@@ -152,7 +152,8 @@ TEST_F(ConfigTest, EmulationIsANameOrThreeNumbers) {
   for (const char* good : {"", "rdma", "tcp", "1500:12000:300", "0:1:0"}) {
     EXPECT_EQ(dsm::complain("emulate", good), "") << good;
   }
-  for (const char* bad : {"ethernet", "1:2", "1:2:3:4", "1:2:", "::", "1:0:3", "a:b:c", "1:-2:3"}) {
+  for (const char* bad :
+       {"ethernet", "1:2", "1:2:3:4", "1:2:", "::", "1:0:3", "a:b:c", "1:-2:3", "0x1:2:3", "1000000001:1:1"}) {
     EXPECT_NE(dsm::complain("emulate", bad), "") << bad;
   }
 }

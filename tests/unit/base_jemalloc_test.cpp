@@ -4,6 +4,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 
 #include "heap/jemalloc.h"
@@ -34,14 +35,13 @@ TEST(JemallocTest, AllocatesResizesAndFrees) {
 
 TEST(JemallocTest, ProgramsMallocIsAnotherOne) {
   const std::uint64_t before = allocated_bytes();
-  void* theirs = std::malloc(8 << 20);
+  const std::unique_ptr<void, decltype(&std::free)> theirs{std::malloc(8 << 20), &std::free};
   ASSERT_NE(theirs, nullptr);
   EXPECT_EQ(allocated_bytes(), before);
   void* ours = dsm_je_mallocx(8 << 20, 0);
   ASSERT_NE(ours, nullptr);
   EXPECT_GE(allocated_bytes(), before + (8 << 20));
   dsm_je_dallocx(ours, 0);
-  std::free(theirs);
 }
 
 // The test is started again with MALLOC_CONF set to something that would stop it.

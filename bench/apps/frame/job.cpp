@@ -35,7 +35,7 @@ double now_seconds() {
 void add_options(CLI::App& cli, Options& options) {
   cli.add_option("-t,--threads", options.threads, "threads of each node that do the work")
       ->envname("DSM_THREADS")
-      ->check(CLI::Range(1, 256))
+      ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   cli.add_option("--seed", options.seed, "seed of the random input")->capture_default_str();
   cli.add_option("--json", options.json, "file for the result as one JSON object, written by node 0");
@@ -110,7 +110,8 @@ void Job::die(const std::string& sentence) const {
 
 void* Job::need(void* block, std::size_t bytes) const {
   if (block != nullptr) return block;
-  die(fmt::format("global memory is used up: {} bytes were not to be had. Take a smaller input or a larger heap.", bytes));
+  die(fmt::format("global memory is used up: {} bytes were not to be had. Take a smaller input or a larger heap.",
+                  bytes));
 }
 
 int Job::finish(const Report& report) {

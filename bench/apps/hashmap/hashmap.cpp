@@ -1,5 +1,5 @@
-// Gets, puts and increments on one hash map by all nodes, with zipf-distributed keys: the honest case of a shared store,
-// where everyone wants the same few keys.
+// Gets, puts and increments on one hash map by all nodes, with zipf-distributed keys: the honest case of a shared
+// store, where everyone wants the same few keys.
 #include <fmt/format.h>
 
 #include <bit>
@@ -21,7 +21,7 @@ struct Settings {
   std::uint64_t buckets = 4096;
   std::uint64_t keys_per_bucket = 6;
   double theta = 0.99;
-  unsigned gets = 50;        // per cent; half of the rest are puts, half increments
+  unsigned gets = 50;  // per cent; half of the rest are puts, half increments
 };
 
 enum class Kind : std::uint8_t { kGet, kPut, kIncrement };
@@ -34,7 +34,8 @@ struct Operation {
 // Spreads ranks over the key space, so that neighbours in popularity are no neighbours in the map.
 std::uint64_t key_of(std::size_t rank) { return app::mix(rank + 1); }
 
-std::vector<Operation> operations_of(const Settings& settings, const app::Zipf& zipf, std::uint64_t seed, unsigned worker) {
+std::vector<Operation> operations_of(const Settings& settings, const app::Zipf& zipf, std::uint64_t seed,
+                                     unsigned worker) {
   std::vector<Operation> list(settings.operations);
   for (std::uint64_t i = 0; i < list.size(); ++i) {
     list[i].key = key_of(zipf.rank(app::unit(app::random_at(seed, 2 * worker, i))));
@@ -142,7 +143,8 @@ app::Report check(Job& job, const Settings& settings, const app::Zipf& zipf, std
     report.checksum += app::mix(app::mix(entry.key) ^ entry.count) + app::mix(entry.writes);
     expected.erase(found);
   });
-  if (!expected.empty()) job.fail(fmt::format("{} keys are missing, {:x} is one.", expected.size(), expected.begin()->first));
+  if (!expected.empty())
+    job.fail(fmt::format("{} keys are missing, {:x} is one.", expected.size(), expected.begin()->first));
   report.parameters = {{"operations_per_worker", settings.operations},
                        {"buckets", settings.buckets},
                        {"keys", settings.buckets * settings.keys_per_bucket},
@@ -168,7 +170,8 @@ void add_settings(CLI::App& cli, Settings& settings) {
   cli.add_option("--theta", settings.theta, "skew of the zipf distribution; 0 for uniform keys")
       ->check(CLI::Range(0.0, 10.0))
       ->capture_default_str();
-  cli.add_option("--gets", settings.gets, "per cent of the operations that are gets; puts and increments share the rest")
+  cli.add_option("--gets", settings.gets,
+                 "per cent of the operations that are gets; puts and increments share the rest")
       ->check(CLI::Range(0, 100))
       ->capture_default_str();
 }

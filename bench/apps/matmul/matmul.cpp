@@ -110,7 +110,8 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
     report.reference_seconds = app::now_seconds() - start;
     for (std::size_t i = 0; i < c.size(); ++i) {
       if (std::memcmp(&c[i], &expected[i], sizeof(T)) == 0) continue;
-      job.fail(fmt::format("element ({}, {}) is {} instead of {}.", i / settings.size, i % settings.size, c[i], expected[i]));
+      job.fail(fmt::format("element ({}, {}) is {} instead of {}.", i / settings.size, i % settings.size, c[i],
+                           expected[i]));
       break;
     }
   }

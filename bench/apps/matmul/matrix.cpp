@@ -108,16 +108,17 @@ std::string freivalds(const std::vector<T>& a, const std::vector<T>& b, const st
     const std::vector<T> got = times(c, vector);
     for (std::size_t i = 0; i < size; ++i) {
       if (!differ(right[i], got[i], allowed[i])) continue;
-      return fmt::format("row {} of the product, times random vector {}, is {} instead of {}.", i, round, got[i], right[i]);
+      return fmt::format("row {} of the product, times random vector {}, is {} instead of {}.", i, round, got[i],
+                         right[i]);
     }
   }
   return "";
 }
 
-#define DSM_MATRIX(T)                                                                                             \
-  template void fill_randomly<T>(const Matrix<T>&, std::uint64_t, std::uint64_t);                                 \
-  template std::vector<T> in_rows<T>(const Matrix<T>&);                                                           \
-  template std::vector<T> multiply_plainly<T>(const std::vector<T>&, const std::vector<T>&, std::size_t);         \
+#define DSM_MATRIX(T)                                                                                                 \
+  template void fill_randomly<T>(const Matrix<T>&, std::uint64_t, std::uint64_t);                                     \
+  template std::vector<T> in_rows<T>(const Matrix<T>&);                                                               \
+  template std::vector<T> multiply_plainly<T>(const std::vector<T>&, const std::vector<T>&, std::size_t);             \
   template std::string freivalds<T>(const std::vector<T>&, const std::vector<T>&, const std::vector<T>&, std::size_t, \
                                     std::uint64_t, unsigned);
 DSM_MATRIX(double)

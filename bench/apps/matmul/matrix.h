@@ -22,9 +22,7 @@ struct Matrix {
 
   static std::size_t tiles_for(std::size_t size) { return (size + kTile - 1) / kTile; }
   T* tile(std::size_t row, std::size_t column) const { return elements + (row * tiles + column) * kTileElements; }
-  T& at(std::size_t i, std::size_t j) const {
-    return tile(i / kTile, j / kTile)[i % kTile * kTile + j % kTile];
-  }
+  T& at(std::size_t i, std::size_t j) const { return tile(i / kTile, j / kTile)[i % kTile * kTile + j % kTile]; }
 };
 
 // sum += a * b, each sum in the order of b's rows.

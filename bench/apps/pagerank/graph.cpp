@@ -14,7 +14,8 @@ namespace {
 using OutEdges = std::vector<std::vector<std::uint32_t>>;
 
 // "name 4 8 15": a vertex and its out-neighbours.
-bool read_vertex(const std::string& line, std::size_t vertices, std::string& name, std::vector<std::uint32_t>& targets) {
+bool read_vertex(const std::string& line, std::size_t vertices, std::string& name,
+                 std::vector<std::uint32_t>& targets) {
   std::istringstream words{line};
   if (!(words >> name)) return false;
   for (std::uint64_t target; words >> target;) {
@@ -60,7 +61,8 @@ bool count_field(std::istream& in, const std::string& word, std::uint64_t& count
 bool read_graph(const std::string& path, Graph& graph, std::string& why) {
   std::ifstream in{path};
   if (!in) {
-    why = fmt::format("there is no graph at {}. Make it with scripts/package-graph, or name another with --graph.", path);
+    why =
+        fmt::format("there is no graph at {}. Make it with scripts/package-graph, or name another with --graph.", path);
     return false;
   }
   std::string version;
@@ -76,14 +78,17 @@ bool read_graph(const std::string& path, Graph& graph, std::string& why) {
   std::string line;
   while (out.size() < vertices && std::getline(in, line)) {
     if (!read_vertex(line, vertices, graph.names.emplace_back(), out.emplace_back())) {
-      why = fmt::format("line {} of {} is no vertex. Make the graph again with scripts/package-graph.", out.size() + 4, path);
+      why = fmt::format("line {} of {} is no vertex. Make the graph again with scripts/package-graph.", out.size() + 4,
+                        path);
       return false;
     }
   }
   turn_round(out, graph);
   if (out.size() != vertices || graph.edges() != edges || std::getline(in, line)) {
-    why = fmt::format("{} holds {} vertices and {} edges, but its head says {} and {}. Make it again with "
-                      "scripts/package-graph.", path, out.size(), graph.edges(), vertices, edges);
+    why = fmt::format(
+        "{} holds {} vertices and {} edges, but its head says {} and {}. Make it again with "
+        "scripts/package-graph.",
+        path, out.size(), graph.edges(), vertices, edges);
     return false;
   }
   return true;

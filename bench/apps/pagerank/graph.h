@@ -1,5 +1,5 @@
-// A directed graph in plain memory, read from the file that scripts/package-graph writes (docs/graph-format.md), and the
-// PageRank of it in one thread: what the parallel program's result is compared with.
+// A directed graph in plain memory, read from the file that scripts/package-graph writes (docs/graph-format.md), and
+// the PageRank of it in one thread: what the parallel program's result is compared with.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@ struct Graph {
   std::string source;  // where it comes from, for people
   std::vector<std::string> names;
   std::vector<std::uint32_t> out_degree;
-  std::vector<std::uint64_t> in_begin;     // vertices + 1 of them; v's in-edges are [in_begin[v], in_begin[v + 1])
-  std::vector<std::uint32_t> in_sources;   // ascending for each vertex
+  std::vector<std::uint64_t> in_begin;    // vertices + 1 of them; v's in-edges are [in_begin[v], in_begin[v + 1])
+  std::vector<std::uint32_t> in_sources;  // ascending for each vertex
 
   std::size_t vertices() const { return names.size(); }
   std::size_t edges() const { return in_sources.size(); }

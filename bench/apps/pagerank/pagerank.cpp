@@ -61,9 +61,7 @@ class Ranker {
   }
 
  private:
-  std::uint64_t block_end(std::uint64_t block) const {
-    return std::min((block + 1) * kBlockVertices, own_.vertices);
-  }
+  std::uint64_t block_end(std::uint64_t block) const { return std::min((block + 1) * kBlockVertices, own_.vertices); }
 
   std::uint64_t edges() const {
     const std::uint64_t begin = std::min(first_ * kBlockVertices, own_.vertices);
@@ -165,7 +163,8 @@ std::vector<double> collect(const Job& job, const Placed& placed) {
 
 void compare(Job& job, const Graph& graph, const Ranking& ranking, const Ranking& expected) {
   if (ranking.iterations != expected.iterations) {
-    return job.fail(fmt::format("it took {} iterations, and {} in one process.", ranking.iterations, expected.iterations));
+    return job.fail(
+        fmt::format("it took {} iterations, and {} in one process.", ranking.iterations, expected.iterations));
   }
   for (std::size_t v = 0; v < graph.vertices(); ++v) {
     if (std::bit_cast<std::uint64_t>(ranking.ranks[v]) == std::bit_cast<std::uint64_t>(expected.ranks[v])) continue;
@@ -183,7 +182,8 @@ nlohmann::ordered_json top(const Graph& graph, const std::vector<double>& ranks,
   auto list = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < std::min<std::size_t>(count, order.size()); ++i) {
     const std::size_t v = order[i];
-    list.push_back({{"name", graph.names[v]}, {"rank", ranks[v]}, {"in_edges", graph.in_begin[v + 1] - graph.in_begin[v]}});
+    list.push_back(
+        {{"name", graph.names[v]}, {"rank", ranks[v]}, {"in_edges", graph.in_begin[v + 1] - graph.in_begin[v]}});
   }
   return list;
 }
@@ -191,13 +191,14 @@ nlohmann::ordered_json top(const Graph& graph, const std::vector<double>& ranks,
 void print_top(const nlohmann::ordered_json& list) {
   fmt::print("{:>4} {:>10} {:>9}  {}\n", "", "rank", "in-edges", "vertex");
   for (std::size_t i = 0; i < list.size(); ++i) {
-    fmt::print("{:>4} {:>10.6f} {:>9}  {}\n", i + 1, list[i]["rank"].get<double>(), list[i]["in_edges"].get<std::uint64_t>(),
-               list[i]["name"].get<std::string>());
+    fmt::print("{:>4} {:>10.6f} {:>9}  {}\n", i + 1, list[i]["rank"].get<double>(),
+               list[i]["in_edges"].get<std::uint64_t>(), list[i]["name"].get<std::string>());
   }
 }
 
 // Node 0's report: the result beside that of one process.
-app::Report make_report(Job& job, const Settings& settings, const Graph& graph, Ranking& ranking, const Placed& placed) {
+app::Report make_report(Job& job, const Settings& settings, const Graph& graph, Ranking& ranking,
+                        const Placed& placed) {
   ranking.ranks = collect(job, placed);
   const double start = app::now_seconds();
   const Ranking expected = app::rank_plainly(graph, settings.rank);

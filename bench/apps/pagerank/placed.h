@@ -18,13 +18,13 @@ struct Sums {
 };
 
 struct Part {
-  std::uint64_t first;        // its first vertex
+  std::uint64_t first;  // its first vertex
   std::uint64_t vertices;
   std::uint64_t first_block;
   std::uint64_t blocks;
-  double* contributions;      // two buffers of `stride`: rank / out-degree
+  double* contributions;  // two buffers of `stride`: rank / out-degree
   double* ranks;
-  Sums* sums;                 // two slots of `blocks`
+  Sums* sums;  // two slots of `blocks`
   std::uint32_t* out_degree;
   std::uint64_t* edge_begin;  // vertices + 1
   const double** edges;
@@ -32,9 +32,9 @@ struct Part {
 
 struct Placed {
   std::uint64_t vertices;
-  std::uint64_t stride;        // a multiple of kBlockVertices
-  Part* parts;                 // one a node
-  std::uint64_t* first_blocks; // workers + 1: worker w ranks the blocks [first_blocks[w], first_blocks[w + 1])
+  std::uint64_t stride;         // a multiple of kBlockVertices
+  Part* parts;                  // one a node
+  std::uint64_t* first_blocks;  // workers + 1: worker w ranks the blocks [first_blocks[w], first_blocks[w + 1])
 
   std::size_t buffer_bytes(const Part& part) const { return part.vertices * sizeof(double); }
 };

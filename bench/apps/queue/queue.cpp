@@ -69,7 +69,8 @@ void check_order(Job& job, unsigned producers, unsigned consumer, const std::vec
     const unsigned producer = producer_of(item);
     if (producer >= producers) return job.fail(fmt::format("consumer {} got {:x}, which nobody made.", consumer, item));
     if (item < next[producer]) {
-      return job.fail(fmt::format("consumer {} got item {:x} of producer {} after a later one.", consumer, item, producer));
+      return job.fail(
+          fmt::format("consumer {} got item {:x} of producer {} after a later one.", consumer, item, producer));
     }
     next[producer] = item + 1;
   }

@@ -122,7 +122,8 @@ class Sorter {
   std::uint64_t begin_of(unsigned piece, const Share& share) const {
     if (piece == 0) return 0;
     if (piece == job_.workers()) return share.count;
-    return static_cast<std::uint64_t>(std::lower_bound(share.keys, share.keys + share.count, cuts_[piece]) - share.keys);
+    return static_cast<std::uint64_t>(std::lower_bound(share.keys, share.keys + share.count, cuts_[piece]) -
+                                      share.keys);
   }
 
   std::uint64_t merge_piece() const {
@@ -167,7 +168,8 @@ class Sorter {
   std::vector<Key> cuts_;
 };
 
-void check(Job& job, const Settings& settings, std::uint64_t seed, const std::vector<Key>& sorted, app::Report& report) {
+void check(Job& job, const Settings& settings, std::uint64_t seed, const std::vector<Key>& sorted,
+           app::Report& report) {
   Fingerprint before;
   Fingerprint after;
   for (std::uint64_t i = 0; i < settings.keys; ++i) before.add(input_key(settings, seed, i));
@@ -178,9 +180,10 @@ void check(Job& job, const Settings& settings, std::uint64_t seed, const std::ve
     }
   }
   if (before != after) {
-    return job.fail(fmt::format("the keys are sorted, but not the ones of the input: sum {:x} and {:x}, exclusive or {:x} "
-                                "and {:x}, hash {:x} and {:x}.", before.sum, after.sum, before.exclusive_or,
-                                after.exclusive_or, before.hashes, after.hashes));
+    return job.fail(
+        fmt::format("the keys are sorted, but not the ones of the input: sum {:x} and {:x}, exclusive or {:x} "
+                    "and {:x}, hash {:x} and {:x}.",
+                    before.sum, after.sum, before.exclusive_or, after.exclusive_or, before.hashes, after.hashes));
   }
   if (settings.keys > settings.full_check) return;
   std::vector<Key> expected(settings.keys);
@@ -189,7 +192,8 @@ void check(Job& job, const Settings& settings, std::uint64_t seed, const std::ve
   std::sort(expected.begin(), expected.end());
   report.reference_seconds = app::now_seconds() - start;
   const auto [wrong, right] = std::mismatch(sorted.begin(), sorted.end(), expected.begin());
-  if (wrong != sorted.end()) job.fail(fmt::format("key {} is {} instead of {}.", wrong - sorted.begin(), *wrong, *right));
+  if (wrong != sorted.end())
+    job.fail(fmt::format("key {} is {} instead of {}.", wrong - sorted.begin(), *wrong, *right));
 }
 
 app::Report make_report(Job& job, const Settings& settings, std::uint64_t seed, const Sort& sort) {
@@ -214,7 +218,8 @@ int main(int argc, char** argv) {
   cli.add_option("-n,--keys", settings.keys, "keys to sort")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
       ->capture_default_str();
-  cli.add_option("--distinct", settings.distinct, "keys are below this number; 0 for all of 64 bits")->capture_default_str();
+  cli.add_option("--distinct", settings.distinct, "keys are below this number; 0 for all of 64 bits")
+      ->capture_default_str();
   cli.add_option("--full-check", settings.full_check, "up to as many keys the result is compared with std::sort's")
       ->capture_default_str();
   cli.add_flag("--hints,!--no-hints", settings.hints, "prefetch and release hints (on unless --no-hints)");

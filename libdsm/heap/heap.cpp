@@ -1,0 +1,300 @@
+// Threads, arenas and thread caches of the heap.
+//
+// 1. A thread gets a slot at its first allocation, the one with the fewest living threads (the first of these: short
+//    threads reuse what others left), and keeps it. A slot is a raw arena and an object arena, made when first needed.
+// 2. Raw blocks come through jemalloc's own thread cache: the thread is bound to its slot's raw arena (thread.arena),
+// and
+//    a bound thread's plain dsm_je_malloc takes from its cache, filled from that arena, or from that arena. A cache is
+//    only ever filled or fed with raw blocks of this heap, whoever allocated them: this jemalloc serves nothing else,
+//    object blocks never go that way (release() looks the kind up), and jemalloc's own memory (arena 0) bypasses
+//    caches. Flushing gives each block to the arena of its extent. Measured, malloc + free of 64 bytes: 6 ns so, as a
+//    plain jemalloc; 13 ns by explicit arena and cache. Object blocks do take explicit arenas and caches, one per
+//    thread.
+// 3. jemalloc gives a thread arena 0's memory once it has torn its own thread data down, whatever is asked for. So
+// every
+//    block is checked to lie in the slice before it goes out; allocate_late() knows a way for such threads.
+#include "heap/heap.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <deque>
+#include <thread>
+
+#include "base/check.h"
+#include "heap/chunk_arena.h"
+#include "heap/chunk_kinds.h"
+#include "heap/jemalloc.h"
+
+namespace dsm::heap {
+namespace {
+
+constexpr std::size_t kQuantum = 16;  // any size class from here on is a multiple of it, so aligned to it by nature
+constexpr unsigned kNoSlot = ~0U;
+
+struct ThreadState {
+  bool ready = false;    // it has a slot and is bound to its raw arena
+  bool counted = false;  // the slot counts it among its threads
+  bool ended = false;    // its caches have been given back for good: it takes no new ones
+  unsigned slot = kNoSlot;
+  int object_cache = MALLOCX_TCACHE_NONE;  // the flag of its explicit cache for objects, if it has one
+  unsigned object_cache_number = 0;
+};
+
+// initial-exec: reached without __tls_get_addr, which may allocate.
+[[gnu::tls_model("initial-exec")]] constinit thread_local ThreadState this_thread;
+
+std::atomic<bool> heap_exists{false};
+
+// Empties jemalloc's own cache of this thread. An error: the thread has none any more, jemalloc has torn it down.
+void flush_cache() { static_cast<void>(dsm_je_mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0)); }
+
+int alignment_flag(std::size_t alignment) { return alignment > 1 ? std::countr_zero(alignment) : 0; }
+
+class ArenaHeap final : public Heap {
+ public:
+  ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned slots);
+  ~ArenaHeap() override;
+  Result<void> start();
+
+  void* allocate(std::size_t bytes, std::size_t alignment, Kind kind, bool zero) override;
+  void release(void* block) override;
+  std::size_t usable_size(const void* block) const override;
+  void* resize(void* block, std::size_t bytes) override;
+  void forget_thread() override;
+
+ private:
+  struct Slot {
+    Slot(ChunkSource& source, ChunkKinds& kinds, std::size_t grow_limit)
+        : raw(Kind::kRaw, source, kinds, grow_limit), object(Kind::kObject, source, kinds, grow_limit) {}
+    ChunkArena& arena(Kind kind) { return kind == Kind::kRaw ? raw : object; }
+    ChunkArena raw;
+    ChunkArena object;
+    std::atomic<unsigned> threads{0};
+  };
+
+  static void thread_ends(void* heap);
+
+  bool enter_thread();
+  unsigned emptiest_slot() const;
+  ChunkArena* arena_of_thread(Kind kind);
+  int cache_flag(Kind kind);
+
+  void* allocate_slow(std::size_t bytes, std::size_t alignment, Kind kind, bool zero);
+  void* allocate_late(std::size_t bytes, int flags, const ChunkArena& arena);
+  void* allocate_from(const ChunkArena& arena, std::size_t bytes, int flags);
+  void* allocate_anywhere(std::size_t bytes, int flags, Kind kind);
+
+  const std::uint64_t slice_bytes_;
+  ChunkKinds kinds_;
+  std::deque<Slot> slots_;
+  pthread_key_t key_{};
+  bool has_key_ = false;
+};
+
+ArenaHeap::ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned slots)
+    : slice_bytes_(geometry.slice_bytes),
+      kinds_(geometry.address_of(geometry.slice_first(self)), geometry.slice_bytes) {
+  DSM_CHECK(!heap_exists.exchange(true), "a process has one heap at a time");
+  // An arena takes address space ahead of need in growing steps; at the most this much of it.
+  const std::size_t grow_limit = std::max<std::size_t>(kChunkBytes, geometry.slice_bytes / 64);
+  for (unsigned i = 0; i < slots; ++i) slots_.emplace_back(source, kinds_, grow_limit);
+}
+
+Result<void> ArenaHeap::start() {
+  if (const int error = pthread_key_create(&key_, thread_ends); error != 0) {
+    return fail(Errc::kSystem, "cannot get a thread-specific key for the heap: too many are in use", error);
+  }
+  has_key_ = true;
+  if (!slots_.front().raw.open()) return fail(Errc::kNoMemory, "cannot create the heap's first arena");
+  return {};
+}
+
+ArenaHeap::~ArenaHeap() {
+  forget_thread();
+  flush_cache();  // a thread that has only released blocks has a cache too
+  if (has_key_) pthread_key_delete(key_);
+  if (this_thread.slot != kNoSlot) {
+    unsigned none = 0;
+    const int failed = dsm_je_mallctl("thread.arena", nullptr, nullptr, &none, sizeof none);
+    DSM_CHECK(failed == 0, "jemalloc cannot bind a thread to arena 0: error {}", failed);
+    this_thread = ThreadState{};
+  }
+  for (Slot& slot : slots_) {
+    for (ChunkArena* arena : {&slot.raw, &slot.object}) {
+      if (arena->is_open()) arena->destroy();
+    }
+  }
+  heap_exists.store(false);
+}
+
+// --- blocks ---------------------------------------------------------------------------------------------------------
+
+void* ArenaHeap::allocate(std::size_t bytes, std::size_t alignment, Kind kind, bool zero) {
+  if (kind == Kind::kRaw && alignment <= kQuantum && !zero && this_thread.ready) [[likely]] {
+    void* block = dsm_je_malloc(std::max(bytes, alignment));
+    if (kinds_.holds(block)) [[likely]]
+      return block;
+    if (block != nullptr) dsm_je_dallocx(block, MALLOCX_TCACHE_NONE);  // invariant 3
+  }
+  return allocate_slow(bytes, alignment, kind, zero);
+}
+
+void ArenaHeap::release(void* block) {
+  if (kinds_.of(block) == Kind::kRaw) [[likely]]
+    return dsm_je_free(block);
+  dsm_je_dallocx(block, this_thread.object_cache);
+}
+
+std::size_t ArenaHeap::usable_size(const void* block) const { return dsm_je_sallocx(block, 0); }
+
+void* ArenaHeap::resize(void* block, std::size_t bytes) {
+  DSM_CHECK(bytes > 0, "a block cannot shrink to nothing: release it");
+  if (bytes > slice_bytes_ || !enter_thread()) return nullptr;
+  const Kind kind = kinds_.of(block);
+  ChunkArena* arena = arena_of_thread(kind);
+  if (arena == nullptr) return nullptr;
+  // With the arena named, a block that has to move stays in the slice even in a thread that jemalloc has torn down.
+  if (void* moved = dsm_je_rallocx(block, bytes, arena->flag() | cache_flag(kind))) return moved;
+  void* copy = allocate_anywhere(bytes, 0, kind);
+  if (copy == nullptr) return nullptr;
+  std::memcpy(copy, block, std::min(bytes, usable_size(block)));
+  release(block);
+  return copy;
+}
+
+void* ArenaHeap::allocate_slow(std::size_t bytes, std::size_t alignment, Kind kind, bool zero) {
+  DSM_CHECK((alignment & (alignment - 1)) == 0, "alignment {} is no power of two", alignment);
+  if (bytes > slice_bytes_ || alignment > slice_bytes_ || !enter_thread()) return nullptr;
+  const ChunkArena* arena = arena_of_thread(kind);
+  if (arena == nullptr) return nullptr;
+  bytes = std::max<std::size_t>(bytes, 1);
+  const int flags = alignment_flag(alignment) | (zero ? MALLOCX_ZERO : 0);
+  const int place = kind == Kind::kRaw ? 0 : arena->flag() | cache_flag(kind);  // 0: as bound, through jemalloc's cache
+  void* block = dsm_je_mallocx(bytes, flags | place);
+  if (kinds_.holds(block)) return block;
+  if (block != nullptr) {
+    dsm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+    block = allocate_late(bytes, flags, *arena);
+  }
+  return block != nullptr ? block : allocate_anywhere(bytes, flags, kind);
+}
+
+// For a thread that jemalloc has torn down (other thread-specific data may be destroyed after jemalloc's): mallocx
+// gives it arena 0's memory whatever is asked for, but rallocx heeds the arena when it has to move the block.
+void* ArenaHeap::allocate_late(std::size_t bytes, int flags, const ChunkArena& arena) {
+  const std::size_t seed_bytes = bytes > 8 ? 8 : 16;  // of another size class than `bytes`, so that it has to move
+  void* seed = dsm_je_mallocx(seed_bytes, MALLOCX_TCACHE_NONE);
+  if (seed == nullptr) return nullptr;
+  std::memset(seed, 0, seed_bytes);  // MALLOCX_ZERO is about the bytes beyond it
+  void* block = dsm_je_rallocx(seed, bytes, flags | arena.flag() | MALLOCX_TCACHE_NONE);
+  if (block == nullptr) {
+    dsm_je_dallocx(seed, MALLOCX_TCACHE_NONE);
+    return nullptr;
+  }
+  DSM_CHECK(kinds_.holds(block), "jemalloc gave {} bytes outside of the arena that was named", bytes);
+  return block;
+}
+
+void* ArenaHeap::allocate_from(const ChunkArena& arena, std::size_t bytes, int flags) {
+  void* block = dsm_je_mallocx(bytes, flags | arena.flag() | MALLOCX_TCACHE_NONE);
+  if (block == nullptr || kinds_.holds(block)) return block;
+  dsm_je_dallocx(block, MALLOCX_TCACHE_NONE);
+  return allocate_late(bytes, flags, arena);
+}
+
+// The slice is used up and the thread's own arena has nothing that fits: looks into all arenas, first as they are, then
+// with their free pages joined.
+void* ArenaHeap::allocate_anywhere(std::size_t bytes, int flags, Kind kind) {
+  for (const bool joined : {false, true}) {
+    for (Slot& slot : slots_) {
+      ChunkArena& arena = slot.arena(kind);
+      if (!arena.is_open()) continue;
+      if (joined) arena.purge();
+      if (void* block = allocate_from(arena, bytes, flags)) return block;
+    }
+  }
+  return nullptr;
+}
+
+// --- threads --------------------------------------------------------------------------------------------------------
+
+// False if there is no memory for the thread's arena.
+bool ArenaHeap::enter_thread() {
+  if (this_thread.ready) [[likely]]
+    return true;
+  if (this_thread.slot == kNoSlot) {
+    const unsigned slot = emptiest_slot();
+    ChunkArena& arena = slots_[slot].raw;
+    if (!arena.open() || !arena.bind_this_thread()) return false;
+    this_thread.slot = slot;
+  }
+  this_thread.ready = true;  // first: pthread_setspecific may allocate
+  if (!this_thread.ended && pthread_setspecific(key_, this) == 0) {
+    slots_[this_thread.slot].threads.fetch_add(1, std::memory_order_relaxed);
+    this_thread.counted = true;
+  }
+  return true;
+}
+
+void ArenaHeap::forget_thread() {
+  if (!this_thread.ready) return;
+  if (this_thread.object_cache != MALLOCX_TCACHE_NONE) {
+    unsigned cache = this_thread.object_cache_number;
+    this_thread.object_cache = MALLOCX_TCACHE_NONE;
+    const int failed = dsm_je_mallctl("tcache.destroy", nullptr, nullptr, &cache, sizeof cache);
+    DSM_CHECK(failed == 0, "jemalloc does not know the thread cache {}: error {}", cache, failed);
+  }
+  flush_cache();
+  if (this_thread.counted) slots_[this_thread.slot].threads.fetch_sub(1, std::memory_order_relaxed);
+  this_thread.counted = false;
+  this_thread.ready = false;
+}
+
+void ArenaHeap::thread_ends(void* heap) {
+  this_thread.ended = true;
+  static_cast<ArenaHeap*>(heap)->forget_thread();
+}
+
+unsigned ArenaHeap::emptiest_slot() const {
+  const auto threads = [](const Slot& slot) { return slot.threads.load(std::memory_order_relaxed); };
+  return static_cast<unsigned>(std::ranges::min_element(slots_, {}, threads) - slots_.begin());
+}
+
+// nullptr if there is no memory for it. REQUIRES: the thread has entered.
+ChunkArena* ArenaHeap::arena_of_thread(Kind kind) {
+  ChunkArena& arena = slots_[this_thread.slot].arena(kind);
+  return arena.open() ? &arena : nullptr;
+}
+
+// How blocks of this kind are cached: 0 is jemalloc's own cache of the thread.
+int ArenaHeap::cache_flag(Kind kind) {
+  if (kind == Kind::kRaw) return 0;
+  if (this_thread.object_cache == MALLOCX_TCACHE_NONE && this_thread.counted) {
+    unsigned cache = 0;
+    std::size_t bytes = sizeof cache;
+    // jemalloc has some 4000 of them. A thread that gets none does without.
+    if (dsm_je_mallctl("tcache.create", &cache, &bytes, nullptr, 0) == 0) {
+      this_thread.object_cache_number = cache;
+      this_thread.object_cache = static_cast<int>(MALLOCX_TCACHE(cache));
+    }
+  }
+  return this_thread.object_cache;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Heap>> make_heap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned arenas) {
+  DSM_CHECK(self < geometry.nodes && geometry.slice_bytes > 0 && geometry.slice_bytes % kChunkBytes == 0,
+            "node {} of {} with a slice of {} bytes", self, geometry.nodes, geometry.slice_bytes);
+  if (arenas > kMaxArenas) return fail(Errc::kBadOption, "too many heap arenas: 1024 at the most, 0 for one per CPU");
+  if (arenas == 0) arenas = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxArenas);
+  auto heap = std::make_unique<ArenaHeap>(geometry, self, source, arenas);
+  if (auto started = heap->start(); !started) return tl::unexpected(started.error());
+  return heap;
+}
+
+}  // namespace dsm::heap

@@ -1,0 +1,178 @@
+#include "runtime/calls.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "runtime/node.h"
+#include "runtime/pages.h"
+#include "runtime/wire.h"
+
+namespace dsm::runtime {
+namespace {
+
+// So long a waiting thread keeps the program's signals blocked at a stretch.
+constexpr std::int64_t kSliceNs = 50'000'000;
+
+// The life of a call, in the low half of its slot's state. In the high half stands the call's id, so that an answer
+// that comes late, twice or for nobody cannot hit the slot's next call.
+enum Phase : std::uint32_t { kFree, kSent, kAcknowledged, kFilling, kDone };
+
+constexpr std::uint64_t state_of(std::uint32_t call, Phase phase) { return std::uint64_t{call} << 32 | phase; }
+constexpr std::uint32_t call_of(std::uint64_t state) { return static_cast<std::uint32_t>(state >> 32); }
+constexpr std::uint32_t phase_of(std::uint64_t state) { return static_cast<std::uint32_t>(state); }
+
+}  // namespace
+
+// A call's id is its slot's number plus a multiple of kSlots that differs each time.
+struct alignas(64) Calls::Slot {
+  std::atomic<std::uint64_t> state;
+  std::atomic<std::uint64_t> value;
+  std::atomic<std::uint32_t> changed;  // bumped at each answer; the caller sleeps on it
+  std::uint32_t last_call;             // under free_lock_, as the next
+  std::uint32_t next_free;
+};
+
+// --- the table ------------------------------------------------------------------------------------------------------
+
+Calls::Calls(Node& node) : node_(node) {
+  void* memory =
+      ::mmap(nullptr, kSlots * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  DSM_CHECK(memory != MAP_FAILED, "no memory for the table of calls");
+  slots_ = static_cast<Slot*>(memory);
+  for (std::uint32_t i = 0; i < kSlots; ++i) {
+    slots_[i].last_call = i;
+    slots_[i].next_free = i + 1;
+  }
+}
+
+Calls::~Calls() { ::munmap(slots_, kSlots * sizeof(Slot)); }
+
+Calls::Slot& Calls::slot(std::uint32_t call) const { return slots_[call % kSlots]; }
+
+// Call with signals blocked.
+std::uint32_t Calls::take_slot() {
+  for (;;) {
+    const std::uint32_t seen = freed_.load();
+    free_lock_.lock();
+    if (first_free_ != kSlots) break;
+    free_lock_.unlock();
+    futex_wait(freed_, seen, FutexScope::kProcess, kSliceNs);
+  }
+  Slot& slot = slots_[first_free_];
+  first_free_ = slot.next_free;
+  slot.last_call += kSlots;
+  const std::uint32_t call = slot.last_call;
+  free_lock_.unlock();
+  slot.state.store(state_of(call, kSent));
+  return call;
+}
+
+void Calls::give_slot(std::uint32_t call) {
+  Slot& given = slot(call);
+  given.state.store(state_of(call, kFree));
+  free_lock_.lock();
+  const bool were_none = first_free_ == kSlots;
+  given.next_free = first_free_;
+  first_free_ = call % kSlots;
+  free_lock_.unlock();
+  freed_.fetch_add(1);
+  if (were_none) futex_wake(freed_, INT32_MAX, FutexScope::kProcess);
+}
+
+// --- the side that answers ------------------------------------------------------------------------------------------
+
+void Calls::handle(Operation operation, Handler handler) {
+  Handler& known = handlers_[static_cast<std::size_t>(operation)];
+  DSM_CHECK(!known, "operation {} has two handlers", static_cast<int>(operation));
+  known = std::move(handler);
+}
+
+void Calls::on_request(NodeId from, const Request& request) {
+  const auto operation = static_cast<std::size_t>(request.operation);
+  if (operation >= handlers_.size() || !handlers_[operation] || request.text_bytes > Request::kMaxText) {
+    log(LogLevel::kError, "wire", "node {} has sent a request that cannot be right (operation {}, {} bytes): ignored",
+        from, operation, request.text_bytes);
+    return;
+  }
+  handlers_[operation]({from, request.call}, request);
+}
+
+void Calls::acknowledge(Caller caller) { answer(caller, false, 0); }
+void Calls::reply(Caller caller, std::uint64_t value) { answer(caller, true, value); }
+
+void Calls::answer(Caller caller, bool last, std::uint64_t value) {
+  const ReplyMessage message{caller.call, last ? 1U : 0U, value};
+  send_message(node_, caller.node, pack(MessageType::kReply, message).bytes());
+}
+
+// Runs in signal context, too: a thread that waits for a page handles the node's messages.
+void Calls::on_reply(std::uint32_t call, bool last, std::uint64_t value) {
+  Slot& answered = slot(call);
+  const Phase next = last ? kFilling : kAcknowledged;
+  std::uint64_t state = state_of(call, kSent);
+  bool awaited = answered.state.compare_exchange_strong(state, state_of(call, next));
+  if (!awaited && last && state == state_of(call, kAcknowledged)) {
+    awaited = answered.state.compare_exchange_strong(state, state_of(call, next));
+  }
+  if (!awaited) {
+    log(LogLevel::kError, "wire", "an answer to call {:#x}, which waits for none, has come: ignored", call);
+    return;
+  }
+  if (last) {
+    answered.value.store(value);
+    answered.state.store(state_of(call, kDone));
+  }
+  node_.pages->notify_change(answered.changed);
+}
+
+// --- the side that asks ---------------------------------------------------------------------------------------------
+
+Call::Call(Node& node, NodeId to, Operation operation, std::array<std::uint64_t, 3> args, std::string_view text)
+    : node_(node) {
+  DSM_CHECK(to < node.geometry.nodes && text.size() <= Request::kMaxText, "a call to node {} with {} bytes of text", to,
+            text.size());
+  const SignalsBlocked blocked;
+  id_ = node.calls->take_slot();
+  Request request{operation, static_cast<std::uint16_t>(text.size()), id_, args, {}};
+  std::memcpy(request.text, text.data(), text.size());
+  send_message(node, to, pack(MessageType::kRequest, request).bytes());
+}
+
+Call::~Call() {
+  wait();
+  const SignalsBlocked blocked;
+  node_.calls->give_slot(id_);
+}
+
+void Call::wait_acknowledged() { wait_until(kAcknowledged, -1); }
+
+std::uint64_t Call::wait() {
+  wait_until(kDone, -1);
+  return node_.calls->slot(id_).value.load();
+}
+
+bool Call::wait_for(std::int64_t timeout_ns) { return wait_until(kDone, std::max<std::int64_t>(timeout_ns, 0)); }
+
+// Waits for the phase or a later one; false on timeout (negative: never).
+bool Call::wait_until(std::uint32_t phase, std::int64_t timeout_ns) {
+  Calls::Slot& slot = node_.calls->slot(id_);
+  const std::int64_t begin = now_ns();
+  for (;;) {
+    const std::uint32_t seen = slot.changed.load();
+    const std::uint64_t state = slot.state.load();
+    DSM_CHECK(call_of(state) == id_, "call {:#x} has lost its slot", id_);
+    if (phase_of(state) >= phase && phase_of(state) != kFilling) return true;
+    const std::int64_t left = timeout_ns < 0 ? kSliceNs : begin + timeout_ns - now_ns();
+    if (left <= 0) return false;
+    const SignalsBlocked blocked;
+    node_.pages->await_change(slot.changed, seen, std::min(left, kSliceNs));
+  }
+}
+
+}  // namespace dsm::runtime

@@ -1,0 +1,45 @@
+// mutex and shared_mutex: a lock is a slot's latch, nothing else.
+#include "runtime/latch_lock.h"
+#include "runtime/node.h"
+#include "sync/handle.h"
+
+namespace dsm {
+namespace {
+
+using runtime::Hold;
+
+constexpr const char* kMutex = "dsm::mutex";
+constexpr const char* kSharedMutex = "dsm::shared_mutex";
+
+void take(const detail::slot& slot, const char* kind, Hold hold) {
+  if (!runtime::latch_lock(runtime::node(), sync::page_of(slot, kind), hold)) [[unlikely]] {
+    sync::misuse(kind, &slot, "locked by a thread that holds it already");
+  }
+}
+
+bool try_take(const detail::slot& slot, const char* kind, Hold hold) {
+  return runtime::latch_try_lock(runtime::node(), sync::page_of(slot, kind), hold);
+}
+
+void give(const detail::slot& slot, const char* kind, Hold hold) {
+  if (!runtime::latch_unlock(runtime::node(), sync::page_of(slot, kind), hold)) [[unlikely]] {
+    sync::misuse(kind, &slot,
+                 hold == Hold::kExclusive ? "unlock() by a thread that does not hold it"
+                                          : "unlock_shared() on a node where no thread holds it");
+  }
+}
+
+}  // namespace
+
+void mutex::lock() { take(slot_, kMutex, Hold::kExclusive); }
+bool mutex::try_lock() { return try_take(slot_, kMutex, Hold::kExclusive); }
+void mutex::unlock() { give(slot_, kMutex, Hold::kExclusive); }
+
+void shared_mutex::lock() { take(slot_, kSharedMutex, Hold::kExclusive); }
+bool shared_mutex::try_lock() { return try_take(slot_, kSharedMutex, Hold::kExclusive); }
+void shared_mutex::unlock() { give(slot_, kSharedMutex, Hold::kExclusive); }
+void shared_mutex::lock_shared() { take(slot_, kSharedMutex, Hold::kShared); }
+bool shared_mutex::try_lock_shared() { return try_take(slot_, kSharedMutex, Hold::kShared); }
+void shared_mutex::unlock_shared() { give(slot_, kSharedMutex, Hold::kShared); }
+
+}  // namespace dsm

@@ -1,0 +1,156 @@
+#include "tools/dsmrun_options.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdio>
+
+#include "base/config.h"
+#include "base/types.h"
+#include "cluster/endings.h"
+#include "cluster/say.h"
+
+namespace dsm::tools {
+
+namespace {
+
+constexpr unsigned kMaxThreads = 1024;
+
+constexpr const char* kAbout =
+    "Runs N processes of a program on this host as the nodes of one job: they share a global heap at the same "
+    "address.\n"
+    "A program that does not use libdsm is just started N times.\n";
+
+constexpr const char* kNotes = R"(
+Output: each line of a node's stdout and stderr comes whole, behind "[node] ". Node 0 gets dsmrun's stdin, the others an
+empty one. With one node the program has dsmrun's own stdin, stdout and stderr.
+
+Signals: SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGUSR2 are passed on to the nodes. A second SIGINT kills them.
+SIGTSTP (^Z) stops the whole job, SIGCONT (fg, bg) lets it go on.
+
+When a node ends badly (by a signal, with a status other than 0, or without finishing while others run), dsmrun names it
+and tells the others, which have a second to end by themselves. Then come SIGTERM and, half a second later, SIGKILL.
+
+Exit code:
+  0          all nodes ended with status 0
+  128 + s    a node died by signal s
+  64         the command line or a DSM_* variable is wrong
+  69         this machine lacks something: memory, address space, a limit, a kernel feature
+  70         dsmrun itself failed
+  76         a node left the job without finishing while others ran
+  126, 127   the program cannot be executed; there is no such program
+  any other  the status of the first node that did not exit with 0
+
+Examples:
+  dsmrun -n 4 -- ./stencil 4096               four nodes
+  dsmrun -n 2 -t 8 -- ./stencil 4096          each told to use eight threads (DSM_THREADS, OMP_NUM_THREADS)
+  dsmrun -n 4 --engine sigsegv -- ./stencil   choose how page faults are handled
+  dsmrun -n 4 --emulate rdma -- ./stencil     with the latency and bandwidth of an RDMA network
+  dsmrun -n 4 --stats -- ./stencil            print every counter of every node at the end
+  dsmstat                                     look at the running job from another terminal
+)";
+
+// What CLI11 collects; everything is text until it has been checked, so that complaints come in one voice.
+struct Raw {
+  std::string nodes;
+  std::string threads;
+  std::string stats_json;
+  bool no_prefix = false;
+  bool stats = false;
+  std::vector<std::string> values;  // in the order of option_table()
+};
+
+void declare(CLI::App& app, Raw& raw) {
+  app.prefix_command();  // the first word that is no option begins the program
+  app.set_help_flag("-h,--help", "print this and exit");
+  app.add_option("-n,--nodes", raw.nodes, fmt::format("number of nodes, 1 to {}", kMaxNodes))->type_name("N");
+  app.add_option("-t,--threads", raw.threads,
+                 "threads each node's program is to use: sets DSM_THREADS and OMP_NUM_THREADS")
+      ->type_name("T");
+  app.add_flag("--no-prefix", raw.no_prefix, "do not put \"[node] \" before each line of output");
+  app.add_flag("--stats", raw.stats, "at the end, print all counters of every node to stderr");
+  app.add_option("--stats-json", raw.stats_json, "at the end, write the counters to FILE as JSON")->type_name("FILE");
+  raw.values.resize(option_table().size());
+  for (std::size_t i = 0; i < option_table().size(); ++i) {
+    const OptionInfo& option = option_table()[i];
+    const std::string shown = *option.default_text == '\0' ? "none" : option.default_text;
+    app.add_option(fmt::format("--{}", option.name), raw.values[i], fmt::format("{} (default: {})", option.help, shown))
+        ->type_name("X")
+        ->group("Options of the nodes (each can also be set as a variable DSM_NAME, which the option overrides)");
+  }
+}
+
+std::string help_text(const CLI::App& app) {
+  std::string text = app.help();
+  const std::size_t usage = text.find("Usage:");
+  const std::size_t end = text.find('\n', usage);
+  text.replace(usage, end - usage, "Usage: dsmrun -n N [options] [--] program [arguments]");
+  return text + kNotes;
+}
+
+// "" if `text` is a whole number from 1 to `most`, which `number` becomes then.
+std::string read_count(const char* what, const std::string& text, unsigned most, unsigned& number) {
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number);
+  if (error == std::errc{} && rest == end && number >= 1 && number <= most) return "";
+  return fmt::format("the number of {} must be a whole number from 1 to {}, not \"{}\"", what, most, text);
+}
+
+// "" if all is well.
+std::string read_request(const CLI::App& app, const Raw& raw, Request& request) {
+  request.program = app.remaining();
+  if (!request.program.empty() && request.program.front() == "--") {
+    request.program.erase(request.program.begin());
+  } else if (!request.program.empty() && request.program.front().starts_with('-')) {
+    const std::string& word = request.program.front();
+    const std::string name =
+        word.substr(word.find_first_not_of('-') == std::string::npos ? 0 : word.find_first_not_of('-'));
+    return fmt::format("{}: {}", word, complain(name.substr(0, name.find('=')), ""));
+  }
+  if (raw.nodes.empty()) return "say how many nodes the job is to have: -n N";
+  if (auto wrong = read_count("nodes", raw.nodes, kMaxNodes, request.nodes); !wrong.empty()) return wrong;
+  if (app.count("--threads") > 0) {
+    unsigned threads = 0;
+    if (auto wrong = read_count("threads", raw.threads, kMaxThreads, threads); !wrong.empty()) return wrong;
+    request.threads = threads;
+  }
+  for (std::size_t i = 0; i < raw.values.size(); ++i) {
+    const OptionInfo& option = option_table()[i];
+    if (app.count(fmt::format("--{}", option.name)) == 0) continue;
+    if (auto wrong = complain(option.name, raw.values[i]); !wrong.empty()) {
+      return fmt::format("--{} {}: {}", option.name, raw.values[i], wrong);
+    }
+    request.options[option.variable] = raw.values[i];
+  }
+  request.prefix = !raw.no_prefix;
+  request.stats = raw.stats;
+  request.stats_json = raw.stats_json;
+  return request.program.empty() ? "say which program to run, after the options: dsmrun -n 4 -- program" : "";
+}
+
+}  // namespace
+
+std::optional<Request> parse_command_line(int argc, char** argv, int& exit_code) {
+  CLI::App app(kAbout, "dsmrun");
+  Raw raw;
+  declare(app, raw);
+  std::string wrong;
+  Request request;
+  try {
+    app.parse(argc, argv);
+    wrong = read_request(app, raw, request);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(help_text(app).c_str(), stdout);
+    exit_code = 0;
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    wrong = error.what();
+  }
+  if (wrong.empty()) return request;
+  cluster::say("{} (dsmrun --help tells more)", wrong);
+  exit_code = cluster::kExitUsage;
+  return std::nullopt;
+}
+
+}  // namespace dsm::tools

@@ -1,0 +1,24 @@
+// dsmrun's command line.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dsm::tools {
+
+struct Request {
+  unsigned nodes = 0;
+  std::optional<unsigned> threads;
+  bool prefix = true;
+  bool stats = false;
+  std::string stats_json;                      // a file's name; "" for none
+  std::map<std::string, std::string> options;  // DSM_* variable -> value, only what was given
+  std::vector<std::string> program;            // with its arguments; never empty
+};
+
+// Nothing if all has been said already (help, or what is wrong) and dsmrun is to end with `exit_code`.
+std::optional<Request> parse_command_line(int argc, char** argv, int& exit_code);
+
+}  // namespace dsm::tools

@@ -1,0 +1,203 @@
+// dsmstat: shows a running job's counters. It reads them through a read-only descriptor that dsmrun hands out; the job
+// does not notice.
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <charconv>
+#include <cstdio>
+#include <exception>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "cluster/endings.h"
+#include "cluster/stats_client.h"
+#include "tools/stats_json.h"
+#include "tools/stats_view.h"
+
+namespace dsm::tools {
+
+namespace {
+
+using cluster::JobName;
+using cluster::JobView;
+
+struct Request {
+  std::optional<pid_t> job;
+  bool json = false;
+  bool once = false;
+  bool list = false;
+  double interval_s = 1;
+};
+
+template <typename... Args>
+int complain_and(int exit_code, fmt::format_string<Args...> format, Args&&... args) {
+  fmt::print(stderr, "dsmstat: {}\n", fmt::format(format, std::forward<Args>(args)...));
+  return exit_code;
+}
+
+bool may_look_at(const JobName& job) { return ::geteuid() == 0 || job.user == ::geteuid(); }
+
+std::string list_text(const std::vector<JobName>& jobs) {
+  std::string text;
+  for (const JobName& name : jobs) {
+    if (!may_look_at(name)) {
+      text += fmt::format("{:>8}  of user {}\n", name.launcher, name.user);
+    } else if (const auto job = cluster::open_job(name)) {
+      text +=
+          fmt::format("{:>8}  {} node{}  {}\n", name.launcher, job->nodes, job->nodes == 1 ? "" : "s", job->program);
+    } else {
+      text += fmt::format("{:>8}  {}\n", name.launcher, describe(job.error()));
+    }
+  }
+  return text;
+}
+
+int list(const Request& request, const std::vector<JobName>& jobs) {
+  if (request.json) {
+    auto json = nlohmann::ordered_json::array();
+    for (const JobName& name : jobs) {
+      auto one = nlohmann::ordered_json{{"job", name.launcher}, {"user", name.user}};
+      if (const auto job = may_look_at(name) ? cluster::open_job(name) : fail(Errc::kNoSupport, "")) {
+        one["nodes"] = job->nodes;
+        one["program"] = job->program;
+      }
+      json.push_back(std::move(one));
+    }
+    fmt::print("{}\n", json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+  } else {
+    fmt::print("{}", jobs.empty() ? "no job is running on this host\n" : list_text(jobs));
+  }
+  return 0;
+}
+
+double running_s(const JobView& job) { return static_cast<double>(now_ns() - job.started_ns) / 1e9; }
+
+std::string line_json(const JobView& job, const std::vector<NodeView>& now, const std::optional<Earlier>& earlier) {
+  nlohmann::ordered_json json{{"job", job.launcher}, {"program", job.program}, {"running_s", running_s(job)}};
+  json.update(stats_json(now));
+  if (earlier) {
+    json["interval_s"] = earlier->seconds;
+    for (std::size_t node = 0; node < now.size(); ++node) {
+      json["nodes"][node]["rates"] = rates_json(rates_of(earlier->nodes[node], now[node], earlier->seconds));
+    }
+    json["total"]["rates"] = rates_json(rates_of(total_of(earlier->nodes), total_of(now), earlier->seconds));
+  }
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
+std::string screen_text(const JobView& job, const std::vector<NodeView>& now, const std::optional<Earlier>& earlier) {
+  std::string text = fmt::format("job {}: {}, {} node{}, running for {:.1f} s\n", job.launcher, job.program, job.nodes,
+                                 job.nodes == 1 ? "" : "s", running_s(job));
+  for (std::size_t node = 0; node < now.size(); ++node) {
+    const NodeView& view = now[node];
+    text += view.pid == 0 ? fmt::format("  node {}: has not joined\n", node)
+                          : fmt::format("  node {}: pid {}, engine {}\n", node, view.pid,
+                                        view.engine.empty() ? "not chosen yet" : view.engine);
+  }
+  return text + '\n' + table_text(now, earlier);
+}
+
+int follow(const Request& request, const JobView& job) {
+  const bool clear = ::isatty(STDOUT_FILENO) == 1 && !request.once && !request.json;
+  std::optional<Earlier> earlier;
+  std::int64_t earlier_ns = 0;
+  for (;;) {
+    const bool ended = cluster::job_has_ended(job);  // before the reading, which is then the last
+    const auto now = read_stats(job.counters.get(), job.nodes);
+    const std::int64_t time_ns = now_ns();
+    if (!now) return complain_and(cluster::kExitUnavailable, "job {}: {}", job.launcher, describe(now.error()));
+    if (earlier) earlier->seconds = static_cast<double>(time_ns - earlier_ns) / 1e9;
+    if (clear) fmt::print("\x1b[H\x1b[2J");
+    fmt::print("{}", request.json ? line_json(job, *now, earlier) : screen_text(job, *now, earlier));
+    if (std::fflush(stdout) != 0 || request.once) return 0;  // a reader who has left is no error
+    if (ended) return complain_and(0, "job {} has ended", job.launcher);
+    earlier = Earlier{*now, 0};
+    earlier_ns = time_ns;
+    pollfd end{job.connection.get(), POLLIN, 0};
+    ::poll(&end, 1, static_cast<int>(request.interval_s * 1000));
+  }
+}
+
+int run(const Request& request) {
+  auto jobs = cluster::list_jobs();
+  if (!jobs) return complain_and(cluster::kExitUnavailable, "{}", describe(jobs.error()));
+  if (request.list) return list(request, *jobs);
+  if (request.job) {
+    std::erase_if(*jobs, [&](const JobName& job) { return job.launcher != *request.job; });
+    if (jobs->empty()) {
+      return complain_and(
+          cluster::kExitUnavailable,
+          "there is no job {}; it may have ended (the number is dsmrun's pid; dsmstat --list shows the jobs)",
+          *request.job);
+    }
+  } else {
+    std::erase_if(*jobs, [](const JobName& job) { return !may_look_at(job); });
+    if (jobs->empty()) {
+      return complain_and(cluster::kExitUnavailable, "no job of yours is running on this host; start one with dsmrun");
+    }
+    if (jobs->size() > 1) {
+      return complain_and(cluster::kExitUsage, "several jobs are running; say which one: dsmstat PID\n{}",
+                          list_text(*jobs));
+    }
+  }
+  const JobName& name = jobs->front();
+  if (!may_look_at(name)) {
+    return complain_and(cluster::kExitUnavailable, "job {} is of user {}; only they and root may look at it",
+                        name.launcher, name.user);
+  }
+  const auto job = cluster::open_job(name);
+  if (!job) {
+    return complain_and(cluster::kExitUnavailable, "job {}: {}", name.launcher,
+                        job.error().code == Errc::kNotFound ? "it has just ended" : describe(job.error()));
+  }
+  return follow(request, *job);
+}
+
+constexpr const char* kNotes = R"(
+Shows, for every node and for all together, what has been counted since the job's start and how much of it a second; and
+how long faults and waits took. JOB is the pid of its dsmrun, and may be left out if one job is running. It ends when the
+job does, with exit code 0.
+
+Examples:
+  dsmstat                      watch the only job
+  dsmstat 4711 --interval 0.2  watch that one, five times a second
+  dsmstat --once --json        one reading as JSON
+  dsmstat --list               which jobs there are
+)";
+
+}  // namespace
+
+}  // namespace dsm::tools
+
+int main(int argc, char** argv) {
+  using namespace dsm::tools;
+  try {
+    Request request;
+    CLI::App app("Shows the counters of a job that dsmrun has started on this host.", "dsmstat");
+    app.set_help_flag("-h,--help", "print this and exit");
+    app.add_option("JOB", request.job, "pid of the job's dsmrun")->type_name("")->check(CLI::PositiveNumber);
+    app.add_flag("--json", request.json, "one JSON object a line instead of a table");
+    app.add_flag("--once", request.once, "show it once and end");
+    app.add_flag("--list", request.list, "show which jobs are running, and end");
+    app.add_option("--interval", request.interval_s, "seconds between two readings (default: 1)")
+        ->type_name("S")
+        ->check(CLI::Range(0.01, 3600.0));
+    app.footer(kNotes);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+      fmt::print("{}", app.help());
+      return 0;
+    } catch (const CLI::ParseError& error) {
+      return complain_and(dsm::cluster::kExitUsage, "{} (dsmstat --help tells more)", error.what());
+    }
+    return run(request);
+  } catch (const std::exception& error) {
+    return complain_and(dsm::cluster::kExitInternal, "internal error: {}", error.what());
+  }
+}

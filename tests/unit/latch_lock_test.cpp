@@ -1,0 +1,212 @@
+// Locks over several nodes, without global memory: latch_lock on the page protocol and the shm transport.
+#include "runtime/latch_lock.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <barrier>
+
+#include "tests/unit/latch_rig.h"
+
+namespace dsm {
+namespace {
+
+using runtime::Hold;
+using runtime::latch_held;
+using runtime::latch_lock;
+using runtime::latch_try_lock;
+using runtime::latch_unlock;
+
+constexpr unsigned kNodes = 4;
+constexpr unsigned kThreads = 2;
+
+std::uint64_t sent(LatchRig& rig) {
+  std::uint64_t messages = 0;
+  for (unsigned node = 0; node < rig.count(); ++node) messages += rig[node].stats->message_sent.load();
+  return messages;
+}
+
+TEST(LatchLock, ExcludesAcrossNodesAndThreads) {
+  LatchRig rig(kNodes);
+  rig.start();
+  const PageId lock = rig.lock_of(1);
+  constexpr unsigned kRounds = 10000;
+  std::uint64_t counter = 0;  // plain: the lock alone orders the threads
+  rig.on_all(kThreads, [&](unsigned node, unsigned) {
+    for (unsigned round = 0; round < kRounds; ++round) {
+      ASSERT_TRUE(latch_lock(rig[node], lock, Hold::kExclusive));
+      const std::uint64_t before = *const_cast<volatile std::uint64_t*>(&counter);
+      if (round % 64 == 0) std::this_thread::yield();  // with the lock held
+      *const_cast<volatile std::uint64_t*>(&counter) = before + 1;
+      ASSERT_TRUE(latch_unlock(rig[node], lock, Hold::kExclusive));
+    }
+  });
+  EXPECT_EQ(counter, std::uint64_t{kNodes} * kThreads * kRounds);
+}
+
+// Everybody contends until every thread has had some turns: if one starved, this would never end.
+TEST(LatchLock, NobodyStarves) {
+  LatchRig rig(kNodes);
+  rig.start();
+  const PageId lock = rig.lock_of(0);
+  constexpr unsigned kTurns = 100;
+  std::array<std::atomic<unsigned>, kNodes * kThreads> turns{};
+  std::atomic<unsigned> hungry{kNodes * kThreads};
+  std::barrier ready(kNodes * kThreads);
+  rig.on_all(kThreads, [&](unsigned node, unsigned thread) {
+    ready.arrive_and_wait();
+    while (hungry.load() != 0) {
+      latch_lock(rig[node], lock, Hold::kExclusive);
+      if (turns[node * kThreads + thread].fetch_add(1) + 1 == kTurns) hungry.fetch_sub(1);
+      latch_unlock(rig[node], lock, Hold::kExclusive);
+    }
+  });
+  for (unsigned node = 0; node < kNodes; ++node) {
+    std::printf("node %u: %u + %u turns\n", node, turns[node * kThreads].load(), turns[node * kThreads + 1].load());
+  }
+}
+
+TEST(LatchLock, ALockOfOnesOwnNeedsNoMessage) {
+  LatchRig rig(2);
+  rig.start();
+  const PageId lock = rig.lock_of(0);
+  latch_lock(rig[1], lock, Hold::kExclusive);
+  latch_unlock(rig[1], lock, Hold::kExclusive);
+  const std::uint64_t before = sent(rig);
+  for (unsigned round = 0; round < 100; ++round) {
+    latch_lock(rig[1], lock, Hold::kExclusive);
+    latch_unlock(rig[1], lock, Hold::kExclusive);
+    latch_lock(rig[1], lock, Hold::kShared);
+    latch_unlock(rig[1], lock, Hold::kShared);
+  }
+  EXPECT_EQ(sent(rig), before);
+  EXPECT_EQ(rig[1].stats->lock_local.load(), 200U);
+  EXPECT_EQ(rig[1].stats->lock_remote.load(), 1U);
+}
+
+// All readers are inside together, whoever had the lock before: were one of them shut out, this would never end.
+TEST(LatchLock, ReadersOfAllNodesAreInTogether) {
+  LatchRig rig(kNodes);
+  rig.start();
+  const PageId lock = rig.lock_of(2);
+  std::barrier inside(kNodes * kThreads);
+  std::barrier outside(kNodes * kThreads);
+  rig.on_all(kThreads, [&](unsigned node, unsigned thread) {
+    for (unsigned round = 0; round < 100; ++round) {
+      if (thread == 0 && round % (kNodes + 1) == node) {
+        latch_lock(rig[node], lock, Hold::kExclusive);
+        latch_unlock(rig[node], lock, Hold::kExclusive);
+      }
+      outside.arrive_and_wait();
+      latch_lock(rig[node], lock, Hold::kShared);
+      inside.arrive_and_wait();
+      latch_unlock(rig[node], lock, Hold::kShared);
+      outside.arrive_and_wait();
+    }
+  });
+}
+
+TEST(LatchLock, WritersAreAlone) {
+  LatchRig rig(kNodes);
+  rig.start();
+  const PageId lock = rig.lock_of(3);
+  std::atomic<int> readers{0}, writers{0};
+  rig.on_all(kThreads, [&](unsigned node, unsigned thread) {
+    for (unsigned round = 0; round < 10000; ++round) {
+      if ((round + node + thread) % 4 == 0) {
+        latch_lock(rig[node], lock, Hold::kExclusive);
+        EXPECT_EQ(writers.fetch_add(1), 0);
+        EXPECT_EQ(readers.load(), 0);
+        if (round % 64 < 4) std::this_thread::yield();  // with the lock held
+        writers.fetch_sub(1);
+        latch_unlock(rig[node], lock, Hold::kExclusive);
+      } else {
+        latch_lock(rig[node], lock, Hold::kShared);
+        readers.fetch_add(1);
+        EXPECT_EQ(writers.load(), 0);
+        if (round % 64 < 4) std::this_thread::yield();
+        readers.fetch_sub(1);
+        latch_unlock(rig[node], lock, Hold::kShared);
+      }
+    }
+  });
+}
+
+TEST(LatchLock, AWriterGetsInAmongReadersThatNeverAllLeave) {
+  LatchRig rig(2);
+  rig.start();
+  const PageId lock = rig.lock_of(0);
+  std::atomic<bool> written{false};
+  rig.on_all(3, [&](unsigned node, unsigned thread) {
+    if (node == 1 && thread == 0) {
+      latch_lock(rig[node], lock, Hold::kExclusive);
+      written = true;
+      latch_unlock(rig[node], lock, Hold::kExclusive);
+    }
+    while (!written) {
+      latch_lock(rig[node], lock, Hold::kShared);
+      std::this_thread::yield();
+      latch_unlock(rig[node], lock, Hold::kShared);
+    }
+  });
+}
+
+TEST(LatchLock, TryLockFailsWhileAnotherNodeHoldsItAndSucceedsLater) {
+  LatchRig rig(2);
+  rig.start();
+  const PageId lock = rig.lock_of(0);
+  std::barrier step(2);
+  rig.on_all(1, [&](unsigned node, unsigned) {
+    if (node == 0) {
+      latch_lock(rig[0], lock, Hold::kExclusive);
+      step.arrive_and_wait();
+      step.arrive_and_wait();
+      latch_unlock(rig[0], lock, Hold::kExclusive);
+      step.arrive_and_wait();
+    } else {
+      step.arrive_and_wait();
+      EXPECT_FALSE(latch_try_lock(rig[1], lock, Hold::kExclusive));
+      EXPECT_FALSE(latch_try_lock(rig[1], lock, Hold::kShared));
+      step.arrive_and_wait();
+      step.arrive_and_wait();
+      while (!latch_try_lock(rig[1], lock, Hold::kExclusive)) std::this_thread::yield();
+      EXPECT_FALSE(latch_try_lock(rig[1], lock, Hold::kExclusive));
+      EXPECT_TRUE(latch_unlock(rig[1], lock, Hold::kExclusive));
+    }
+  });
+}
+
+// A request of try_lock that is granted when the thread has given up must not make the node keep the lock for ever.
+TEST(LatchLock, AGrantThatNobodyWaitsForIsPassedOn) {
+  LatchRig rig(3);
+  rig.start();
+  const PageId lock = rig.lock_of(0);
+  for (unsigned round = 0; round < 20; ++round) {
+    latch_lock(rig[0], lock, Hold::kExclusive);
+    std::thread([&] { EXPECT_FALSE(latch_try_lock(rig[1], lock, Hold::kExclusive)); }).join();
+    latch_unlock(rig[0], lock, Hold::kExclusive);
+    latch_lock(rig[2], lock, Hold::kExclusive);
+    latch_unlock(rig[2], lock, Hold::kExclusive);
+  }
+}
+
+TEST(LatchLock, TellsWhoUsesItWrongly) {
+  LatchRig rig(2);
+  rig.start();
+  const PageId lock = rig.lock_of(0);
+  EXPECT_FALSE(latch_unlock(rig[0], lock, Hold::kExclusive));
+  EXPECT_FALSE(latch_unlock(rig[0], lock, Hold::kShared));
+  EXPECT_TRUE(latch_lock(rig[0], lock, Hold::kExclusive));
+  EXPECT_FALSE(latch_lock(rig[0], lock, Hold::kExclusive)) << "by the same thread";
+  EXPECT_FALSE(latch_lock(rig[0], lock, Hold::kShared)) << "by the same thread";
+  std::thread([&] { EXPECT_FALSE(latch_unlock(rig[0], lock, Hold::kExclusive)); }).join();
+  EXPECT_FALSE(latch_unlock(rig[1], lock, Hold::kExclusive));
+  EXPECT_TRUE(latch_held(rig[0], lock));
+  EXPECT_FALSE(latch_held(rig[1], lock));
+  EXPECT_TRUE(latch_unlock(rig[0], lock, Hold::kExclusive));
+  EXPECT_FALSE(latch_held(rig[0], lock));
+}
+
+}  // namespace
+}  // namespace dsm
