@@ -80,9 +80,10 @@ class ArenaHeap final : public Heap {
 
   bool enter_thread();
   unsigned emptiest_slot() const;
-  ChunkArena* arena_of_thread(Kind kind);
+  ChunkArena& arena_of_thread(Kind kind);
   int cache_flag(Kind kind);
 
+  [[gnu::noinline]] void* allocate_again(void* wrong, std::size_t bytes);
   void* allocate_slow(std::size_t bytes, std::size_t alignment, Kind kind, bool zero);
   void* allocate_late(std::size_t bytes, int flags, const ChunkArena& arena);
   void* allocate_from(const ChunkArena& arena, std::size_t bytes, int flags);
@@ -134,13 +135,20 @@ ArenaHeap::~ArenaHeap() {
 // --- blocks ---------------------------------------------------------------------------------------------------------
 
 void* ArenaHeap::allocate(std::size_t bytes, std::size_t alignment, Kind kind, bool zero) {
-  if (kind == Kind::kRaw && alignment <= kQuantum && !zero && this_thread.ready) [[likely]] {
-    void* block = dsm_je_malloc(std::max(bytes, alignment));
-    if (kinds_.holds(block)) [[likely]]
-      return block;
-    if (block != nullptr) dsm_je_dallocx(block, MALLOCX_TCACHE_NONE);  // invariant 3
+  if (kind != Kind::kRaw || alignment > kQuantum || zero || !this_thread.ready) [[unlikely]] {
+    return allocate_slow(bytes, alignment, kind, zero);
   }
-  return allocate_slow(bytes, alignment, kind, zero);
+  bytes = std::max(bytes, alignment);  // aligned by nature then
+  void* block = dsm_je_malloc(bytes);
+  if (kinds_.holds(block)) [[likely]]
+    return block;
+  return allocate_again(block, bytes);
+}
+
+// The fast path has failed, or got memory outside of the slice (invariant 3).
+void* ArenaHeap::allocate_again(void* wrong, std::size_t bytes) {
+  if (wrong != nullptr) dsm_je_dallocx(wrong, MALLOCX_TCACHE_NONE);
+  return allocate_slow(bytes, 0, Kind::kRaw, false);
 }
 
 void ArenaHeap::release(void* block) {
@@ -155,10 +163,10 @@ void* ArenaHeap::resize(void* block, std::size_t bytes) {
   DSM_CHECK(bytes > 0, "a block cannot shrink to nothing: release it");
   if (bytes > slice_bytes_ || !enter_thread()) return nullptr;
   const Kind kind = kinds_.of(block);
-  ChunkArena* arena = arena_of_thread(kind);
-  if (arena == nullptr) return nullptr;
+  ChunkArena& arena = arena_of_thread(kind);
+  if (!arena.open()) return nullptr;
   // With the arena named, a block that has to move stays in the slice even in a thread that jemalloc has torn down.
-  if (void* moved = dsm_je_rallocx(block, bytes, arena->flag() | cache_flag(kind))) return moved;
+  if (void* moved = dsm_je_rallocx(block, bytes, arena.flag() | cache_flag(kind))) return moved;
   void* copy = allocate_anywhere(bytes, 0, kind);
   if (copy == nullptr) return nullptr;
   std::memcpy(copy, block, std::min(bytes, usable_size(block)));
@@ -169,16 +177,17 @@ void* ArenaHeap::resize(void* block, std::size_t bytes) {
 void* ArenaHeap::allocate_slow(std::size_t bytes, std::size_t alignment, Kind kind, bool zero) {
   DSM_CHECK((alignment & (alignment - 1)) == 0, "alignment {} is no power of two", alignment);
   if (bytes > slice_bytes_ || alignment > slice_bytes_ || !enter_thread()) return nullptr;
-  const ChunkArena* arena = arena_of_thread(kind);
-  if (arena == nullptr) return nullptr;
+  ChunkArena& arena = arena_of_thread(kind);
+  if (!arena.open()) return nullptr;
   bytes = std::max<std::size_t>(bytes, 1);
   const int flags = alignment_flag(alignment) | (zero ? MALLOCX_ZERO : 0);
-  const int place = kind == Kind::kRaw ? 0 : arena->flag() | cache_flag(kind);  // 0: as bound, through jemalloc's cache
+  const int place = kind == Kind::kRaw ? 0 : arena.flag() | cache_flag(kind);  // 0: as bound, through jemalloc's cache
   void* block = dsm_je_mallocx(bytes, flags | place);
-  if (kinds_.holds(block)) return block;
+  if (kinds_.holds(block)) [[likely]]
+    return block;
   if (block != nullptr) {
     dsm_je_dallocx(block, MALLOCX_TCACHE_NONE);
-    block = allocate_late(bytes, flags, *arena);
+    block = allocate_late(bytes, flags, arena);
   }
   return block != nullptr ? block : allocate_anywhere(bytes, flags, kind);
 }
@@ -264,11 +273,8 @@ unsigned ArenaHeap::emptiest_slot() const {
   return static_cast<unsigned>(std::ranges::min_element(slots_, {}, threads) - slots_.begin());
 }
 
-// nullptr if there is no memory for it. REQUIRES: the thread has entered.
-ChunkArena* ArenaHeap::arena_of_thread(Kind kind) {
-  ChunkArena& arena = slots_[this_thread.slot].arena(kind);
-  return arena.open() ? &arena : nullptr;
-}
+// REQUIRES: the thread has entered.
+ChunkArena& ArenaHeap::arena_of_thread(Kind kind) { return slots_[this_thread.slot].arena(kind); }
 
 // How blocks of this kind are cached: 0 is jemalloc's own cache of the thread.
 int ArenaHeap::cache_flag(Kind kind) {

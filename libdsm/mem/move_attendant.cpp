@@ -93,7 +93,7 @@ void MoveAttendant::read_loop() {
       futex_wait(moves_, 0, FutexScope::kProcess);
       continue;
     }
-    wait_for_message();
+    if (wait_for_message() == Event::kPoke) put_back.wake_all();  // a move has ended, though the next may go on
     for (const uffd_msg& message : userfault_.read(buffer)) {
       if (message.event == UFFD_EVENT_PAGEFAULT) put_back.add(message);  // any other need only be read
     }
@@ -101,11 +101,13 @@ void MoveAttendant::read_loop() {
   put_back.wake_all();
 }
 
-void MoveAttendant::wait_for_message() {
+MoveAttendant::Event MoveAttendant::wait_for_message() {
   pollfd watched[] = {{userfault_.fd(), POLLIN, 0}, {poke_fd_, POLLIN, 0}};
   while (poll(watched, 2, -1) < 0) DSM_CHECK(errno == EINTR, "poll: errno {}", errno);
+  if (watched[1].revents == 0) return Event::kMessage;
   std::uint64_t pokes = 0;
-  if (watched[1].revents != 0 && read(poke_fd_, &pokes, sizeof pokes) < 0) DSM_CHECK(errno == EAGAIN);
+  DSM_CHECK(read(poke_fd_, &pokes, sizeof pokes) == sizeof pokes, "reading an eventfd: errno {}", errno);
+  return Event::kPoke;
 }
 
 }  // namespace dsm::mem

@@ -36,11 +36,13 @@ class MoveAttendant {
   };
 
  private:
+  enum class Event : std::uint8_t { kMessage, kPoke };
+
   void begin();
   void end();
   void poke();
   void read_loop();
-  void wait_for_message();
+  Event wait_for_message();
 
   const Userfault& userfault_;
   const Duty duty_;

@@ -1,10 +1,18 @@
-// The engine "uffd-thread": the kernel suspends the faulting thread, the reader thread asks the sink. A system call
-// that is handed a missing page waits like any other access.
+// The engine "uffd-thread": the kernel suspends the faulting thread; the thread "dsm-fault" reads of it and asks the
+// sink. A system call that is handed a missing page waits like any other access.
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <system_error>
+#include <thread>
 
 #include "base/check.h"
+#include "base/clock.h"
+#include "base/futex.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "mem/fault_signal.h"
@@ -30,7 +38,7 @@ __attribute__((tls_model("initial-exec"))) constinit thread_local Strike strike{
 class UffdThread final : public UffdEngine, private FaultReceiver {
  public:
   UffdThread(UffdParts parts, Userfault after_stop)
-      : UffdEngine(std::move(parts)), after_stop_(std::move(after_stop)) {}
+      : UffdEngine(std::move(parts), MoveAttendant::Duty::kDuringMoves), after_stop_(std::move(after_stop)) {}
   ~UffdThread() override { stop(); }
 
   const char* name() const override { return "uffd-thread"; }

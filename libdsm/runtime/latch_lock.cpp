@@ -1,6 +1,7 @@
 #include "runtime/latch_lock.h"
 
 #include <atomic>
+#include <cstddef>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -36,6 +37,8 @@ constexpr Bits right_for(Hold hold) { return hold == Hold::kShared ? kMayRead : 
 constexpr Bits rights(Access access) {
   return access == Access::kNone ? 0 : access == Access::kRead ? kMayRead : kMayRead | kMayWrite;
 }
+
+std::uint16_t& asking(Entry& entry, Hold hold) { return entry.asking[static_cast<std::size_t>(hold)]; }
 
 // Another thread of this node is in the way.
 constexpr bool conflict(Bits bits, Hold hold) {
@@ -93,9 +96,9 @@ void lock_slow(Node& node, PageId page, Entry& entry, Hold hold) {
     const std::uint32_t seen = entry.changed.load();
     const Outcome outcome = take_slow(entry, hold, asked, true);
     const bool done = outcome == Outcome::kTaken || outcome == Outcome::kTakenClosed;
-    if (done && asked) --entry.asking;
+    if (done && asked) --asking(entry, hold);
     if (outcome == Outcome::kNoRight && !asked) {
-      ++entry.asking;
+      ++asking(entry, hold);
       asked = true;
     }
     entry.lock.unlock();
@@ -184,7 +187,8 @@ bool latch_held(Node& node, PageId page) { return (node.pages->entry(page).hold.
 // --- Batch ----------------------------------------------------------------------------------------------------------
 
 void latch_permission(Entry& entry, Access access) {
-  const bool owed = entry.page.fresh && entry.asking != 0;
+  const bool wanted = asking(entry, Hold::kShared) != 0 || (access == Access::kWrite && asking(entry, Hold::kExclusive) != 0);
+  const bool owed = entry.page.fresh && wanted;
   const Bits before = change(entry.hold, [&](Bits bits) {
     const bool gained = (rights(access) & ~bits) != 0;
     Bits next = (bits & ~(kMayRead | kMayWrite)) | rights(access);
@@ -201,8 +205,8 @@ std::optional<proto::Event> latch_await_use(Entry& entry) {
   const Bits bits = change(entry.hold, [](Bits was) { return was | kClosed; });
   if ((bits & (kHolders | kOwed)) == 0) return proto::Event{.kind = proto::EventKind::kUsed};
   if ((bits & (kWriter | kLooked)) != 0) return std::nullopt;
-  // Owed, and nobody knows whether to a reader or a writer: its taking the lock will tell.
-  if ((bits & kReaders) == 0 && (bits & kMayWrite) != 0) return std::nullopt;
+  // Perhaps owed to a writer: if it is a reader, its taking the lock will tell.
+  if ((bits & kOwed) != 0 && (bits & kMayWrite) != 0) return std::nullopt;
   change(entry.hold, [](Bits was) { return was | kLooked; });
   return proto::Event{.kind = proto::EventKind::kRelease, .access = Access::kRead};
 }

@@ -15,7 +15,8 @@
 //
 // 1. may read, may write = entry.page.access. Rights are taken away only while nobody holds what they allow.
 // 2. closed: another node waits, or a run of the protocol is giving or taking rights: the fast path is off.
-// 3. owed: a thread asked for rights, they came, and it has not had the lock yet. The node does not give way before that.
+// 3. owed: a thread asked for rights, they came, and it has not had the lock yet. The node does not give way before that,
+//    and no thread that has not asked takes the lock before it.
 // 4. Outside a run, entry.page.fresh is set whenever access is not none: the protocol must ask (latch_await_use) before
 //    it gives the page up. Readers do not stop readers of other nodes: the node then gives up the right to write only.
 // 5. closed and asked to look (entry.page.look_asked) outside a run  =>  the lock is held or owed, and the last holder's

@@ -128,7 +128,7 @@ Result<Node*> start_node() {
   log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
       node->engine->name(), node->transport->name());
   running = node.release();  // lives until the process ends: its memory may be touched until then
-  std::atexit(finish_node);
+  ::on_exit([](int status, void*) { if (status == 0) finish_node(); }, nullptr);  // a failed node ends the job
   return running;
 }
 

@@ -80,6 +80,14 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   return mem::FaultVerdict::kRetry;
 }
 
+// Whether the page's home has said that it does not exist. Asked by the thread that is about to tell the program.
+bool Pages::no_such_page(Entry& entry) {
+  if (!entry.no_such) return false;
+  entry.no_such = false;
+  entry.ask_again = true;
+  return true;
+}
+
 // Another node has to give way. Enters with the entry's lock, leaves without.
 mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_t tid) {
   const std::int64_t begin = now_ns();
@@ -87,13 +95,14 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   trace(TraceEvent::kWait, page, entry.page.seen);
   entry.user_tid = tid != 0 ? tid : current_tid();
   entry.user_cpu_ns = -1;
-  if (entry.no_such) {  // we were told so, but then the program asked for it again: ask again
-    entry.no_such = false;
+  if (entry.ask_again) {
+    entry.ask_again = false;
     run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
   }
   if (!node_.engine->faults_inline()) {
+    const bool lost = no_such_page(entry);  // the engine's waiters were let go to find that out
     entry.lock.unlock();
-    return mem::FaultVerdict::kPending;
+    return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
   }
   while (entry.page.access < wanted && !entry.no_such) {
     const std::uint32_t seen = entry.changed.load();
@@ -105,7 +114,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
     }
   }
-  const bool lost = entry.page.access < wanted;
+  const bool lost = no_such_page(entry);
   entry.user_tid = current_tid();
   entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
   entry.lock.unlock();

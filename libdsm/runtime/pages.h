@@ -58,6 +58,7 @@ class Pages final : public mem::FaultSink {
  private:
   Pages(Node& node, PageTable table, Workspace* spaces);
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
+  static bool no_such_page(Entry& entry);
   void read_ahead(PageId missed, Access wanted);
   void run_locked(PageId page, Entry& entry, const proto::Event& event);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);

@@ -132,7 +132,7 @@ int run(const Request& request) {
     if (jobs->empty()) {
       return complain_and(
           cluster::kExitUnavailable,
-          "there is no job {}; it may have ended (the number is dsmrun's pid; dsmstat --list shows the jobs)",
+          "there is no job {}; it may have ended, or the number is not its dsmrun's pid (dsmstat --list)",
           *request.job);
     }
   } else {

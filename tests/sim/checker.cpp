@@ -73,7 +73,7 @@ void Checker::lowering(NodeId node, unsigned page) const {
   if ((copy.todo.lower && copy.view != Access::kWrite) || (copy.todo.unmap && copy.view == Access::kNone)) {
     broken(Check::kView, "node {} takes access to page {} away from a {} view", node, page, access_text(copy.view));
   }
-  if (!copy.unused || copy.voluntary || model_.options.early_use) return;
+  if (!copy.owed || copy.voluntary || model_.options.early_use) return;
   broken(Check::kHold, "node {} gives page {} up before the access it was gained for", node, page);
 }
 
@@ -117,6 +117,7 @@ void Checker::adding(NodeId node, unsigned page, std::uint64_t operand) {
   if (added == 0) return;
   Wait& own = wait(node, page);
   own.exclusive = own.grants = 0;
+  if (own.open) most_.in_vain = std::max(most_.in_vain, ++own.in_vain);
   own.open = true;
 }
 
@@ -132,7 +133,6 @@ void Checker::gained(NodeId node, unsigned page, Access access) {
 
 void Checker::overtake(NodeId waiter, unsigned page, Access access) {
   Wait& waiting = wait(waiter, page);
-  most_.per_access = std::max(most_.per_access, ++waiting.per_access);
   if (!contains(model_.homes[page].latch.waiters, waiter)) return;
   waiting.grants += 1;
   waiting.exclusive += access == Access::kWrite;

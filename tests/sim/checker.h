@@ -1,17 +1,17 @@
 // The promises, checked while the simulation runs. A broken one is thrown as a Failure.
 //
-// Overtaking. Let N be the number of nodes and W one whose waiters bit is set and that waits. Until W is served (its bit
+// Overtaking. Let N be the number of nodes and W one that waits with its waiters bit set. Until W is served (its bit
 // goes, or it gains the page) the others gain the page at the most
-//     exclusive_bound(N) = N times for writing, and
-//     grant_bound(N)     = N*N - N + 1 times at all.
-// Why: the owner A at the moment W's bit is set may have observed the waiters before; so A's own gain, and the one A
-// hands over to, are out of W's reach. If A hands over to readers only, the page is shared: each of the N - 1 others
-// joins at the most once, then one claims it. From here on every owner observes the waiters after W's bit was set,
-// and hands over to the next in cyclic order. That never passes W: it goes to nodes between itself and W, each once, or
-// to W. So there are at the most 1 + (N - 1) owners before W. Readers come in only together with a next writer, at the
-// most N - 2 at each of the N - 1 last hand-overs: (N-1)(N-2). Before that, readers still to be let in by A (N - 2)
-// and A itself, then the shared phase (N - 1) and the one that claims: 2(N-1) + 1. The sum is N*N - N + 1.
-// A release or a transfer opens the race again wherever the turn was: it starts the count anew.
+//     exclusive_bound(N) = N - 1 times for writing, and
+//     grant_bound(N)     = (N - 1)^2 + 1 times at all.
+// Why: an owner yields on what it has observed since it gained the page. So the owner at the moment W's bit is set may
+// yield without knowing of W, but every owner that gains the page later knows. Those hand over to the next waiter in
+// cyclic order, which never passes W: each of the N - 1 others owns the page at the most once before W does.
+// Readers come in before an owner does: before the first of these owners up to N - 1 (the page may be shared when W's
+// bit is set, or become so unknowingly, and each other node then joins once), before each of the N - 2 next up to N - 3
+// (not W, nor the two owners), before W up to N - 2. The sum with the owners is (N - 1)^2 + 1.
+// A release or a transfer opens the race again wherever the turn was: it starts the count anew. A node that is served
+// as a reader although it now wants to write (what is known of the waiters may be stale) waits again: `in_vain`.
 #pragma once
 
 #include <array>
@@ -46,14 +46,14 @@ struct Failure {
   std::string text;
 };
 
-constexpr unsigned exclusive_bound(unsigned nodes) { return nodes; }
-constexpr unsigned grant_bound(unsigned nodes) { return nodes * nodes - nodes + 1; }
+constexpr unsigned exclusive_bound(unsigned nodes) { return nodes - 1; }
+constexpr unsigned grant_bound(unsigned nodes) { return (nodes - 1) * (nodes - 1) + 1; }
 
 // The most anybody was overtaken, of all pages and nodes.
 struct Overtaken {
-  unsigned exclusive = 0;   // until served
-  unsigned grants = 0;      // until served
-  unsigned per_access = 0;  // until the node gained the page, though it may have been served in vain in between
+  unsigned exclusive = 0;  // until served
+  unsigned grants = 0;     // until served
+  unsigned in_vain = 0;    // times one wait was served without gaining the page
 };
 
 class Checker {
@@ -79,7 +79,7 @@ class Checker {
   struct Wait {
     unsigned exclusive = 0;
     unsigned grants = 0;
-    unsigned per_access = 0;
+    unsigned in_vain = 0;
     bool open = false;  // the node has enlisted and not yet gained the page
   };
   Wait& wait(NodeId node, unsigned page) { return waits_[node * model_.options.pages + page]; }

@@ -46,7 +46,7 @@ struct Totals {
     fair_share = std::max(fair_share, outcome.counts.fair_share);
     overtaken.exclusive = std::max(overtaken.exclusive, outcome.counts.overtaken.exclusive);
     overtaken.grants = std::max(overtaken.grants, outcome.counts.overtaken.grants);
-    overtaken.per_access = std::max(overtaken.per_access, outcome.counts.overtaken.per_access);
+    overtaken.in_vain = std::max(overtaken.in_vain, outcome.counts.overtaken.in_vain);
   }
 };
 
@@ -110,8 +110,8 @@ void print_summary(const Command& command, const Totals& totals, double seconds)
   fmt::print("dsmsim: {} runs from seed {}, {} steps, {} accesses, {:.2f} million steps/s, {:.1f} s: {}\n", totals.runs,
              command.first_seed, totals.moves, totals.accesses, rate / 1e6, seconds,
              totals.failed_seed ? "FAILED" : "all clean");
-  fmt::print("        most overtaken until served: {} exclusive, {} in all; per access {}; fair rounds {:.0f}% of the bound\n",
-             totals.overtaken.exclusive, totals.overtaken.grants, totals.overtaken.per_access, totals.fair_share * 100);
+  fmt::print("        most overtaken until served: {} exclusive, {} in all; served in vain {} times; fair rounds {:.0f}% of the bound\n",
+             totals.overtaken.exclusive, totals.overtaken.grants, totals.overtaken.in_vain, totals.fair_share * 100);
   if (!command.json) return;
   nlohmann::json json = {{"runs", totals.runs},
                          {"first_seed", command.first_seed},
@@ -121,7 +121,7 @@ void print_summary(const Command& command, const Totals& totals, double seconds)
                          {"steps_per_second", rate},
                          {"most_overtaken_exclusive", totals.overtaken.exclusive},
                          {"most_overtaken", totals.overtaken.grants},
-                         {"most_overtaken_per_access", totals.overtaken.per_access},
+                         {"most_served_in_vain", totals.overtaken.in_vain},
                          {"failed_seed", nullptr}};
   if (totals.failed_seed) json["failed_seed"] = *totals.failed_seed;
   fmt::print("{}\n", json.dump());

@@ -37,6 +37,7 @@ struct Copy {
   proto::Latch seen{};
   bool await_use = false;           // kUsed is asked for
   bool unused = false;              // nobody has tried the access since the page was gained
+  bool owed = false;                // as unused, and somebody slept for it
   unsigned pending = 0;             // threads of this node that want to access the page
 
   bool locked() const { return next_piece != Piece::kNone; }

@@ -162,6 +162,7 @@ void Simulator::wake(NodeId node, unsigned page, Copy& copy) {
     Thread& thread = threads_[index];
     if (thread.node != node || thread.page != page || thread.state != ThreadState::kSleeping) continue;
     thread.state = ThreadState::kTrying;
+    copy.owed |= has_piece(copy, Piece::kUp);
     refresh_thread(index);
   }
 }

@@ -49,6 +49,7 @@ void Simulator::choose(Thread& thread) {
 
 void Simulator::try_access(Thread& thread) {
   Copy& copy = model_.copy(thread.node, thread.page);
+  copy.owed = false;
   if (copy.unused) {
     copy.unused = false;
     refresh(thread.node, thread.page);

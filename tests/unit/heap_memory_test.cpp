@@ -166,6 +166,20 @@ TEST(HeapMemory, LeftoversOfAlignmentAreUsed) {
   heap->release(aligned);
 }
 
+// jemalloc grows by 2.5 MiB for each of these blocks, which are two chunks: the rest of the second one is not lost.
+TEST(HeapMemory, RestsOfChunksAreUsed) {
+  TestHeap heap(4 * kChunkBytes, 1);
+  void* first = heap->allocate(2300 * 1024, 0, Kind::kRaw, false);
+  void* second = heap->allocate(2300 * 1024, 0, Kind::kRaw, false);
+  ASSERT_NE(second, nullptr);
+  EXPECT_EQ(heap.slice.chunks_taken(), 4U);
+  std::uint64_t total = 0;
+  for (void* block : use_up(heap, Kind::kRaw, 1000, &total)) heap->release(block);
+  EXPECT_GT(total, kMiB);
+  heap->release(first);
+  heap->release(second);
+}
+
 TEST(HeapMemory, AForkedChildHasAHeapOfItsOwn) {
   TestHeap heap(kGiB, 2);
   std::atomic<bool> stop{false};

@@ -1,0 +1,7 @@
+dsm_program(pagemode_node SOURCES pagemode_node.cpp DEPENDS api)
+dsm_test(pagemode_test
+  SOURCES pagemode_test.cpp launcher_run.cpp
+  DEPENDS mem cluster base
+  PROGRAMS dsmrun pagemode_node torture
+  TIMEOUT 900
+  LABELS cluster)
