@@ -15,7 +15,7 @@ void futex_wake(const std::atomic<std::uint32_t>& word, int count, FutexScope sc
 
 inline void cpu_relax() { __builtin_ia32_pause(); }
 
-// A lock of 4 bytes for short critical sections of the runtime; zero-initialised is unlocked. Spins briefly, then
+// A lock of 4 bytes between threads of one process, for short critical sections of the runtime. Spins briefly, then
 // blocks. Take it only with signals blocked or in signal context (see signals.h), else a handler could deadlock on it.
 class FutexLock {
  public:

@@ -12,6 +12,8 @@
 //     service bell if anything is left. So nothing depends on its polling, nor on being the one that polls.
 // S5. The same holds for an overflow: its sender sets `stalled`, then looks at `consumed` again; the receiver advances
 //     `consumed`, then reads `stalled` and rings the sender's bells. Room in a ring with an overflow is work, as in S1.
+//     Only the sender clears `stalled`, when the overflow is empty: cleared by the receiver, it could be lost by a
+//     sender that had refilled the ring meanwhile.
 // S6. Work that is not due yet is found by the same looks, and bounds the sleep.
 #include <sched.h>
 
@@ -78,7 +80,7 @@ void ShmTransport::ring_bells(NodeId node) {
 void ShmTransport::ring_stalled(NodeId sender) {
   const Inbox& box = inboxes_[sender];
   box.ring->consumed.exchange(box.consumed.load(std::memory_order_relaxed));  // again, now before the look: S5
-  if (box.ring->stalled.load() != 0 && box.ring->stalled.exchange(0) != 0) ring_bells(sender);
+  if (box.ring->stalled.load() != 0) ring_bells(sender);
 }
 
 void ShmTransport::wait(Waiter who, std::int64_t timeout_ns) {

@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -34,7 +35,7 @@ void read_bytes(void* to, const std::byte* from, std::uint32_t bytes) {
   if (is_word(from, bytes)) {
     const std::uint64_t word = __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from), __ATOMIC_SEQ_CST);
     std::memcpy(to, &word, sizeof word);
-  } else {
+  } else if (bytes > 0) {
     std::memcpy(to, from, bytes);
   }
 }
@@ -44,7 +45,7 @@ void write_bytes(std::byte* to, const void* from, std::uint32_t bytes) {
     std::uint64_t word;
     std::memcpy(&word, from, sizeof word);
     __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), word, __ATOMIC_RELEASE);
-  } else {
+  } else if (bytes > 0) {
     std::memcpy(to, from, bytes);
   }
 }
@@ -162,14 +163,18 @@ unsigned ShmTransport::flush(NodeId to) {
   Outbox& box = outboxes_[to];
   unsigned went = 0;
   while (!box.overflow.empty()) {
-    if (!has_room(to)) {
-      box.ring->stalled.exchange(1);
-      if (!has_room(to)) return went;  // the receiver sees `stalled` when it next takes a message
+    if (has_room(to)) {
+      put(box, box.overflow.front().due_ns, box.overflow.front().message());
+      box.overflow.pop();
+      ++went;
+    } else if (!box.stalled) {
+      box.stalled = true;
+      box.ring->stalled.exchange(1);  // then look again: shm_bells.cpp, S5
+    } else {
+      return went;
     }
-    put(box, box.overflow.front().due_ns, box.overflow.front().message());
-    box.overflow.pop();
-    ++went;
   }
+  if (std::exchange(box.stalled, false)) box.ring->stalled.store(0, std::memory_order_relaxed);
   overflowing_.fetch_and(~node_bit(to));
   return went;
 }

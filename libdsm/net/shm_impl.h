@@ -50,6 +50,7 @@ struct alignas(kLineBytes) Outbox {
   Ring* ring = nullptr;
   std::atomic<std::uint64_t> produced{0};  // messages put into the ring
   std::uint64_t consumed = 0;              // of them, at the last look
+  bool stalled = false;                    // the ring's `stalled` is set: so it is whenever an overflow is left alone
   Overflow overflow;                       // not empty: its bit in overflowing_ is set, and nothing overtakes it
 };
 

@@ -58,7 +58,7 @@ static_assert(sizeof(Slot) == 256 && kMaxMessageBytes <= 0xff);
 
 struct Ring {
   alignas(kLineBytes) std::atomic<std::uint64_t> consumed;  // by the receiver; never more than was sent
-  alignas(kLineBytes) std::atomic<std::uint32_t> stalled;   // 1: the sender wants a ring when there is room
+  alignas(kLineBytes) std::atomic<std::uint32_t> stalled;   // set and cleared by the sender: 1: ring it for room
   alignas(kLineBytes) Slot slots[kRingSlots];
 
   Slot& slot(std::uint64_t number) { return slots[number % kRingSlots]; }

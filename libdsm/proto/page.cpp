@@ -31,7 +31,9 @@ class Transition {
 
   void start();
   void claim(Word from);
-  void claimed(Word old);
+  void claimed(Word old, const Latch& latch);
+  void read_beside(Word word);
+  void beside_readers(const Latch& latch);
   void granted(Access access);
   void look();
   void observed(const Latch& latch);
@@ -56,7 +58,8 @@ class Transition {
   Page& page_;
   const Place place_;
   Actions& do_;
-  NodeSet waiters_ = 0;  // other nodes that wait, as observed in this step
+  bool looked_ = false;  // the latch has been observed in this step
+  NodeSet waiters_ = 0;  // other nodes that wait, as observed then
 };
 
 // --- gaining a page -------------------------------------------------------------------------------------------------
@@ -103,13 +106,14 @@ void Transition::claim(Word from) {
   begin(Phase::kClaiming);
 }
 
-void Transition::claimed(Word old) {
+void Transition::claimed(Word old, const Latch& latch) {
   if (old != page_.seen) {
     if (page_.enlisted && held_by_us(old)) return look();  // is our waiters bit still set?
     return decide(old);
   }
-  page_.seen = claim_word(old, page_.asked);
   page_.fetched = true;
+  if (is_exclusive(old)) return beside_readers(latch);
+  page_.seen = claim_word(old, page_.asked);
   if (page_.enlisted) leave_waiters();
   if (page_.asked == Access::kRead) return granted(Access::kRead);
   if (set_of(page_.seen) == 0) return granted(Access::kWrite);
@@ -143,6 +147,7 @@ void Transition::look() {
 }
 
 void Transition::observed(const Latch& latch) {
+  looked_ = true;
   waiters_ = without(latch.waiters, place_.self);
   page_.enlisted = waits_here(latch);
   const bool held = held_by_us(latch.word);
@@ -160,8 +165,9 @@ void Transition::decide(Word word) {
 }
 
 void Transition::decide_as_owner(Word word) {
-  if (set_of(word) != 0) {  // the last reader to drop will tell us
-    page_.phase = Phase::kWaiting;
+  if (set_of(word) != 0) {
+    if (page_.want == Access::kRead) return read_beside(word);
+    page_.phase = Phase::kWaiting;  // the last reader to drop will tell us
     return;
   }
   if (page_.want != Access::kNone) {
@@ -175,6 +181,35 @@ void Transition::decide_as_owner(Word word) {
   } else {
     yield();
   }
+}
+
+// The page is ours once its readers have dropped it, but we want no more than to read it too: somebody took us for a
+// writer. The turn goes on to the next who may write; who serves whom is as in yield(), but the waiters bits stay, since
+// a reader that drops meanwhile undoes the swap. Whoever is served so takes away its own.
+void Transition::read_beside(Word word) {
+  if (!looked_) return look();
+  const NodeSet waiters = waiters_ & ~set_of(word);  // a member has been served so, and will take its bit away
+  const NodeSet readers = waiters & page_.readers;
+  const NodeId writer = next_after(waiters & ~readers, place_.self);
+  const NodeSet set = set_of(word) | readers | node_bit(place_.self);
+  page_.asked = Access::kRead;
+  page_.seen = word;
+  swap(word, writer == kNoNode ? shared_word(set) : exclusive_word(writer, place_.home, set));
+  do_.read_latch = true;
+  do_.read_page = needs_bytes();
+  begin(Phase::kClaiming);
+}
+
+// It has worked, and the word as read behind it has us in its set: only we take ourselves out of it.
+void Transition::beside_readers(const Latch& latch) {
+  page_.seen = latch.word;
+  NodeSet tell = set_of(latch.word) | latch.waiters;
+  if (is_exclusive(latch.word)) tell |= node_bit(owner_of(latch.word, place_.home));
+  send(MessageKind::kLook, without(tell, place_.self));
+  do_.send_readers = page_.readers;
+  page_.readers = 0;
+  page_.look_asked |= is_exclusive(latch.word);
+  granted(Access::kRead);
 }
 
 // Self may read: the word is shared with us in it, or another node's that waits for us to drop.
@@ -196,6 +231,7 @@ void Transition::decide_as_stranger(Word word) {
   DSM_CHECK(page_.access == Access::kNone, "access {} to a page whose word is {:x}", static_cast<int>(page_.access),
             word);
   page_.fetched = false;
+  page_.readers = 0;  // whom it told of may want something else by the time the page is ours
   if (page_.want == Access::kNone) return rest();
   if (is_shared(word)) return claim(word);
   if (page_.soft) {
@@ -313,7 +349,7 @@ void Transition::message(NodeId from, const PageMessage& message) {
 
 void Transition::done(Word old, const Latch& latch) {
   switch (page_.phase) {
-    case Phase::kClaiming: return claimed(old);
+    case Phase::kClaiming: return claimed(old, latch);
     case Phase::kEnlisting:
     case Phase::kLooking: return observed(latch);
     case Phase::kYielding:

@@ -24,7 +24,7 @@ namespace dsm::proto {
 
 enum class Phase : std::uint8_t {
   kIdle,
-  kClaiming,   // compare-and-swap from a shared word in flight, the page's bytes read behind it
+  kClaiming,   // compare-and-swap from a shared or own word in flight, the page's bytes read behind it
   kEnlisting,  // own waiters bit and a look at the latch in flight
   kWaiting,    // nothing in flight: somebody will ask for a look
   kLooking,    // reading the latch, and the page's bytes if they are wanted

@@ -49,10 +49,6 @@ void Batch::run() {
     for (const Item& item : items) any |= item.active;
   }
   if (!place().has_bytes && latch_run_ended(*items[0].entry)) node.pages->wake(*items[0].entry);
-  if (place().has_bytes) return;
-  for (Item& item : items) {
-    if (latch_run_ended(*item.entry)) node.pages->wake(*item.entry);
-  }
 }
 
 void Batch::step_all() {

@@ -56,7 +56,10 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   switch (node_.space->state(page)) {
     case mem::ChunkState::kUnused: return mem::FaultVerdict::kNotOurs;
     case mem::ChunkState::kPrivate: return mem::FaultVerdict::kRetry;  // it came just before the chunk was opened
-    case mem::ChunkState::kSharing: node_.space->wait_shared(page); return mem::FaultVerdict::kRetry;
+    case mem::ChunkState::kSharing:
+      if (!node_.engine->faults_inline()) return mem::FaultVerdict::kPending;  // the end of the sharing lets it go on
+      node_.space->wait_shared(page);
+      return mem::FaultVerdict::kRetry;
     case mem::ChunkState::kShared: break;
   }
   count(wanted == Access::kWrite ? node_.stats->fault_write : node_.stats->fault_read);

@@ -45,8 +45,8 @@ TEST(LauncherDeath, NodesThatIgnoreTheNewsAreKilledWithAllTheyStarted) {
   run.wait_for("ready", 2);
   const auto pids = all_pids(run);
   ASSERT_EQ(pids.size(), 4U) << run.out();
-  ASSERT_EQ(::kill(pid_of(run, 0), SIGSEGV), 0);
-  EXPECT_EQ(run.wait(), 139);
+  ASSERT_EQ(::kill(pid_of(run, 0), SIGABRT), 0);
+  EXPECT_EQ(run.wait(), 134);
   EXPECT_EQ(count(run.err(), ") was ended by dsmrun (SIGKILL)"), 1) << run.err();
   EXPECT_TRUE(all_gone(pids));
 }
@@ -160,15 +160,14 @@ TEST(LauncherDeath, ASignalThatEndsTheNodesShowsInTheExitCode) {
 }
 
 TEST(LauncherDeath, ASecondInterruptKills) {
-  Process run(job("-n 2", "stubborn"));
+  Process run(job("-n 2", "signals"));
   run.wait_for("ready", 2);
   const auto pids = all_pids(run);
-  // Two that are pending together would count as one, so the second is sent until dsmrun has seen it.
-  EXPECT_TRUE(eventually([&] {
-    ::kill(run.pid(), SIGINT);
-    return is_gone(pids.front());
-  }));
+  ASSERT_EQ(::kill(run.pid(), SIGINT), 0);
+  run.wait_for("signal INT", 2);
+  ASSERT_EQ(::kill(run.pid(), SIGINT), 0);
   EXPECT_EQ(run.wait(), 137);
+  EXPECT_EQ(count(run.err(), ") was ended by dsmrun (SIGKILL)"), 3) << run.err();
   EXPECT_TRUE(all_gone(pids));
 }
 

@@ -1,4 +1,5 @@
 // The program that the launcher's tests run as nodes: launcher_node <what to do>. It uses the cluster layer only.
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -22,9 +23,8 @@ using dsm::cluster::Job;
 using dsm::cluster::PeerDown;
 
 template <typename... Args>
-void say(const char* format, Args... args) {
-  std::printf(format, args...);
-  std::putchar('\n');
+void say(fmt::format_string<Args...> format, Args&&... args) {
+  fmt::print("{}\n", fmt::format(format, std::forward<Args>(args)...));
   std::fflush(stdout);
 }
 
@@ -66,8 +66,8 @@ int report_identity() {
     sizes_fit = sizes_fit && static_cast<std::uint64_t>(memory.st_size) == geometry.memory_bytes() &&
                 static_cast<std::uint64_t>(meta.st_size) > job->meta_bytes();
   }
-  say("node %d of %u, pid %d, slice %llu, regions %s", job->self(), geometry.nodes, ::getpid(),
-      static_cast<unsigned long long>(geometry.slice_bytes), sizes_fit ? "fit" : "do not fit");
+  say("node {} of {}, pid {}, slice {}, regions {}", job->self(), geometry.nodes, ::getpid(), geometry.slice_bytes,
+      sizes_fit ? "fit" : "do not fit");
   return job->finish(0) ? 0 : 53;
 }
 
@@ -75,10 +75,10 @@ int report_identity() {
 int wait_for_news() {
   const auto job = join();
   job->watch([](const PeerDown& down) {
-    say("told: node %d (pid %d) %s", down.node, down.pid, down.how);
+    say("told: node {} (pid {}) {}", down.node, down.pid, down.how);
     std::_Exit(9);
   });
-  say("ready, pid %d", ::getpid());
+  say("ready, pid {}", ::getpid());
   wait_for_ever();
 }
 
@@ -89,14 +89,14 @@ int be_stubborn() {
   job->watch([](const PeerDown&) { wait_for_ever(); });
   const pid_t child = ::fork();
   if (child == 0) wait_for_ever();
-  say("ready, pid %d child %d", ::getpid(), child);
+  say("ready, pid {} child {}", ::getpid(), child);
   wait_for_ever();
 }
 
 // As be_stubborn, but never joins.
 int be_stubborn_stranger() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_IGN);
-  say("ready, pid %d", ::getpid());
+  say("ready, pid {}", ::getpid());
   wait_for_ever();
 }
 
@@ -106,7 +106,7 @@ int finish_together() {
   if (job->self() == 0) wait_for_stdin();
   say("finishing");
   const bool all = job->finish(0);
-  say(all ? "through" : "broken");
+  say("{}", all ? "through" : "broken");
   return all ? 0 : 54;
 }
 
@@ -117,7 +117,7 @@ int finish_in_vain() {
     wait_for_stdin();
     return job->finish(0) ? 0 : 54;
   }
-  say(job->finish(20) ? "through" : "timed out");
+  say("{}", job->finish(20) ? "through" : "timed out");
   return 0;
 }
 
@@ -125,9 +125,9 @@ int finish_in_vain() {
 int leave() {
   const auto job = join();
   if (job->self() == 1) return 0;
-  job->watch([](const PeerDown& down) { say("told: node %d %s", down.node, down.how); });
+  job->watch([](const PeerDown& down) { say("told: node {} {}", down.node, down.how); });
   const bool all = job->finish(0);
-  say(all ? "through" : "broken");
+  say("{}", all ? "through" : "broken");
   return 0;
 }
 
@@ -135,7 +135,7 @@ int leave() {
 int close_all() {
   const auto job = join();
   job->watch([](const PeerDown& down) {
-    say("told: node %d %s", down.node, down.how);
+    say("told: node {} {}", down.node, down.how);
     std::_Exit(0);
   });
   if (job->self() == 1) ::close_range(3, ~0U, 0);
@@ -152,7 +152,7 @@ int join_after_change() {
 int join_again(const char* self) {
   const auto job = join();
   const auto config = dsm::read_config();
-  say("again: %s", dsm::cluster::join_job(*config) ? "joined" : "refused");
+  say("again: {}", dsm::cluster::join_job(*config) ? "joined" : "refused");
   for (const bool exec : {false, true}) {
     const pid_t child = ::fork();
     if (child == 0) {
@@ -161,7 +161,7 @@ int join_again(const char* self) {
     }
     int status = 0;
     ::waitpid(child, &status, 0);
-    say("%s: %s", exec ? "exec" : "fork", WEXITSTATUS(status) == 50 ? "refused" : "joined");
+    say("{}: {}", exec ? "exec" : "fork", WEXITSTATUS(status) == 50 ? "refused" : "joined");
   }
   return job->finish(0) ? 0 : 53;
 }
@@ -184,7 +184,7 @@ int count_something() {
   dsm::count(stats.fault_read, 1000 * (job->self() + 1U));
   for (int i = 0; i < 99; ++i) stats.fault_latency.add(1000);
   stats.fault_latency.add(1'000'000);
-  say("ready, pid %d", ::getpid());
+  say("ready, pid {}", ::getpid());
   if (job->self() == 0) wait_for_stdin();
   return job->finish(0) ? 0 : 54;
 }
@@ -192,7 +192,7 @@ int count_something() {
 int be_alone() {
   const auto job = join();
   job->watch([](const PeerDown&) { std::abort(); });
-  say("node %d of %u, finish %d", job->self(), job->geometry().nodes, job->finish(0) ? 1 : 0);
+  say("node {} of {}, finish {}", job->self(), job->geometry().nodes, job->finish(0) ? 1 : 0);
   map_stats(*job)->fault_read = 1;
   return 0;
 }
@@ -208,13 +208,13 @@ int tell_signals() {
   sigset_t before;
   sigfillset(&all);
   ::sigprocmask(SIG_BLOCK, &all, &before);
-  say("ready, pid %d", ::getpid());
+  say("ready, pid {}", ::getpid());
   for (;;) {
     ::sigsuspend(&before);
     for (int number = 1; number < 65; ++number) {
       if (signals_seen[number] == 0) continue;
       signals_seen[number] = 0;
-      say("signal %s", ::sigabbrev_np(number));
+      say("signal {}", ::sigabbrev_np(number));
       if (number == SIGTERM) return 0;
     }
   }
@@ -257,6 +257,6 @@ int main(int argc, char** argv) {
   if (what == "alone") return be_alone();
   if (what == "signals") return tell_signals();
   if (what == "lines") return write_lines(argv[2]);
-  std::fprintf(stderr, "launcher_node: nothing is called '%s'\n", what.c_str());
+  fmt::print(stderr, "launcher_node: nothing is called '{}'\n", what);
   return 99;
 }

@@ -16,6 +16,7 @@ constexpr unsigned kHangSeconds = 100;
 
 [[noreturn]] void run_node(World& world, NodeId self, const Nodes::Body& body, Meeting& end, unsigned count) {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // what failed is seen even if the rest then hangs
   alarm(kHangSeconds);
   try {
     const auto transport = world.join(self);

@@ -49,6 +49,7 @@ std::uint64_t used_bytes(int fd) {
 }
 
 TEST(ShmSetUp, TerabytesAreMappedLazily) {
+  if (kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer leaves no such address space";
   constexpr std::uint64_t kTerabyte = std::uint64_t{1} << 40;
   Files files(2 * kTerabyte, 16 * (kTerabyte >> 10), 4);
   const auto transport = make_shm_transport(files.params);
@@ -87,6 +88,7 @@ TEST(ShmSetUp, LocalRegionsAreTheOnesThatOthersReach) {
 }
 
 TEST(ShmSetUp, AnAddressSpaceLimitGivesAnError) {
+  if (kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer leaves no such address space";
   Files files(std::uint64_t{1} << 40, 1 << 16, 2);
   const auto map_under_limit = [&] {
     const rlimit limit = {std::uint64_t{1} << 40, std::uint64_t{1} << 40};

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <ostream>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,14 @@ namespace dsm::net::test {
 inline constexpr std::uint64_t kMemoryBytes = 1 << 20;
 inline constexpr std::uint64_t kMetaBytes = 1 << 16;
 
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kThreadSanitizer = true;
+#elif defined(__has_feature)
+inline constexpr bool kThreadSanitizer = __has_feature(thread_sanitizer);
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+
 class World {
  public:
   virtual ~World() = default;
@@ -33,6 +42,7 @@ struct WorldKind {
   std::string name;
   std::function<std::unique_ptr<World>(unsigned nodes)> make;
 };
+void PrintTo(const WorldKind& kind, std::ostream* out);  // GoogleTest's name for it
 const std::vector<WorldKind>& world_kinds();
 // A world of shm transports with that emulation.
 std::unique_ptr<World> make_shm_world(unsigned nodes, const std::string& emulate);

@@ -51,6 +51,8 @@ std::unique_ptr<World> make_shm_world(unsigned nodes, const std::string& emulate
   return std::make_unique<ShmWorld>(nodes, emulate);
 }
 
+void PrintTo(const WorldKind& kind, std::ostream* out) { *out << kind.name; }
+
 const std::vector<WorldKind>& world_kinds() {
   static const std::vector<WorldKind> kinds = {
       {"shm", [](unsigned nodes) { return make_shm_world(nodes, ""); }},

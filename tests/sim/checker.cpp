@@ -73,6 +73,8 @@ void Checker::lowering(NodeId node, unsigned page) const {
   if ((copy.todo.lower && copy.view != Access::kWrite) || (copy.todo.unmap && copy.view == Access::kNone)) {
     broken(Check::kView, "node {} takes access to page {} away from a {} view", node, page, access_text(copy.view));
   }
+  const bool held = copy.todo.unmap ? copy.held() : copy.writer;
+  if (held) broken(Check::kHold, "node {} gives up the lock of page {} while a thread holds it", node, page);
   if (!copy.owed || copy.voluntary || model_.options.early_use) return;
   broken(Check::kHold, "node {} gives page {} up before the access it was gained for", node, page);
 }

@@ -30,6 +30,7 @@ struct Copy {
   Bytes bytes{~0ull, ~0ull};        // not used at the home, whose memory is Home::bytes
   proto::Actions todo{};
   Piece next_piece = Piece::kNone;  // kNone: nothing to do, the page is unlocked
+  bool serial = false;              // no event comes while a chain is in flight, as in the runtime
   bool voluntary = false;           // todo comes from a release or transfer
   bool in_flight = false;           // a chain that ends with kDone
   bool done_due = false;            // it has ended
@@ -37,20 +38,27 @@ struct Copy {
   proto::Latch seen{};
   bool await_use = false;           // kUsed is asked for
   bool unused = false;              // nobody has tried the access since the page was gained
-  bool owed = false;                // as unused, and somebody slept for it
+  bool owed = false;                // it was gained for somebody who has not had it yet
   unsigned pending = 0;             // threads of this node that want to access the page
+  unsigned readers = 0;             // a lock: threads of this node that hold it
+  bool writer = false;
+  bool looked = false;              // a lock that readers hold has been offered to other readers
 
-  bool locked() const { return next_piece != Piece::kNone; }
+  bool executing() const { return next_piece != Piece::kNone; }
+  bool locked() const { return executing() || (serial && in_flight); }  // no event may come now
+  bool held() const { return writer || readers != 0; }
 };
 
 struct Model {
-  explicit Model(const Options& given) : options(given), homes(given.pages), copies(given.nodes * given.pages), truth(given.pages) {}
+  explicit Model(const Options& given)
+      : options(given), homes(given.pages), copies(given.nodes * given.pages), truth(given.pages) {}
 
   Copy& copy(NodeId node, unsigned page) { return copies[node * options.pages + page]; }
   const Copy& copy(NodeId node, unsigned page) const { return copies[node * options.pages + page]; }
   Bytes& bytes(NodeId node, unsigned page) {
     return homes[page].node == node ? homes[page].bytes : copy(node, page).bytes;
   }
+  bool is_lock(unsigned page) const { return options.locks && !homes[page].has_bytes; }
   proto::Place place(NodeId node, unsigned page) const { return {node, homes[page].node, homes[page].has_bytes}; }
 
   const Options options;

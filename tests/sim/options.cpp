@@ -23,7 +23,8 @@ void choose_size(Random& random, Options& options) {
   options.pages = random.percent(60) ? 1 : random.percent(60) ? random.between(2, 3) : random.between(4, 8);
   options.threads = random.percent(50) ? 1 : random.between(2, 3);
   options.ops = std::min(random.between(3, 40), kMaxAccesses / (options.nodes * options.threads));
-  options.latch_only = random.percent(30) ? random.between(10, 100) : 0;
+  options.latch_only = random.percent(40) ? random.between(10, 100) : 0;
+  options.locks = random.percent(50);
 }
 
 void choose_schedule(Random& random, Options& options) {
@@ -31,6 +32,7 @@ void choose_schedule(Random& random, Options& options) {
   options.changes = random.below(12);
   options.quantum = random.between(1, 8);
   options.cut_percent = random.percent(50) ? random.between(1, 99) : 100;
+  options.serial = random.percent(40);
   options.fine = random.percent(50);
   options.split_latch = random.percent(30);
   options.duplicates = random.percent(40);
@@ -44,6 +46,7 @@ void choose_mix(Random& random, Options& options) {
   weights.write = random.between(0, 6);
   weights.modify = random.between(1, 6);
   if (random.percent(40)) weights.prefetch = random.between(1, 4);
+  if (random.percent(20)) weights.keep_reading = random.between(1, 4);
   if (random.percent(40)) weights.release = random.between(1, 4);
   if (random.percent(30)) weights.transfer = random.between(1, 4);
 }
@@ -78,10 +81,10 @@ std::string describe(const Options& options) {
   const Options::Weights& w = options.weights;
   return fmt::format(
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}), "
-      "cut {}%; read:write:modify:prefetch:release:transfer {}:{}:{}:{}:{}:{};{}{}{}{}{} mutation {}",
+      "cut {}%; read:write:modify:prefetch:keep-reading:release:transfer {}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{} mutation {}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
-      options.changes, options.quantum, options.cut_percent, w.read, w.write, w.modify, w.prefetch, w.release,
-      w.transfer, options.fine ? " fine" : "", options.split_latch ? " split-latch" : "",
+      options.changes, options.quantum, options.cut_percent, w.read, w.write, w.modify, w.prefetch, w.keep_reading, w.release,
+      w.transfer, options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "", options.split_latch ? " split-latch" : "",
       options.duplicates ? " duplicates" : "", options.strays ? " strays" : "", options.early_use ? " early-use" : "",
       name_of(options.mutation));
 }

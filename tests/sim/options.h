@@ -53,10 +53,12 @@ struct Options {
 
   // Out of weight_sum() draws, so many are ...
   struct Weights {
-    unsigned read = 1, write = 1, modify = 1, prefetch = 0, release = 0, transfer = 0;
+    unsigned read = 1, write = 1, modify = 1, prefetch = 0, keep_reading = 0, release = 0, transfer = 0;
   } weights;
   unsigned latch_only = 0;  // percent of the pages that have no bytes
 
+  bool locks = false;        // pages without bytes are locks: an access lasts, and the node keeps what nobody asks for
+  bool serial = false;       // a page takes no event while its chain is in flight
   bool fine = false;         // other actors move between the actions of one step
   bool split_latch = false;  // the latch's two words are read one after the other
   bool duplicates = false;   // messages arrive again, later, out of order
@@ -66,7 +68,8 @@ struct Options {
   Mutation mutation = Mutation::kNone;
 
   unsigned weight_sum() const {
-    return weights.read + weights.write + weights.modify + weights.prefetch + weights.release + weights.transfer;
+    return weights.read + weights.write + weights.modify + weights.prefetch + weights.keep_reading + weights.release +
+           weights.transfer;
   }
 };
 

@@ -42,6 +42,9 @@ void Simulator::make_homes() {
     Home& home = model_.homes[page];
     home.node = static_cast<NodeId>((first + page) % model_.options.nodes);
     home.has_bytes = !random_.percent(model_.options.latch_only);
+    for (unsigned node = 0; node < model_.options.nodes; ++node) {
+      model_.copy(static_cast<NodeId>(node), page).serial = model_.options.serial || model_.is_lock(page);
+    }
   }
 }
 
@@ -135,6 +138,7 @@ void Simulator::release_all() {
   for (unsigned node = 0; node < model_.options.nodes; ++node) {
     for (unsigned page = 0; page < model_.options.pages; ++page) {
       step(static_cast<NodeId>(node), page, {.kind = proto::EventKind::kRelease});
+      while (model_.copy(static_cast<NodeId>(node), page).executing()) move_agent(static_cast<NodeId>(node), page);
     }
   }
 }

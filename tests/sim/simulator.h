@@ -62,14 +62,25 @@ class Simulator {
     std::uint8_t a, b;
   };
 
-  enum class Intent : std::uint8_t { kRead, kWrite, kModify, kPrefetch, kRelease, kTransfer };
-  enum class ThreadState : std::uint8_t { kChoosing, kTrying, kFaulting, kHinting, kSleeping, kFinished };
+  enum class Intent : std::uint8_t { kRead, kWrite, kModify, kPrefetch, kKeepReading, kRelease, kTransfer };
+  enum class ThreadState : std::uint8_t {
+    kChoosing,
+    kTrying,
+    kFaulting,  // about to ask the protocol
+    kHinting,
+    kHolding,   // a lock
+    kSleeping,  // until its node gains the page
+    kQueueing,  // until the lock is free
+    kFinished
+  };
   struct Thread {
     NodeId node;
     ThreadState state = ThreadState::kChoosing;
     Intent intent = Intent::kRead;
     unsigned page = 0;
     unsigned left;
+    unsigned holds = 0;   // kHolding: moves until it lets go
+    bool asked = false;   // a lock: it has faulted for it
   };
 
   enum class OpKind : std::uint8_t { kWriteHalf, kAdd, kSwap, kSwapRead, kSwapWrite, kReadWord, kReadWaiters, kReadLatch, kReadHalf };
@@ -112,6 +123,13 @@ class Simulator {
   void send_stray();
   static Access needed(Intent intent) { return intent == Intent::kRead ? Access::kRead : Access::kWrite; }
 
+  // locks.cpp: pages without bytes as locks
+  void try_lock(Thread& thread, Copy& copy);
+  void hold(Thread& thread);
+  void settle_lock(NodeId node, unsigned page, Copy& copy);
+  bool lock_may_go(const Copy& copy) const;
+  void use_lock(NodeId node, unsigned page, Copy& copy);
+
   // steps.cpp: events into the protocol, its actions out
   void step(NodeId node, unsigned page, const proto::Event& event);
   void move_agent(NodeId node, unsigned page);
@@ -122,7 +140,8 @@ class Simulator {
   void chain(NodeId node, unsigned page, Copy& copy);
   void up(NodeId node, unsigned page, Copy& copy);
   void send(NodeId node, unsigned page, const Copy& copy);
-  void wake(NodeId node, unsigned page, Copy& copy);
+  void give(NodeId node, unsigned page, Copy& copy);
+  void wake(NodeId node, unsigned page, ThreadState state);
   void end(NodeId node, unsigned page);
   void use(NodeId node, unsigned page);
   void refresh(NodeId node, unsigned page);

@@ -16,6 +16,7 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
     trace("node {} page {}: {} => {}  [{}]", node, page, event_text(event, place), actions_text(copy.todo, place),
           page_text(copy.page, place));
   }
+  if (event.kind == proto::EventKind::kMessage || event.kind == proto::EventKind::kFault) copy.looked = false;
   copy.await_use = copy.page.fresh && (copy.await_use || copy.todo.await_use);
   checker_.stepped(node, page);
   if (copy.page.access > before) {
@@ -25,12 +26,15 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   }
   copy.next_piece = Piece::kDown;
   advance(copy);
-  while (!model_.options.fine && copy.locked()) do_piece(node, page, copy);
+  while (!model_.options.fine && copy.executing()) do_piece(node, page, copy);
+  if (!copy.executing()) settle_lock(node, page, copy);
   refresh(node, page);
 }
 
 void Simulator::move_agent(NodeId node, unsigned page) {
-  do_piece(node, page, model_.copy(node, page));
+  Copy& copy = model_.copy(node, page);
+  do_piece(node, page, copy);
+  if (!copy.executing()) settle_lock(node, page, copy);
   refresh(node, page);
 }
 
@@ -58,7 +62,7 @@ void Simulator::do_piece(NodeId node, unsigned page, Copy& copy) {
     case Piece::kChain: chain(node, page, copy); break;
     case Piece::kUp: up(node, page, copy); break;
     case Piece::kSend: send(node, page, copy); break;
-    case Piece::kWake: wake(node, page, copy); break;
+    case Piece::kWake: give(node, page, copy); break;
     case Piece::kNone: return;
   }
   if (model_.options.fine) trace("node {} page {}: piece {} done", node, page, static_cast<int>(copy.next_piece));
@@ -124,7 +128,7 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
   scheduler_.set(wire_actor(node, model_.homes[page].node), !wire.empty());
   if (mutated(Mutation::kMapEarly) && copy.page.phase == proto::Phase::kClaiming) {
     copy.view = copy.page.asked;
-    wake(node, page, copy);
+    wake(node, page, ThreadState::kSleeping);
   }
 }
 
@@ -155,14 +159,25 @@ void Simulator::send(NodeId node, unsigned page, const Copy& copy) {
   }
 }
 
-void Simulator::wake(NodeId node, unsigned page, Copy& copy) {
+// The waiting threads may try again.
+void Simulator::give(NodeId node, unsigned page, Copy& copy) {
   if (copy.page.fresh) copy.unused = copy.pending > 0;
+  if (has_piece(copy, Piece::kUp)) {
+    for (const Thread& thread : threads_) {
+      copy.owed |= thread.node == node && thread.page == page && thread.state == ThreadState::kSleeping &&
+                   thread.asked && needed(thread.intent) <= copy.view;
+    }
+  }
   if (mutated(Mutation::kLoseWake)) return;
+  wake(node, page, ThreadState::kSleeping);
+  wake(node, page, ThreadState::kQueueing);
+}
+
+void Simulator::wake(NodeId node, unsigned page, ThreadState state) {
   for (unsigned index = 0; index < threads_.size(); ++index) {
     Thread& thread = threads_[index];
-    if (thread.node != node || thread.page != page || thread.state != ThreadState::kSleeping) continue;
+    if (thread.node != node || thread.page != page || thread.state != state) continue;
     thread.state = ThreadState::kTrying;
-    copy.owed |= has_piece(copy, Piece::kUp);
     refresh_thread(index);
   }
 }
@@ -174,19 +189,20 @@ void Simulator::end(NodeId node, unsigned page) {
 }
 
 void Simulator::use(NodeId node, unsigned page) {
-  model_.copy(node, page).await_use = false;
+  Copy& copy = model_.copy(node, page);
+  if (model_.is_lock(page)) return use_lock(node, page, copy);
+  copy.await_use = false;
   step(node, page, {.kind = proto::EventKind::kUsed});
 }
 
 // What can move, after something about this node's side of the page has changed.
 void Simulator::refresh(NodeId node, unsigned page) {
   const Copy& copy = model_.copy(node, page);
-  const bool locked = copy.locked();
-  const bool used = !copy.unused || model_.options.early_use;
-  scheduler_.set(page_actor(ActorKind::kAgent, node, page), locked);
-  scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !locked);
-  scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !locked);
-  if (!model_.options.fine) return;
+  const bool used = model_.is_lock(page) ? lock_may_go(copy) : !copy.unused || model_.options.early_use;
+  scheduler_.set(page_actor(ActorKind::kAgent, node, page), copy.executing());
+  scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !copy.executing());
+  scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !copy.locked());
+  if (!model_.options.fine && !copy.serial) return;
   const unsigned first = node * model_.options.threads;
   for (unsigned index = first; index < first + model_.options.threads; ++index) refresh_thread(index);
   refresh_mail(node);

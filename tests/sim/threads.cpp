@@ -10,7 +10,9 @@ void Simulator::move_thread(unsigned index) {
     case ThreadState::kTrying: try_access(thread); break;
     case ThreadState::kFaulting:
     case ThreadState::kHinting: fault_or_hint(thread); break;
+    case ThreadState::kHolding: hold(thread); break;
     case ThreadState::kSleeping:
+    case ThreadState::kQueueing:
     case ThreadState::kFinished: break;
   }
   refresh_thread(index);
@@ -18,7 +20,8 @@ void Simulator::move_thread(unsigned index) {
 
 void Simulator::refresh_thread(unsigned index) {
   const Thread& thread = threads_[index];
-  bool can_move = thread.state == ThreadState::kChoosing || thread.state == ThreadState::kTrying;
+  bool can_move = thread.state == ThreadState::kChoosing || thread.state == ThreadState::kTrying ||
+                  thread.state == ThreadState::kHolding;
   if (thread.state == ThreadState::kFaulting || thread.state == ThreadState::kHinting) {
     can_move = !model_.copy(thread.node, thread.page).locked();
   }
@@ -36,12 +39,15 @@ void Simulator::choose(Thread& thread) {
   thread.page = random_.below(model_.options.pages);
   unsigned draw = random_.below(model_.options.weight_sum());
   unsigned intent = 0;
-  for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.prefetch, weights.release}) {
+  for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.prefetch, weights.keep_reading,
+                                weights.release}) {
     if (draw < weight) break;
     draw -= weight;
     ++intent;
   }
   thread.intent = static_cast<Intent>(intent);
+  thread.asked = false;
+  if (model_.is_lock(thread.page) && thread.intent > Intent::kPrefetch) thread.intent = Intent::kRead;
   const bool access = thread.intent <= Intent::kModify;
   thread.state = access ? ThreadState::kTrying : ThreadState::kHinting;
   if (access) ++model_.copy(thread.node, thread.page).pending;
@@ -49,6 +55,7 @@ void Simulator::choose(Thread& thread) {
 
 void Simulator::try_access(Thread& thread) {
   Copy& copy = model_.copy(thread.node, thread.page);
+  if (model_.is_lock(thread.page)) return try_lock(thread, copy);
   copy.owed = false;
   if (copy.unused) {
     copy.unused = false;
@@ -86,6 +93,7 @@ void Simulator::fault_or_hint(Thread& thread) {
     case Intent::kPrefetch:
       event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};
       break;
+    case Intent::kKeepReading: event = {.kind = proto::EventKind::kRelease, .access = Access::kRead}; break;
     case Intent::kRelease: event.kind = proto::EventKind::kRelease; break;
     case Intent::kTransfer:
       event = {.kind = proto::EventKind::kTransfer, .node = static_cast<NodeId>(random_.below(model_.options.nodes))};
@@ -94,7 +102,8 @@ void Simulator::fault_or_hint(Thread& thread) {
     case Intent::kWrite:
     case Intent::kModify: break;
   }
-  thread.state = thread.state == ThreadState::kFaulting ? ThreadState::kSleeping : ThreadState::kChoosing;
+  thread.asked = thread.state == ThreadState::kFaulting;
+  thread.state = thread.asked ? ThreadState::kSleeping : ThreadState::kChoosing;
   step(thread.node, thread.page, event);
 }
 

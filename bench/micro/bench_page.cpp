@@ -1,0 +1,222 @@
+// bench_page: page mode beside the bare mechanisms it stands on, in one run. The driver starts a job for each part with
+// dsmrun (this same program with --part); node 0 of the job writes its rows to a file, the driver gathers them.
+#include <CLI/CLI.hpp>
+#include <dsm/dsm.h>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+#include <random>
+#include <thread>
+
+#include "bench/micro/page_parts.h"
+
+namespace dsm::bench {
+
+const std::vector<Part>& parts() {
+  static const std::vector<Part> all{
+      {"faults", 2, "--readahead 0", true, faults},
+      {"upgrade-1", 2, "--readahead 0", true, upgrades},
+      {"upgrade-3", 4, "--readahead 0", true, upgrades},
+      {"home-cpu", 2, "--readahead 0", true, home_cpu},
+      {"busy-home", 2, "--readahead 0", true, busy_home},
+      {"sequential", 2, "", true, bulk},
+      {"sparse", 2, "", true, sparse_bytes},
+      {"alternation", 2, "", true, alternation},
+      {"alternation-idle", 2, "", false, alternation},
+      {"counter", 2, "", true, counter},
+      {"locks", 2, "", true, locks},
+      {"barrier-2", 2, "", true, barriers},
+      {"barrier-2-idle", 2, "", false, barriers},
+      {"barrier-4", 4, "", true, barriers},
+      {"barrier-cache", 2, "", true, barrier_and_cache},
+      {"system-calls", 2, "--engine uffd-thread", true, system_calls},
+      {"heap-ours", 0, "", false, heap_ours},
+      {"heap-plain", 0, "", false, heap_plain},
+  };
+  return all;
+}
+
+void Context::report(std::string name, double value, std::string unit, std::optional<double> peer, std::string peer_name,
+                     Goal goal, double bound) {
+  rows.push_back({std::move(name), value, std::move(unit), peer, std::move(peer_name), goal, bound});
+}
+
+void meet() {
+  static dsm::barrier* const barrier = [] {
+    if (dsm::node() == 0) dsm::publish("meet", dsm::make<dsm::barrier>(dsm::nodes()));
+    return static_cast<dsm::barrier*>(dsm::lookup("meet"));
+  }();
+  barrier->arrive_and_wait();
+}
+
+std::byte* shared_block(const char* name, std::size_t bytes, unsigned home) {
+  if (dsm::node() == 0) dsm::publish(name, dsm::alloc(bytes, kPage, dsm::on_node(home)));
+  auto* const block = static_cast<std::byte*>(dsm::lookup(name));
+  if (block == nullptr) {
+    fmt::print(stderr, "bench_page: no memory for {} bytes\n", bytes);
+    std::exit(69);
+  }
+  return block;
+}
+
+std::vector<std::size_t> shuffled(std::size_t n, unsigned seed) {
+  std::vector<std::size_t> order(n);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::shuffle(order.begin(), order.end(), std::mt19937_64(seed));
+  return order;
+}
+
+void touch_each(std::byte* block, const std::vector<std::size_t>& order, Touch touch, std::vector<double>& times) {
+  for (const std::size_t page : order) {
+    auto* const word = reinterpret_cast<volatile std::uint64_t*>(block + page * kPage);
+    const auto begin = Clock::now();
+    if (touch == Touch::kWrite) *word = page;
+    else (void)*word;
+    times.push_back(us_since(begin));
+  }
+}
+
+namespace {
+
+// Threads of the lowest priority there is keep the CPUs from halting and get out of everyone's way.
+class Awake {
+ public:
+  Awake() {
+    for (unsigned i = 0; i < std::thread::hardware_concurrency(); ++i) {
+      threads_.emplace_back([this] {
+        const sched_param none{};
+        ::sched_setscheduler(0, SCHED_IDLE, &none);
+        while (!stop_) __builtin_ia32_pause();
+      });
+    }
+  }
+  ~Awake() {
+    stop_ = true;
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> threads_;
+};
+
+int run_part(const std::string& name, const std::string& rows_file, bool quick) {
+  for (const Part& part : parts()) {
+    if (part.name != name) continue;
+    if (name != "heap-plain" && dsm::start()) return 69;
+    Context context{quick, part.awake ? "" : ", idle CPUs halted", {}};
+    part.run(context);
+    if (part.nodes != 0) meet();
+    if (name == "heap-plain" || dsm::node() == 0) {
+      std::ofstream out(rows_file);
+      for (const Row& row : context.rows) out << row.to_json() << '\n';
+      if (!out.flush()) return 74;
+    }
+    return 0;
+  }
+  return 64;
+}
+
+class Driver {
+ public:
+  Driver(bool quick, std::string only) : quick_(quick), only_(std::move(only)) {
+    bin_ = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    rows_file_ = std::filesystem::temp_directory_path() / fmt::format("bench_page.{}", ::getpid());
+  }
+  ~Driver() { std::filesystem::remove(rows_file_); }
+
+  bool run() {
+    bool good = true;
+    for (const Part& part : parts()) {
+      if (part.nodes == 0 || !chosen(part.name)) continue;
+      fmt::print(stderr, "bench_page: {} ...\n", part.name);
+      std::optional<Awake> awake;
+      if (part.awake) awake.emplace();
+      const auto rows = start(part, "");
+      if (rows.empty()) fmt::print(stderr, "bench_page: {} failed\n", part.name);
+      good &= !rows.empty();
+      rows_.insert(rows_.end(), rows.begin(), rows.end());
+    }
+    if (chosen("heap")) good &= heap();
+    return good;
+  }
+  const std::vector<Row>& rows() const { return rows_; }
+
+ private:
+  bool chosen(const std::string& name) const { return only_.empty() || name.find(only_) == 0; }
+
+  std::vector<Row> start(const Part& part, const std::string& before) {
+    std::filesystem::remove(rows_file_);
+    std::string command = before;
+    if (part.nodes != 0) {
+      command += fmt::format("'{}/dsmrun' -n {} {} -- ", bin_.string(), part.nodes, part.dsmrun_options);
+    }
+    command += fmt::format("'{}/bench_page' --part {} --rows '{}'{}", bin_.string(), part.name, rows_file_.string(),
+                           quick_ ? " --quick" : "");
+    const int status = std::system(command.c_str());
+    std::vector<Row> rows;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return rows;
+    std::ifstream in(rows_file_);
+    for (std::string line; std::getline(in, line);) rows.push_back(from_json(line));
+    return rows;
+  }
+
+  // Ours and plain jemalloc in turns, each in a process of its own.
+  bool heap() {
+    fmt::print(stderr, "bench_page: heap ...\n");
+    std::vector<double> ours, plain;
+    const auto one = [&](const char* name, const std::string& before, std::vector<double>& into) {
+      for (const Part& part : parts()) {
+        if (part.name != name) continue;
+        const auto rows = start(part, before);
+        if (rows.empty()) return false;
+        into.push_back(rows[0].value);
+      }
+      return true;
+    };
+    for (int turn = 0; turn < (quick_ ? 5 : 15); ++turn) {
+      if (!one("heap-ours", "", ours) || !one("heap-plain", "LD_PRELOAD=libjemalloc.so.2 ", plain)) return false;
+    }
+    rows_.push_back({"fresh unshared memory and a pointer chase over it", median(ours), "ms", median(plain),
+                     "plain jemalloc", Goal::kRatioAtMost, 1.01});
+    return true;
+  }
+
+  const bool quick_;
+  const std::string only_;
+  std::filesystem::path bin_, rows_file_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace
+}  // namespace dsm::bench
+
+int main(int argc, char** argv) {
+  bool quick = false, json = false;
+  std::string part, rows_file, only;
+  CLI::App app("Page mode beside the bare mechanisms it stands on. CPUs are kept awake unless a row says otherwise.");
+  app.add_flag("--quick", quick, "smaller and shorter");
+  app.add_flag("--json", json, "one JSON object a row instead of the table");
+  app.add_option("--only", only, "only the parts whose names begin so");
+  app.add_option("--part", part, "what one node of a part's job runs")->group("");
+  app.add_option("--rows", rows_file)->group("");
+  CLI11_PARSE(app, argc, argv);
+  if (!part.empty()) return dsm::bench::run_part(part, rows_file, quick);
+
+  dsm::bench::Driver driver(quick, only);
+  const bool good = driver.run();
+  if (json) {
+    for (const auto& row : driver.rows()) std::puts(row.to_json().c_str());
+  } else {
+    dsm::bench::print_table(driver.rows());
+  }
+  return good ? 0 : 1;
+}
