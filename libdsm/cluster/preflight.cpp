@@ -20,6 +20,11 @@ namespace {
 // dsmrun's own: two memfds, two pipes, two sockets a node, and some. A node's: two memfds a node, while it joins.
 rlim_t descriptors_needed(unsigned nodes) { return 6 * rlim_t{nodes} + 64; }
 
+bool exists(const std::string& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0;
+}
+
 // 0 if it can be executed.
 int check_executable(const std::string& path) {
   struct stat status {};
@@ -55,7 +60,8 @@ tl::expected<std::string, Obstacle> find_program(const std::string& name) {
     const std::string candidate = (folder.empty() ? "." : folder) + "/" + name;
     const int error = check_executable(candidate);
     if (error == 0) return candidate;
-    if (error == EACCES && !refused) refused = not_executable(candidate, error);
+    // A folder of the PATH that may not be searched says nothing about the program.
+    if (error == EACCES && exists(candidate) && !refused) refused = not_executable(candidate, error);
   }
   if (refused) return tl::unexpected(*refused);
   if (check_executable("./" + name) == 0) {

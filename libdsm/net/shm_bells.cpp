@@ -6,7 +6,8 @@
 // S2. To ring is to swap asleep for awake; who succeeds wakes the futex, so a waiter about to sleep finds the word
 //     changed. A waiter comes out with an exchange, never a plain store: it thereby sees the slot of who rang it, even
 //     if it came out for another reason at that moment.
-// S3. A sender counts on the access waiter only if its own swap succeeded; else it tries the service bell. If that
+// S3. A sender counts on the access waiter only if its own swap succeeded or the bell says that it is attending (it then
+//     has S1 or release_access before it, and both look with seq_cst); else it tries the service bell. If that
 //     thread is not asleep either, it has yet to pass S1 before it sleeps, and will see the slot.
 // S4. A rung access waiter's next step is wait() (S1: it looks again) or release_access(), which looks and rings the
 //     service bell if anything is left. So nothing depends on its polling, nor on being the one that polls.
@@ -32,8 +33,11 @@ namespace {
 constexpr std::int64_t kSleepAtLeastNs = 100'000;
 constexpr std::int64_t kWakeUpNs = 60'000;
 
+// Whether somebody will look because of this.
 bool ring(std::atomic<std::uint32_t>& bell) {
-  if (bell.load() != kAsleep) return false;
+  const std::uint32_t state = bell.load();
+  if (state == kAttending) return true;
+  if (state != kAsleep) return false;
   std::uint32_t asleep = kAsleep;
   if (!bell.compare_exchange_strong(asleep, kAwake)) return false;
   futex_wake(bell, 1, FutexScope::kShared);
@@ -84,6 +88,7 @@ void ShmTransport::ring_stalled(NodeId sender) {
 }
 
 void ShmTransport::wait(Waiter who, std::int64_t timeout_ns) {
+  const std::uint32_t awake = who == Waiter::kAccess ? kAttending : kAwake;
   DSM_CHECK(who != Waiter::kAccess || access_claimed_.load(std::memory_order_relaxed), "wait without claim_access");
   std::atomic<std::uint32_t>& bell = views_[self_].mailbox->bell(who);
   const std::int64_t next = bell.exchange(kAsleep) == kWoken ? 0 : next_work();
@@ -99,19 +104,24 @@ void ShmTransport::wait(Waiter who, std::int64_t timeout_ns) {
   } else {
     spin_ns = timeout_ns < 0 ? until_due : std::min(timeout_ns, until_due);
   }
-  if (bell.exchange(kAwake) == kWoken || spin_ns <= 0) return;
+  if (bell.exchange(awake) == kWoken || spin_ns <= 0) return;
 
   const std::int64_t end = now_ns() + spin_ns;  // awake meanwhile: nobody needs to ring
   while (now_ns() < end && bell.load() != kWoken) cpu_relax();
-  if (bell.load() == kWoken) bell.exchange(kAwake);
+  if (bell.load() == kWoken) bell.exchange(awake);
 }
 
 bool ShmTransport::claim_access() {
-  return !access_claimed_.load(std::memory_order_relaxed) && !access_claimed_.exchange(true, std::memory_order_acquire);
+  if (access_claimed_.load(std::memory_order_relaxed) || access_claimed_.exchange(true, std::memory_order_acquire)) {
+    return false;
+  }
+  views_[self_].mailbox->bell(Waiter::kAccess).exchange(kAttending);
+  return true;
 }
 
 void ShmTransport::release_access() {
   DSM_CHECK(access_claimed_.load(std::memory_order_relaxed), "release_access without claim_access");
+  views_[self_].mailbox->bell(Waiter::kAccess).exchange(kAwake);
   const bool left = next_work() != kNothing;
   access_claimed_.store(false, std::memory_order_release);
   if (left) ring(views_[self_].mailbox->bell(Waiter::kService));

@@ -68,6 +68,7 @@ static_assert(sizeof(Ring) == 2 * kLineBytes + kRingSlots * sizeof(Slot));
 // States of a bell. Asleep is set by the waiter alone; whoever takes it away owes the futex a wake.
 inline constexpr std::uint32_t kAwake = 0;
 inline constexpr std::uint32_t kAsleep = 1;
+inline constexpr std::uint32_t kAttending = 3;  // access waiter only: awake, and bound to look for messages before it leaves
 inline constexpr std::uint32_t kWoken = 2;  // wake() was called; the waiter's next or present wait() ends
 
 struct Mailbox {

@@ -130,7 +130,7 @@ void Transition::granted(Access access) {
   }
   page_.access = access;
   page_.fetched = false;
-  page_.fresh = !page_.soft;
+  page_.fresh = page_.fresh || !page_.soft;  // a prefetch that raises a page does not cancel what is owed
   stop_wanting();
   do_.wake = true;
   rest();

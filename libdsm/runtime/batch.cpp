@@ -10,6 +10,7 @@
 #include "runtime/latch_lock.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
+#include "runtime/service.h"
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
@@ -218,6 +219,7 @@ void Batch::await_use(std::size_t index) {
     item.active = true;
   } else {
     node.pages->defer(page, *item.entry);
+    node.service->nudge();
   }
 }
 

@@ -87,10 +87,16 @@ void Calls::give_slot(std::uint32_t call) {
 
 // --- the side that answers ------------------------------------------------------------------------------------------
 
-void Calls::handle(Operation operation, Handler handler) {
+void Calls::handle(Operation operation, Handler handler, Runs runs) {
   Handler& known = handlers_[static_cast<std::size_t>(operation)];
   DSM_CHECK(!known, "operation {} has two handlers", static_cast<int>(operation));
   known = std::move(handler);
+  runs_[static_cast<std::size_t>(operation)] = runs;
+}
+
+bool Calls::runs_anywhere(const Request& request) const {
+  const auto operation = static_cast<std::size_t>(request.operation);
+  return operation < runs_.size() && runs_[operation] == Runs::kAnywhere;
 }
 
 void Calls::on_request(NodeId from, const Request& request) {
@@ -107,6 +113,7 @@ void Calls::acknowledge(Caller caller) { answer(caller, false, 0); }
 void Calls::reply(Caller caller, std::uint64_t value) { answer(caller, true, value); }
 
 void Calls::answer(Caller caller, bool last, std::uint64_t value) {
+  if (caller.node == node_.self) return on_reply(caller.call, last, value);
   const ReplyMessage message{caller.call, last ? 1U : 0U, value};
   send_message(node_, caller.node, pack(MessageType::kReply, message).bytes());
 }
@@ -141,7 +148,11 @@ Call::Call(Node& node, NodeId to, Operation operation, std::array<std::uint64_t,
   id_ = node.calls->take_slot();
   Request request{operation, static_cast<std::uint16_t>(text.size()), id_, args, {}};
   std::memcpy(request.text, text.data(), text.size());
-  send_message(node, to, pack(MessageType::kRequest, request).bytes());
+  if (to == node.self && node.calls->runs_anywhere(request)) {
+    node.calls->on_request(to, request);
+  } else {
+    send_message(node, to, pack(MessageType::kRequest, request).bytes());
+  }
 }
 
 Call::~Call() {

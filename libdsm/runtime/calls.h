@@ -72,6 +72,10 @@ class Call {
   std::uint32_t id_;
 };
 
+// Where a handler may run. kAnywhere: on any thread, also one of the program that waits for something, in signal context:
+// it allocates nothing, waits for nothing, and its locks are taken with signals blocked.
+enum class Runs : std::uint8_t { kOnServiceThread, kAnywhere };
+
 // The table of calls in flight and of handlers.
 class Calls {
  public:
@@ -80,19 +84,20 @@ class Calls {
   explicit Calls(Node& node);
   ~Calls();
 
-  void handle(Operation operation, Handler handler);  // at start-up only
+  static constexpr std::uint32_t kSlots = 4096;  // calls in flight at once; who comes later waits for a slot
+
+  void handle(Operation operation, Handler handler, Runs runs = Runs::kOnServiceThread);  // at start-up only
   void acknowledge(Caller caller);
   void reply(Caller caller, std::uint64_t value);
 
-  // From the service loop.
+  // From whoever polls: a request that runs only on the service thread has to be left to it.
+  bool runs_anywhere(const Request& request) const;
   void on_request(NodeId from, const Request& request);
   void on_reply(std::uint32_t call, bool last, std::uint64_t value);
 
  private:
   friend class Call;
   struct Slot;
-  static constexpr std::uint32_t kSlots = 4096;  // calls in flight at once; who comes later waits for a slot
-
   Slot& slot(std::uint32_t call) const;
   std::uint32_t take_slot();
   void give_slot(std::uint32_t call);
@@ -104,6 +109,7 @@ class Calls {
   std::uint32_t first_free_ = 0;          // under free_lock_; kSlots: none
   std::atomic<std::uint32_t> freed_{0};   // bumped when a slot is given back
   std::array<Handler, static_cast<std::size_t>(Operation::kCount)> handlers_;
+  std::array<Runs, static_cast<std::size_t>(Operation::kCount)> runs_{};
 };
 
 }  // namespace dsm::runtime

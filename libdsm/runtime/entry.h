@@ -24,8 +24,8 @@ struct alignas(64) Entry {
   std::atomic<std::uint32_t> hold;     // latch-only pages, as the next two: who holds the lock here (latch_lock.h)
   std::atomic<std::int32_t> owner;     // the thread that holds it exclusively
   std::uint16_t asking[2];             // threads that have asked for it shared, exclusively, and have not had it yet
-  std::int32_t user_tid;               // the thread owed an access, 0 if unknown
-  std::int64_t user_cpu_ns;            // its CPU time when it was let go; -1: it has not been let go yet
+  std::int32_t user_tid;               // the thread whose access the last grant was for
+  std::int64_t user_cpu_ns;            // its CPU time when it was let go, or why that is not known (pages.cpp)
   std::uint32_t granted_us;            // low bits of the monotonic clock at the last grant
   bool deferred;                       // on the list of pages whose use is awaited
   bool no_such;                        // its home says that there is no such page: for the waiting thread to find

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/latency.h"
 #include "base/log.h"
 #include "base/meta_layout.h"
 #include "base/trace.h"
@@ -20,6 +21,10 @@ namespace {
 
 // A thread that has been let go has surely made its access once it has run for this long.
 constexpr std::int64_t kUseNs = 3000;
+
+// Entry::user_cpu_ns
+constexpr std::int64_t kUnknown = -1;   // the thread did not have to wait: it is running
+constexpr std::int64_t kNotLetGo = -2;  // it waits, or has been woken and has not come back yet
 
 std::uint32_t now_us() { return static_cast<std::uint32_t>(now_ns() / 1000); }
 
@@ -51,6 +56,7 @@ Pages::~Pages() = default;
 // --- faults ---------------------------------------------------------------------------------------------------------
 
 mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t tid) {
+  if (node_.engine->faults_inline()) tid = current_tid();
   const std::int64_t begin = now_ns();
   const PageId page = node_.geometry.page_of(address);
   switch (node_.space->state(page)) {
@@ -74,13 +80,20 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
     return mem::FaultVerdict::kRetry;
   }
   const bool was_none = entry.page.access == Access::kNone;
-  entry.user_tid = node_.engine->faults_inline() ? 0 : tid;
+  note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
   if (entry.page.access < wanted) return wait_for(page, entry, wanted, tid);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
   return mem::FaultVerdict::kRetry;
+}
+
+// The thread that faults now is the one that a coming grant is for. If the last one was for it too, it has used that.
+void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
+  if (entry.page.fresh && entry.user_tid == tid) run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+  entry.user_tid = tid;
+  entry.user_cpu_ns = kUnknown;
 }
 
 // Whether the page's home has said that it does not exist. Asked by the thread that is about to tell the program.
@@ -96,8 +109,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   const std::int64_t begin = now_ns();
   count(node_.stats->wait);
   trace(TraceEvent::kWait, page, entry.page.seen);
-  entry.user_tid = tid != 0 ? tid : current_tid();
-  entry.user_cpu_ns = -1;
+  entry.user_cpu_ns = kNotLetGo;
   if (entry.ask_again) {
     entry.ask_again = false;
     run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
@@ -118,8 +130,8 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
     }
   }
   const bool lost = no_such_page(entry);
-  entry.user_tid = current_tid();
-  entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
+  entry.user_tid = tid;
+  entry.user_cpu_ns = thread_cpu_ns(tid);
   entry.lock.unlock();
   node_.stats->wait_latency.add(now_ns() - begin);
   return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
@@ -220,6 +232,7 @@ void Pages::on_no_such_page(PageId page) {
 // --- waiting --------------------------------------------------------------------------------------------------------
 
 void Pages::await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns) {
+  prefer_latency();
   const std::int64_t begin = now_ns();
   const std::int64_t spin_end = begin + node_.config.spin_us * 1000;
   const auto done = [&] { return word.load() != seen; };
@@ -257,8 +270,8 @@ void Pages::notify_change(std::atomic<std::uint32_t>& word) {
 bool Pages::used(const Entry& entry) const {
   const std::uint32_t held_us = now_us() - entry.granted_us;
   if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
-  if (entry.user_tid == 0) return held_us >= static_cast<std::uint64_t>(node_.config.hold_us);
-  if (entry.user_cpu_ns < 0) return false;  // it has been woken and has not come back yet
+  if (entry.user_cpu_ns == kNotLetGo) return false;
+  if (entry.user_cpu_ns == kUnknown) return held_us >= static_cast<std::uint64_t>(node_.config.hold_us);
   const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
   return cpu < 0 || cpu > entry.user_cpu_ns + kUseNs;
 }
@@ -270,7 +283,6 @@ void Pages::defer(PageId page, Entry& entry) {
   deferred_[deferred_count_++] = page;
   deferred_lock_.unlock();
   entry.deferred = true;
-  node_.service->nudge();
 }
 
 bool Pages::tend_deferred() {

@@ -58,6 +58,7 @@ class Pages final : public mem::FaultSink {
  private:
   Pages(Node& node, PageTable table, Workspace* spaces);
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
+  void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
   void read_ahead(PageId missed, Access wanted);
   void run_locked(PageId page, Entry& entry, const proto::Event& event);

@@ -1,6 +1,5 @@
 #include "runtime/service.h"
 
-#include <sched.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/latency.h"
 #include "base/log.h"
 #include "base/meta_layout.h"
 #include "base/signals.h"
@@ -25,9 +25,10 @@
 namespace dsm::runtime {
 namespace {
 
-// While the use of a page is awaited the thread stays awake this long, giving the CPU away, and then naps.
-constexpr std::int64_t kAwakeNs = 200'000;
-constexpr std::int64_t kNapNs = 50'000;
+// While the use of a page is awaited the thread looks again after naps that double. It sleeps rather than spins or
+// yields: the thread that is to use the page may need this very CPU.
+constexpr std::int64_t kFirstNapNs = 4'000;
+constexpr std::int64_t kLongestNapNs = 100'000;
 
 }  // namespace
 
@@ -55,21 +56,17 @@ void Service::stop() {
 void Service::loop() {
   ::prctl(PR_SET_NAME, "dsm-service");
   ::prctl(PR_SET_TIMERSLACK, 1);
-  std::int64_t tending_since = 0;
+  if (!become_urgent()) prefer_latency();
+  std::int64_t nap_ns = kFirstNapNs;
   while (!stopping_.load()) {
     unsigned handled = node_transport_->poll(service_sink_, 64);
     while (take_backlog()) ++handled;
     if (node_.pages->tend_deferred()) {
-      const std::int64_t now = now_ns();
-      if (handled != 0 || tending_since == 0) tending_since = now;
-      if (now - tending_since < kAwakeNs) {
-        ::sched_yield();
-      } else {
-        node_transport_->wait(net::Waiter::kService, kNapNs);
-      }
+      nap_ns = handled != 0 ? kFirstNapNs : std::min(2 * nap_ns, kLongestNapNs);
+      node_transport_->wait(net::Waiter::kService, nap_ns);
       continue;
     }
-    tending_since = 0;
+    nap_ns = kFirstNapNs;
     if (handled == 0) node_transport_->wait(net::Waiter::kService, -1);
   }
 }
@@ -121,15 +118,21 @@ bool Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
       if (node_.geometry.has_bytes(page)) node_.pages->on_no_such_page(page);
       return true;
     }
-    case MessageType::kRequest:
-    case MessageType::kFrees:
-      if (!service_thread) {
+    case MessageType::kRequest: {
+      const auto request = read_payload<Request>(bytes);
+      if (service_thread || node_.calls->runs_anywhere(request)) {
+        node_.calls->on_request(from, request);
+      } else {
         put_off(from, bytes);
-      } else if (*type == MessageType::kFrees) {
+      }
+      return true;
+    }
+    case MessageType::kFrees:
+      if (service_thread) {
         const auto frees = read_payload<FreesMessage>(bytes);
         node_.blocks->on_frees(from, std::span(frees.blocks).first(std::min(frees.count, FreesMessage::kMost)));
       } else {
-        node_.calls->on_request(from, read_payload<Request>(bytes));
+        put_off(from, bytes);
       }
       return true;
     case MessageType::kReply: {

@@ -1,68 +1,59 @@
 #include "sync/objects.h"
 
-#include <algorithm>
-
 namespace dsm::sync {
 
-void Barrier::arrive(Caller caller, std::uint64_t parties, Answers& answers) {
-  if (parties == 0 || (!here_.empty() && parties != parties_)) return answers.push_back({caller, kBadArgument});
+void Barrier::arrive(Desk& desk, Caller caller, std::uint64_t parties) {
+  if (parties == 0 || (!here_.empty() && parties != parties_)) return desk.answer(caller, kBadArgument);
   parties_ = parties;
-  here_.push_back(caller);
+  here_.push(desk.pool, caller);
   if (here_.size() < parties_) return;
-  for (const Caller arrived : here_) answers.push_back({arrived, kYes});
-  here_.clear();
+  while (!here_.empty()) desk.answer(here_.pop(desk.pool), kYes);
 }
 
-void Semaphore::acquire(Caller caller, Answers& answers) {
-  if (count_ == 0) return waiting_.push_back(caller);
+void Semaphore::acquire(Desk& desk, Caller caller) {
+  if (count_ == 0) return waiting_.push(desk.pool, caller);
   --count_;
-  answers.push_back({caller, kYes});
+  desk.answer(caller, kYes);
 }
 
-void Semaphore::try_acquire(Caller caller, Answers& answers) {
-  if (count_ == 0) return answers.push_back({caller, kNo});
-  acquire(caller, answers);
+void Semaphore::try_acquire(Desk& desk, Caller caller) {
+  if (count_ == 0) return desk.answer(caller, kNo);
+  acquire(desk, caller);
 }
 
-void Semaphore::release(Caller caller, std::uint64_t count, Answers& answers) {
-  if (count > kMostCount - count_) return answers.push_back({caller, kBadArgument});
+void Semaphore::release(Desk& desk, Caller caller, std::uint64_t count) {
+  if (count > kMostCount - count_) return desk.answer(caller, kBadArgument);
   count_ += count;
-  for (; count_ != 0 && !waiting_.empty(); waiting_.pop_front()) acquire(waiting_.front(), answers);
-  answers.push_back({caller, kYes});
+  while (count_ != 0 && !waiting_.empty()) acquire(desk, waiting_.pop(desk.pool));
+  desk.answer(caller, kYes);
 }
 
-void Condition::cancel(Caller caller, std::uint32_t call, Answers& answers) {
-  const auto same = [&](Caller waiting) { return waiting.node == caller.node && waiting.call == call; };
-  const auto found = std::find_if(waiting_.begin(), waiting_.end(), same);
-  if (found != waiting_.end()) {
-    answers.push_back({*found, kNo});
-    waiting_.erase(found);
+void Condition::cancel(Desk& desk, Caller caller, std::uint32_t call) {
+  const Caller waiting{caller.node, call};
+  if (waiting_.remove(desk.pool, waiting)) desk.answer(waiting, kNo);
+  desk.answer(caller, kYes);
+}
+
+void Condition::notify(Desk& desk, Caller caller, std::uint64_t most) {
+  for (; most != 0 && !waiting_.empty(); --most) desk.answer(waiting_.pop(desk.pool), kYes);
+  desk.answer(caller, kYes);
+}
+
+void Once::begin(Desk& desk, Caller caller) {
+  if (state_ == State::kRunning) return waiting_.push(desk.pool, caller);
+  const bool is_first = state_ == State::kNew;
+  if (is_first) {
+    state_ = State::kRunning;
+    runner_ = caller.node;
   }
-  answers.push_back({caller, kYes});
+  desk.answer(caller, is_first ? kYes : kNo);
 }
 
-void Condition::notify(Caller caller, std::uint64_t most, Answers& answers) {
-  for (; most != 0 && !waiting_.empty(); --most) {
-    answers.push_back({waiting_.front(), kYes});
-    waiting_.pop_front();
-  }
-  answers.push_back({caller, kYes});
-}
-
-void Once::begin(Caller caller, Answers& answers) {
-  if (state_ == State::kRunning) return waiting_.push_back(caller);
-  answers.push_back({caller, state_ == State::kNew ? kYes : kNo});
-  if (state_ == State::kDone) return;
-  state_ = State::kRunning;
-  runner_ = caller.node;
-}
-
-void Once::end(Caller caller, Answers& answers) {
-  if (state_ != State::kRunning || runner_ != caller.node) return answers.push_back({caller, kBadArgument});
+void Once::end(Desk& desk, Caller caller) {
+  if (state_ != State::kRunning || runner_ != caller.node) return desk.answer(caller, kBadArgument);
   state_ = State::kDone;
-  for (const Caller waiting : waiting_) answers.push_back({waiting, kNo});
-  waiting_.clear();
-  answers.push_back({caller, kYes});
+  while (!waiting_.empty()) desk.answer(waiting_.pop(desk.pool), kNo);
+  desk.answer(caller, kYes);
 }
 
 }  // namespace dsm::sync

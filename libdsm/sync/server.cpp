@@ -1,6 +1,10 @@
 #include "sync/server.h"
 
+#include <sys/mman.h>
+
 #include <memory>
+#include <mutex>
+#include <new>
 
 #include "base/check.h"
 #include "base/geometry.h"
@@ -25,6 +29,10 @@ void start_sync(runtime::Node& node) {
 Server& server() { return *running; }
 
 Server::Server(runtime::Node& node) : node_(node), first_(node.geometry.latches_first(node.self)) {
+  void* memory = ::mmap(nullptr, kLatchesPerNode * sizeof(Slot), PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  DSM_CHECK(memory != MAP_FAILED, "no memory for the synchronisation slots");
+  slots_ = static_cast<Slot*>(memory);
   serve(Operation::kFreeSlot, &Server::free_slot);
   serve(Operation::kBarrier, &Server::barrier);
   serve(Operation::kSemaphore, &Server::semaphore);
@@ -34,53 +42,53 @@ Server::Server(runtime::Node& node) : node_(node), first_(node.geometry.latches_
   serve(Operation::kOnce, &Server::once);
 }
 
+Server::~Server() { ::munmap(slots_, kLatchesPerNode * sizeof(Slot)); }
+
 // --- slots ----------------------------------------------------------------------------------------------------------
 
 PageId Server::take_slot() {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
-  PageId page = first_ + slots_.size();
-  if (!free_.empty()) {
-    page = free_.front();
-    free_.pop_front();
-  } else if (slots_.size() == kLatchesPerNode) {
+  std::uint64_t number = slot_count_;
+  if (first_free_ != 0) {
+    number = first_free_ - 1;
+    first_free_ = slots_[number].next_free;
+  } else if (slot_count_ == kLatchesPerNode) {
     return kNoSlot;
   } else {
-    slots_.emplace_back();
+    ++slot_count_;
   }
-  slots_[page - first_].taken = true;
-  return page;
+  new (&slots_[number]) Slot{.taken = true, .next_free = 0, .object = {}};
+  return first_ + number;
 }
 
 Server::Slot* Server::find(PageId page) {
-  if (page < first_ || page - first_ >= slots_.size()) return nullptr;
+  if (page < first_ || page - first_ >= slot_count_) return nullptr;
   Slot& slot = slots_[page - first_];
   return slot.taken ? &slot : nullptr;
 }
 
 // --- requests -------------------------------------------------------------------------------------------------------
 
-// Runs `act` for each request of that kind whose first argument is a slot in use, and sends the answers it has left.
+// Runs `act` for each request of that kind whose first argument is a slot in use.
 void Server::serve(Operation operation, Act act) {
-  node_.calls->handle(operation, [this, act](Caller caller, const Request& request) {
+  const auto handler = [this, act](Caller caller, const Request& request) {
     const std::lock_guard guard(lock_);
     Slot* slot = find(request.args[0]);
-    if (slot == nullptr) {
-      answers_.push_back({caller, kNoSuchObject});
-    } else {
-      (this->*act)(*slot, caller, request);
-    }
-    for (const Answer& answer : answers_) node_.calls->reply(answer.caller, answer.value);
-    answers_.clear();
-  });
+    if (slot == nullptr) return answer(caller, kNoSuchObject);
+    (this->*act)(*slot, caller, request);
+  };
+  node_.calls->handle(operation, handler, runtime::Runs::kAnywhere);
 }
+
+void Server::answer(Caller caller, std::uint64_t value) { node_.calls->reply(caller, value); }
 
 // The slot's object if it is of that kind, or nothing yet; else the caller is told.
 template <typename Object>
 Object* Server::object(Slot& slot, Caller caller) {
   if (std::holds_alternative<std::monostate>(slot.object)) slot.object.emplace<Object>();
   Object* const found = std::get_if<Object>(&slot.object);
-  if (found == nullptr) answers_.push_back({caller, kNoSuchObject});
+  if (found == nullptr) answer(caller, kNoSuchObject);
   return found;
 }
 
@@ -92,52 +100,54 @@ void Server::free_slot(Slot& slot, Caller caller, const Request& request) {
         return 0;
       },
       slot.object);
-  answers_.push_back({caller, waiting});
+  answer(caller, waiting);
   if (waiting != 0) return;  // the caller will end its program
   slot = Slot{};
-  free_.push_back(request.args[0]);
+  const auto number = static_cast<std::uint32_t>(request.args[0] - first_ + 1);
+  (first_free_ == 0 ? first_free_ : slots_[last_free_ - 1].next_free) = number;
+  last_free_ = number;
 }
 
 void Server::barrier(Slot& slot, Caller caller, const Request& request) {
-  if (auto* barrier = object<Barrier>(slot, caller)) barrier->arrive(caller, request.args[1], answers_);
+  if (auto* barrier = object<Barrier>(slot, caller)) barrier->arrive(*this, caller, request.args[1]);
 }
 
 void Server::semaphore(Slot& slot, Caller caller, const Request& request) {
   auto* const semaphore = object<Semaphore>(slot, caller);
   if (semaphore == nullptr) return;
   switch (static_cast<SemaphoreAct>(request.args[1])) {
-    case SemaphoreAct::kAcquire: return semaphore->acquire(caller, answers_);
-    case SemaphoreAct::kTryAcquire: return semaphore->try_acquire(caller, answers_);
-    case SemaphoreAct::kRelease: return semaphore->release(caller, request.args[2], answers_);
+    case SemaphoreAct::kAcquire: return semaphore->acquire(*this, caller);
+    case SemaphoreAct::kTryAcquire: return semaphore->try_acquire(*this, caller);
+    case SemaphoreAct::kRelease: return semaphore->release(*this, caller, request.args[2]);
   }
-  answers_.push_back({caller, kBadArgument});
+  answer(caller, kBadArgument);
 }
 
 void Server::wait_on(Slot& slot, Caller caller, const Request&) {
   auto* const condition = object<Condition>(slot, caller);
   if (condition == nullptr) return;
-  condition->wait(caller);
+  condition->wait(*this, caller);
   node_.calls->acknowledge(caller);
 }
 
 void Server::cancel_wait(Slot& slot, Caller caller, const Request& request) {
   if (auto* condition = object<Condition>(slot, caller)) {
-    condition->cancel(caller, static_cast<std::uint32_t>(request.args[1]), answers_);
+    condition->cancel(*this, caller, static_cast<std::uint32_t>(request.args[1]));
   }
 }
 
 void Server::notify(Slot& slot, Caller caller, const Request& request) {
-  if (auto* condition = object<Condition>(slot, caller)) condition->notify(caller, request.args[1], answers_);
+  if (auto* condition = object<Condition>(slot, caller)) condition->notify(*this, caller, request.args[1]);
 }
 
 void Server::once(Slot& slot, Caller caller, const Request& request) {
   auto* const once = object<Once>(slot, caller);
   if (once == nullptr) return;
   switch (static_cast<OnceAct>(request.args[1])) {
-    case OnceAct::kBegin: return once->begin(caller, answers_);
-    case OnceAct::kEnd: return once->end(caller, answers_);
+    case OnceAct::kBegin: return once->begin(*this, caller);
+    case OnceAct::kEnd: return once->end(*this, caller);
   }
-  answers_.push_back({caller, kBadArgument});
+  answer(caller, kBadArgument);
 }
 
 }  // namespace dsm::sync

@@ -1,15 +1,14 @@
 // The synchronisation objects homed at this node: hands out slots, and answers what all nodes ask of the objects in
 // them. Slots are the node's latch-only pages; locks need nothing else (runtime/latch_lock.h).
 //
-// Threads: requests come in on the service thread, slots are taken by the program's threads. All under lock_.
+// Runs on whatever thread has the request: the service thread, a thread of the program that waits (in signal context,
+// too: nothing is allocated), or the one that asks an object homed at its own node. All under lock_, signals blocked.
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <mutex>
 #include <variant>
-#include <vector>
 
+#include "base/futex.h"
 #include "base/types.h"
 #include "runtime/calls.h"
 #include "sync/objects.h"
@@ -23,9 +22,12 @@ namespace dsm::sync {
 enum class SemaphoreAct : std::uint64_t { kAcquire, kTryAcquire, kRelease };
 enum class OnceAct : std::uint64_t { kBegin, kEnd };
 
-class Server {
+class Server final : private Desk {
  public:
   explicit Server(runtime::Node& node);  // registers itself with node.calls
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
   static constexpr PageId kNoSlot = 0;
   PageId take_slot();  // kNoSlot: all are in use
@@ -34,10 +36,12 @@ class Server {
   // What the object is, its first operation tells.
   struct Slot {
     bool taken = false;
+    std::uint32_t next_free = 0;  // as first_free_
     std::variant<std::monostate, Barrier, Semaphore, Condition, Once> object;
   };
   using Act = void (Server::*)(Slot& slot, Caller caller, const runtime::Request& request);
 
+  void answer(Caller caller, std::uint64_t value) override;
   void serve(runtime::Operation operation, Act act);
   Slot* find(PageId page);
   template <typename Object>
@@ -53,10 +57,13 @@ class Server {
 
   runtime::Node& node_;
   const PageId first_;  // slots_[i] is page first_ + i
-  std::mutex lock_;     // taken with signals blocked
-  std::vector<Slot> slots_;
-  std::deque<PageId> free_;  // reused in the order of their freeing: use after destruction is noticed for longer
-  Answers answers_;
+  FutexLock lock_;
+  Slot* slots_;              // mapped for all kLatchesPerNode, constructed as far as slot_count_
+  std::uint64_t slot_count_ = 0;
+  // Free slots, reused in the order of their freeing, so that use after destruction is noticed for longer: numbers
+  // plus one, 0 for none.
+  std::uint32_t first_free_ = 0;
+  std::uint32_t last_free_ = 0;
 };
 
 // Start hook of the node (runtime/start_hooks.h).

@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -121,11 +120,18 @@ int finish_in_vain() {
   return 0;
 }
 
-// Node 1 ends as if all were well; the others wait for it in finish().
+// Node 1 ends as if all were well, once the others have joined, who wait for it in finish().
 int leave() {
   const auto job = join();
-  if (job->self() == 1) return 0;
+  dsm::NodeStats* stats = map_stats(*job);
+  if (job->self() == 1) {
+    for (unsigned node = 0; node < job->geometry().nodes; ++node) {
+      while (node != 1 && stats[node].barrier == 0) ::usleep(1000);
+    }
+    return 0;
+  }
   job->watch([](const PeerDown& down) { say("told: node {} {}", down.node, down.how); });
+  dsm::count(stats[job->self()].barrier);
   const bool all = job->finish(0);
   say("{}", all ? "through" : "broken");
   return 0;
@@ -134,10 +140,13 @@ int leave() {
 // Node 1 closes every descriptor that it knows nothing of, as daemons do.
 int close_all() {
   const auto job = join();
+  dsm::NodeStats* stats = map_stats(*job);
   job->watch([](const PeerDown& down) {
     say("told: node {} {}", down.node, down.how);
     std::_Exit(0);
   });
+  dsm::count(stats[job->self()].barrier);
+  while (job->self() == 1 && stats[0].barrier == 0) ::usleep(1000);
   if (job->self() == 1) ::close_range(3, ~0U, 0);
   wait_for_ever();
 }

@@ -20,7 +20,6 @@ void Simulator::try_lock(Thread& thread, Copy& copy) {
   copy.owed = false;
   copy.writer = exclusive;
   copy.readers += !exclusive;
-  --copy.pending;
   ++counts_.accesses;
   thread.holds = random_.below(20);
   thread.state = ThreadState::kHolding;
@@ -47,7 +46,6 @@ void Simulator::hold(Thread& thread) {
 void Simulator::settle_lock(NodeId node, unsigned page, Copy& copy) {
   if (!model_.is_lock(page) || copy.in_flight) return;
   copy.page.fresh = copy.page.access != Access::kNone;
-  if (copy.view == Access::kNone) copy.owed = false;
   wake(node, page, ThreadState::kQueueing);
 }
 

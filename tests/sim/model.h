@@ -37,9 +37,7 @@ struct Copy {
   proto::Word old = 0;              // its results
   proto::Latch seen{};
   bool await_use = false;           // kUsed is asked for
-  bool unused = false;              // nobody has tried the access since the page was gained
   bool owed = false;                // it was gained for somebody who has not had it yet
-  unsigned pending = 0;             // threads of this node that want to access the page
   unsigned readers = 0;             // a lock: threads of this node that hold it
   bool writer = false;
   bool looked = false;              // a lock that readers hold has been offered to other readers

@@ -31,6 +31,7 @@ void choose_schedule(Random& random, Options& options) {
   options.policy = static_cast<Policy>(random.below(3));
   options.changes = random.below(12);
   options.quantum = random.between(1, 8);
+  options.lazy = random.percent(40) ? random.between(50, 98) : 0;
   options.cut_percent = random.percent(50) ? random.between(1, 99) : 100;
   options.serial = random.percent(40);
   options.fine = random.percent(50);
@@ -51,6 +52,15 @@ void choose_mix(Random& random, Options& options) {
   if (random.percent(30)) weights.transfer = random.between(1, 4);
 }
 
+// Few nodes with many threads that hint more than they access: what one thread gains, another gives away.
+void choose_storm(Random& random, Options& options) {
+  options.nodes = random.between(2, 3);
+  options.pages = 1;
+  options.threads = 3;
+  options.ops = random.between(10, 40);
+  options.weights = {.read = 4, .write = 1, .modify = 1, .prefetch = 8, .keep_reading = 1, .release = 4, .transfer = 1};
+}
+
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
   if (value) line += fmt::format(" --{} {}", option, *value);
 }
@@ -64,6 +74,7 @@ Options options_of(std::uint64_t seed) {
   choose_size(random, options);
   choose_schedule(random, options);
   choose_mix(random, options);
+  if (random.percent(8)) choose_storm(random, options);
   return options;
 }
 
@@ -80,10 +91,10 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
 std::string describe(const Options& options) {
   const Options::Weights& w = options.weights;
   return fmt::format(
-      "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}), "
+      "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, lazy {}%), "
       "cut {}%; read:write:modify:prefetch:keep-reading:release:transfer {}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{} mutation {}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
-      options.changes, options.quantum, options.cut_percent, w.read, w.write, w.modify, w.prefetch, w.keep_reading, w.release,
+      options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.prefetch, w.keep_reading, w.release,
       w.transfer, options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "", options.split_latch ? " split-latch" : "",
       options.duplicates ? " duplicates" : "", options.strays ? " strays" : "", options.early_use ? " early-use" : "",
       name_of(options.mutation));

@@ -49,6 +49,7 @@ struct Options {
   Policy policy = Policy::kUniform;
   unsigned changes = 0;
   unsigned quantum = 1;       // kRoundRobin: moves in one turn
+  unsigned lazy = 0;          // kUniform: percent of the program's moves that are put off
   unsigned cut_percent = 100; // new accesses stop after this part of the expected length; 100: when all are made
 
   // Out of weight_sum() draws, so many are ...

@@ -9,6 +9,8 @@ namespace dsm::sim {
 Scheduler::Scheduler(const Options& options, unsigned actors, unsigned length, Random& random)
     : policy_(options.policy),
       quantum_(options.quantum),
+      lazy_(options.lazy),
+      threads_(options.nodes * options.threads),
       random_(random),
       place_(actors, kNobody),
       bits_(actors / 64 + 1),
@@ -39,6 +41,8 @@ unsigned Scheduler::pick() {
   ++now_;
   if (fair_ || policy_ == Policy::kRoundRobin) return pick_in_turn();
   if (policy_ == Policy::kPriorities) return pick_urgent();
+  const unsigned actor = list_[random_.below(movable())];
+  if (actor >= threads_ || lazy_ == 0 || !random_.percent(lazy_)) return actor;
   return list_[random_.below(movable())];
 }
 

@@ -32,6 +32,8 @@ class Scheduler {
 
   const Policy policy_;
   const unsigned quantum_;
+  const unsigned lazy_;
+  const unsigned threads_;  // the program's threads are the first actors
   Random& random_;
   std::vector<unsigned> list_;         // those that can move, in no order
   std::vector<unsigned> place_;        // actor -> index in list_, or kNobody

@@ -123,7 +123,7 @@ void Simulator::finish_fairly() {
 // most as many turns as there are waiting threads, each of a bounded number of rounds.
 std::uint64_t Simulator::fair_rounds_allowed() const {
   const Options& options = model_.options;
-  return 10 * backlog() + 20ull * options.pages * (options.nodes + 1) * (options.threads + 1);
+  return 10 * backlog() + 40ull * options.pages * (options.nodes + 1) * (options.threads + 1);
 }
 
 std::uint64_t Simulator::backlog() const {

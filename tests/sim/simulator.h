@@ -115,6 +115,7 @@ class Simulator {
 
   // threads.cpp: the simulated program
   void move_thread(unsigned index);
+  bool somebody_waits(NodeId node, unsigned page) const;
   void choose(Thread& thread);
   void try_access(Thread& thread);
   void access(Thread& thread, Copy& copy);

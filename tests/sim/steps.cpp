@@ -74,6 +74,7 @@ void Simulator::down(NodeId node, unsigned page, Copy& copy) {
   checker_.lowering(node, page);
   if (copy.todo.lower && !mutated(Mutation::kSkipLower)) copy.view = Access::kRead;
   if (copy.todo.unmap && !mutated(Mutation::kSkipUnmap)) copy.view = Access::kNone;
+  copy.owed = copy.owed && somebody_waits(node, page);  // a hint may have given it up over another thread's head
 }
 
 // Posts the chain's operations, in the order of the fields.
@@ -161,13 +162,7 @@ void Simulator::send(NodeId node, unsigned page, const Copy& copy) {
 
 // The waiting threads may try again.
 void Simulator::give(NodeId node, unsigned page, Copy& copy) {
-  if (copy.page.fresh) copy.unused = copy.pending > 0;
-  if (has_piece(copy, Piece::kUp)) {
-    for (const Thread& thread : threads_) {
-      copy.owed |= thread.node == node && thread.page == page && thread.state == ThreadState::kSleeping &&
-                   thread.asked && needed(thread.intent) <= copy.view;
-    }
-  }
+  if (has_piece(copy, Piece::kUp)) copy.owed = copy.owed || somebody_waits(node, page);
   if (mutated(Mutation::kLoseWake)) return;
   wake(node, page, ThreadState::kSleeping);
   wake(node, page, ThreadState::kQueueing);
@@ -198,7 +193,7 @@ void Simulator::use(NodeId node, unsigned page) {
 // What can move, after something about this node's side of the page has changed.
 void Simulator::refresh(NodeId node, unsigned page) {
   const Copy& copy = model_.copy(node, page);
-  const bool used = model_.is_lock(page) ? lock_may_go(copy) : !copy.unused || model_.options.early_use;
+  const bool used = model_.is_lock(page) ? lock_may_go(copy) : !copy.owed || model_.options.early_use;
   scheduler_.set(page_actor(ActorKind::kAgent, node, page), copy.executing());
   scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !copy.executing());
   scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !copy.locked());

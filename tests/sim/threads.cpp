@@ -1,4 +1,6 @@
 // The simulated program: threads that read, write, modify and give hints at random.
+#include <algorithm>
+
 #include "tests/sim/simulator.h"
 
 namespace dsm::sim {
@@ -28,6 +30,16 @@ void Simulator::refresh_thread(unsigned index) {
   scheduler_.set(thread_actor(index), can_move);
 }
 
+// Somebody has asked for no more than the node has now, and has not had it yet.
+bool Simulator::somebody_waits(NodeId node, unsigned page) const {
+  const Access view = model_.copy(node, page).view;
+  return std::any_of(threads_.begin(), threads_.end(), [=](const Thread& thread) {
+    const bool waits = thread.state == ThreadState::kTrying || thread.state == ThreadState::kFaulting ||
+                       thread.state == ThreadState::kSleeping || thread.state == ThreadState::kQueueing;
+    return thread.node == node && thread.page == page && waits && thread.asked && needed(thread.intent) <= view;
+  });
+}
+
 void Simulator::choose(Thread& thread) {
   if (!generating_ || thread.left == 0) {
     thread.state = ThreadState::kFinished;
@@ -47,26 +59,23 @@ void Simulator::choose(Thread& thread) {
   }
   thread.intent = static_cast<Intent>(intent);
   thread.asked = false;
-  if (model_.is_lock(thread.page) && thread.intent > Intent::kPrefetch) thread.intent = Intent::kRead;
+  if (model_.is_lock(thread.page) && thread.intent > Intent::kModify) thread.intent = Intent::kRead;
   const bool access = thread.intent <= Intent::kModify;
   thread.state = access ? ThreadState::kTrying : ThreadState::kHinting;
-  if (access) ++model_.copy(thread.node, thread.page).pending;
 }
 
 void Simulator::try_access(Thread& thread) {
   Copy& copy = model_.copy(thread.node, thread.page);
   if (model_.is_lock(thread.page)) return try_lock(thread, copy);
-  copy.owed = false;
-  if (copy.unused) {
-    copy.unused = false;
-    refresh(thread.node, thread.page);
-  }
   if (copy.view < needed(thread.intent)) {
     thread.state = ThreadState::kFaulting;
     return;
   }
-  --copy.pending;
   thread.state = ThreadState::kChoosing;
+  if (copy.owed) {
+    copy.owed = false;
+    refresh(thread.node, thread.page);
+  }
   access(thread, copy);
 }
 

@@ -86,9 +86,10 @@ TEST(ClockTest, ThreadsCpuTimeGrowsWithItsWork) {
   const std::int64_t before = dsm::thread_cpu_ns(dsm::current_tid());
   ASSERT_GE(before, 0);
   const std::int64_t start = dsm::now_ns();
-  std::int64_t after = before;
-  while ((after = dsm::thread_cpu_ns(dsm::current_tid())) <= before) {
-  }
+  std::int64_t after = 0;
+  do {
+    after = dsm::thread_cpu_ns(dsm::current_tid());
+  } while (after == before);
   EXPECT_GT(dsm::now_ns(), start);
   EXPECT_GT(after, before);
 }
