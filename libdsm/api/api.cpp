@@ -23,10 +23,12 @@ std::uint64_t address_of(const void* pointer) { return reinterpret_cast<std::uin
 // Where the runtime shall allocate; a node that does not exist stays one that does not exist.
 runtime::Place place_of(const runtime::Node& node, placement where) {
   switch (where.where) {
-    case placement::kind::local: return {runtime::Place::Kind::kNode, node.self};
+    case placement::kind::local:
+      return {runtime::Place::Kind::kNode, node.self};
     case placement::kind::on_node:
       return {runtime::Place::Kind::kNode, static_cast<NodeId>(std::min<unsigned>(where.node, kNoNode))};
-    case placement::kind::interleaved: return {runtime::Place::Kind::kInterleaved, 0};
+    case placement::kind::interleaved:
+      return {runtime::Place::Kind::kInterleaved, 0};
   }
   return {runtime::Place::Kind::kNode, kNoNode};
 }

@@ -3,23 +3,36 @@
 #include <cerrno>
 
 namespace dsm::api {
+namespace {
+
+int errno_of(Errc code) {
+  switch (code) {
+    case Errc::kBadOption:
+      return EINVAL;
+    case Errc::kNoSupport:
+      return EOPNOTSUPP;
+    case Errc::kNoMemory:
+      return ENOMEM;
+    case Errc::kSystem:
+      return EIO;
+    case Errc::kProtocol:
+      return EPROTO;
+    case Errc::kPeerDown:
+      return EHOSTDOWN;
+    case Errc::kNotFound:
+      return ENOENT;
+    case Errc::kTimeout:
+      return ETIMEDOUT;
+    case Errc::kNotStarted:
+      return ENOTCONN;
+  }
+  return EIO;
+}
+
+}  // namespace
 
 std::error_code to_error_code(const Error& error) {
-  int value = error.sys_errno;
-  if (value == 0) {
-    switch (error.code) {
-      case Errc::kBadOption: value = EINVAL; break;
-      case Errc::kNoSupport: value = EOPNOTSUPP; break;
-      case Errc::kNoMemory: value = ENOMEM; break;
-      case Errc::kSystem: value = EIO; break;
-      case Errc::kProtocol: value = EPROTO; break;
-      case Errc::kPeerDown: value = EHOSTDOWN; break;
-      case Errc::kNotFound: value = ENOENT; break;
-      case Errc::kTimeout: value = ETIMEDOUT; break;
-      case Errc::kNotStarted: value = ENOTCONN; break;
-    }
-  }
-  return {value, std::generic_category()};
+  return {error.sys_errno != 0 ? error.sys_errno : errno_of(error.code), std::generic_category()};
 }
 
 }  // namespace dsm::api

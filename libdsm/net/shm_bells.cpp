@@ -16,8 +16,6 @@
 //     Only the sender clears `stalled`, when the overflow is empty: cleared by the receiver, it could be lost by a
 //     sender that had refilled the ring meanwhile.
 // S6. Work that is not due yet is found by the same looks, and bounds the sleep.
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
 #include <bit>
@@ -32,6 +30,7 @@ namespace {
 // A sleep ends late by the thread's timer slack and the wake-up; what is due sooner is spun for.
 constexpr std::int64_t kSleepAtLeastNs = 100'000;
 constexpr std::int64_t kWakeUpNs = 60'000;
+constexpr std::int64_t kOtherPollsNs = 50'000;
 
 // Whether somebody will look because of this.
 bool ring(std::atomic<std::uint32_t>& bell) {
@@ -76,9 +75,10 @@ bool ShmTransport::can_flush(NodeId to) const {
   return box.produced.load(std::memory_order_relaxed) - box.ring->consumed.load() != kRingSlots;
 }
 
-void ShmTransport::ring_bells(NodeId node) {
+void ShmTransport::ring_bells(NodeId node, Waiter first) {
   Mailbox& mailbox = *views_[node].mailbox;
-  if (!ring(mailbox.bell(Waiter::kAccess))) ring(mailbox.bell(Waiter::kService));
+  if (first == Waiter::kAccess && ring(mailbox.bell(Waiter::kAccess))) return;
+  ring(mailbox.bell(Waiter::kService));  // not asleep: it has yet to pass S1
 }
 
 void ShmTransport::ring_stalled(NodeId sender) {
@@ -91,11 +91,14 @@ void ShmTransport::wait(Waiter who, std::int64_t timeout_ns) {
   const std::uint32_t awake = who == Waiter::kAccess ? kAttending : kAwake;
   DSM_CHECK(who != Waiter::kAccess || access_claimed_.load(std::memory_order_relaxed), "wait without claim_access");
   std::atomic<std::uint32_t>& bell = views_[self_].mailbox->bell(who);
-  const std::int64_t next = bell.exchange(kAsleep) == kWoken ? 0 : next_work();
-  if (next == 0 && polling_.load(std::memory_order_relaxed)) sched_yield();  // somebody is at it: let him run
+  const bool woken = bell.exchange(kAsleep) == kWoken;
+  const std::int64_t next = woken ? 0 : next_work();
   std::int64_t spin_ns = 0;
-  if (timeout_ns == 0) {
+  if (woken || timeout_ns == 0) {
     spin_ns = 0;
+  } else if (next == 0 && polling_.load(std::memory_order_relaxed)) {
+    // Somebody is at it. A thread of higher priority must sleep, not yield, for him to get the CPU back.
+    futex_wait(bell, kAsleep, FutexScope::kShared, timeout_ns < 0 ? kOtherPollsNs : std::min(timeout_ns, kOtherPollsNs));
   } else if (next == kNothing) {
     futex_wait(bell, kAsleep, FutexScope::kShared, timeout_ns);
   } else if (const std::int64_t until_due = next == 0 ? 0 : next - now_ns(); until_due > kSleepAtLeastNs) {

@@ -114,7 +114,7 @@ Result<void> ShmTransport::execute(NodeId node, std::span<Op> chain) {
   return {};
 }
 
-Result<void> ShmTransport::send(NodeId to, std::span<const std::byte> message) {
+Result<void> ShmTransport::send(NodeId to, std::span<const std::byte> message, Waiter whom) {
   DSM_CHECK(to < nodes_, "node {} of {}", to, nodes_);
   DSM_CHECK(message.size() <= kMaxMessageBytes, "message of {} bytes", message.size());
   const std::int64_t due_ns = emulates(to) ? now_ns() + emulation_.message_ns : 0;
@@ -132,7 +132,7 @@ Result<void> ShmTransport::send(NodeId to, std::span<const std::byte> message) {
     }
   }
   if (contains(failed(), to)) return fail(Errc::kProtocol, "message to a node that broke the message protocol");
-  if (went > 0) ring_bells(to);
+  if (went > 0) ring_bells(to, whom);
   return {};
 }
 

@@ -71,7 +71,7 @@ class ShmTransport final : public Transport {
   NodeSet failed() const override { return failed_.load(std::memory_order_relaxed); }
 
   Result<void> execute(NodeId node, std::span<Op> chain) override;
-  Result<void> send(NodeId to, std::span<const std::byte> message) override;
+  Result<void> send(NodeId to, std::span<const std::byte> message, Waiter whom) override;
   unsigned poll(const MessageSink& sink, unsigned budget) override;
   void wait(Waiter who, std::int64_t timeout_ns) override;
   bool claim_access() override;
@@ -99,7 +99,7 @@ class ShmTransport final : public Transport {
   std::int64_t next_work() const;
   std::int64_t next_delivery(NodeId from) const;
   bool can_flush(NodeId to) const;
-  void ring_bells(NodeId node);
+  void ring_bells(NodeId node, Waiter first = Waiter::kAccess);
   void ring_stalled(NodeId sender);
 
   const NodeId self_;

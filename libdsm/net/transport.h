@@ -79,7 +79,9 @@ class Transport {
   // Runs a chain on `node` and waits for its end.
   virtual Result<void> execute(NodeId node, std::span<Op> chain) = 0;
 
-  virtual Result<void> send(NodeId to, std::span<const std::byte> message) = 0;
+  // `whom` it is for at the receiver: an answer that somebody waits for goes to the access waiter if there is one; what asks
+  // for work goes to the service thread, which may get a CPU sooner.
+  virtual Result<void> send(NodeId to, std::span<const std::byte> message, Waiter whom = Waiter::kAccess) = 0;
   // Hands waiting messages to `sink`, at the most `budget`; returns how many. 0 at once if another thread is polling.
   virtual unsigned poll(const MessageSink& sink, unsigned budget) = 0;
   // Sleeps until a message waits or wake() is called, at the most `timeout_ns` (negative: for ever). May return early.

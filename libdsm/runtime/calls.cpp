@@ -41,8 +41,7 @@ struct alignas(64) Calls::Slot {
 // --- the table ------------------------------------------------------------------------------------------------------
 
 Calls::Calls(Node& node) : node_(node) {
-  void* memory =
-      ::mmap(nullptr, kSlots * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* memory = ::mmap(nullptr, kSlots * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   DSM_CHECK(memory != MAP_FAILED, "no memory for the table of calls");
   slots_ = static_cast<Slot*>(memory);
   for (std::uint32_t i = 0; i < kSlots; ++i) {

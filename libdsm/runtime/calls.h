@@ -1,8 +1,9 @@
-// Requests to other nodes and their replies. A request names an operation; the handler at the target runs on its service
-// thread and may answer at once, later, or twice (an acknowledgement first). The requester's thread sleeps meanwhile.
+// Requests to other nodes and their replies. A request names an operation; the handler at the target runs on its
+// service thread, unless it says that it can run anywhere, and may answer at once, later, or twice (an acknowledgement
+// first). The requester's thread sleeps meanwhile.
 //
-// Wire: Request and ReplyMessage (wire.h), fixed size, checked on arrival. Handlers must not touch the application view: they would wait
-// for pages on the thread that has to hand them over.
+// Wire: Request and ReplyMessage (wire.h), fixed size, checked on arrival. Handlers must not touch the application
+// view: they would wait for pages on the thread that has to hand them over.
 #pragma once
 
 #include <array>
@@ -20,20 +21,20 @@ namespace dsm::runtime {
 struct Node;
 
 enum class Operation : std::uint16_t {
-  kAllocate,      // args: bytes, alignment, heap kind -> block or 0
-  kUsableSize,    // args: block -> bytes
-  kInterleaved,   // args: bytes, fresh -> address or 0          (node 0)
+  kAllocate,         // args: bytes, alignment, heap kind -> block or 0
+  kUsableSize,       // args: block -> bytes
+  kInterleaved,      // args: bytes, fresh -> address or 0          (node 0)
   kInterleavedFree,  // args: address -> 1 if it was a block      (node 0)
-  kPublish,       // args: pointer; text: name                    (node 0)
-  kLookup,        // args: timeout ms (-1: for ever); text: name -> pointer or 0   (node 0)
-  kCollective,    // args: number, bytes, place -> address or 0   (node 0)
-  kFreeSlot,      // args: page -> how many threads still waited  (sync: sync/server.h says what the values mean)
-  kBarrier,       // args: page, parties -> at the end
-  kSemaphore,     // args: page, what, count -> when acquired
-  kWaitOn,        // args: page (condition variable) -> acknowledged, then when notified
-  kCancelWait,    // args: page, call of the kWaitOn
-  kNotify,        // args: page, how many
-  kOnce,          // args: page, what
+  kPublish,          // args: pointer; text: name                    (node 0)
+  kLookup,           // args: timeout ms (-1: for ever); text: name -> pointer or 0   (node 0)
+  kCollective,       // args: number, bytes, place -> address or 0   (node 0)
+  kFreeSlot,         // args: page -> how many threads still waited  (sync: sync/server.h says what the values mean)
+  kBarrier,          // args: page, parties -> at the end
+  kSemaphore,        // args: page, what, count -> when acquired
+  kWaitOn,           // args: page (condition variable) -> acknowledged, then when notified
+  kCancelWait,       // args: page, call of the kWaitOn
+  kNotify,           // args: page, how many
+  kOnce,             // args: page, what
   kCount
 };
 
@@ -46,7 +47,7 @@ struct Request {
   char text[kMaxText];
 };
 
-// What a handler answers with; may be kept and used later, once (or twice: acknowledge, then reply). Service thread only.
+// What a handler answers with; may be kept and used later, once (or twice: acknowledge, then reply).
 struct Caller {
   NodeId node;
   std::uint32_t call;
@@ -61,8 +62,8 @@ class Call {
   Call& operator=(const Call&) = delete;
 
   void wait_acknowledged();
-  std::uint64_t wait();                           // the reply's value
-  bool wait_for(std::int64_t timeout_ns);         // false on timeout; wait() then still has to come
+  std::uint64_t wait();                    // the reply's value
+  bool wait_for(std::int64_t timeout_ns);  // false on timeout; wait() then still has to come
   std::uint32_t id() const { return id_; }
 
  private:
@@ -72,8 +73,8 @@ class Call {
   std::uint32_t id_;
 };
 
-// Where a handler may run. kAnywhere: on any thread, also one of the program that waits for something, in signal context:
-// it allocates nothing, waits for nothing, and its locks are taken with signals blocked.
+// Where a handler may run. kAnywhere: on any thread, also one of the program that waits for something, in signal
+// context: it allocates nothing, waits for nothing, and its locks are taken with signals blocked.
 enum class Runs : std::uint8_t { kOnServiceThread, kAnywhere };
 
 // The table of calls in flight and of handlers.
@@ -106,8 +107,8 @@ class Calls {
   Node& node_;
   Slot* slots_;
   FutexLock free_lock_;
-  std::uint32_t first_free_ = 0;          // under free_lock_; kSlots: none
-  std::atomic<std::uint32_t> freed_{0};   // bumped when a slot is given back
+  std::uint32_t first_free_ = 0;         // under free_lock_; kSlots: none
+  std::atomic<std::uint32_t> freed_{0};  // bumped when a slot is given back
   std::array<Handler, static_cast<std::size_t>(Operation::kCount)> handlers_;
   std::array<Runs, static_cast<std::size_t>(Operation::kCount)> runs_{};
 };

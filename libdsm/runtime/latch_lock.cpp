@@ -22,10 +22,13 @@ constexpr Bits kOwed = 1U << 20;
 constexpr Bits kLooked = 1U << 21;
 constexpr Bits kSleepers = 1U << 22;
 constexpr Bits kWriterWaits = 1U << 23;
+constexpr Bits kStandBack = 1U << 24;
 constexpr Bits kHolders = kReaders | kWriter;
 
 // So long a waiting thread keeps the program's signals blocked at a stretch.
 constexpr std::int64_t kSliceNs = 50'000'000;
+// A thread that has waited so long makes newcomers of its node stand back.
+constexpr std::int64_t kPatienceNs = 1'000'000;
 // So long try_lock waits for an answer of the node that has the lock and may not need it.
 constexpr std::int64_t kTryNs = 1'000'000;
 
@@ -61,52 +64,63 @@ Bits change(std::atomic<Bits>& hold, Next next) {
 bool take_fast(Entry& entry, Hold hold) {
   Bits bits = entry.hold.load(std::memory_order_relaxed);
   const Bits right = right_for(hold);
-  while ((bits & (right | kClosed | kOwed)) == right && !conflict(bits, hold)) {
+  while ((bits & (right | kClosed | kOwed | kStandBack)) == right && !conflict(bits, hold)) {
     if (entry.hold.compare_exchange_weak(bits, taken(bits, hold), std::memory_order_acquire)) return true;
   }
   return false;
 }
 
+// A thread on the slow path.
+struct Waiter {
+  Hold hold;
+  bool asked = false;    // it has asked for rights: if some are owed, they are owed to it
+  bool slept = false;    // it has waited and is no newcomer any more
+  bool patient = false;  // it has waited for long
+};
+
 enum class Outcome { kTaken, kTakenClosed, kNoRight, kInUse };
 
-// Under the entry's lock. `asked`: this thread has asked for rights, so if some are owed, they are owed to it.
-// `sleeps`: it will sleep if the lock is in use, and wants to be woken.
-Outcome take_slow(Entry& entry, Hold hold, bool asked, bool sleeps) {
+bool its_turn(Bits bits, const Waiter& waiter) {
+  if ((bits & kStandBack) != 0 && !waiter.slept) return false;
+  return (bits & (kClosed | kOwed)) == 0 || (waiter.asked && (bits & kOwed) != 0);
+}
+
+// Under the entry's lock. `sleeps`: if the lock is in use, the thread will sleep and wants to be woken.
+Outcome take_slow(Entry& entry, const Waiter& waiter, bool sleeps) {
+  const Hold hold = waiter.hold;
   Bits bits = entry.hold.load(std::memory_order_relaxed);
   for (;;) {
     if ((bits & right_for(hold)) == 0) return Outcome::kNoRight;
-    const bool its_turn = (bits & (kClosed | kOwed)) == 0 || (asked && (bits & kOwed) != 0);
-    if (its_turn && !conflict(bits, hold)) {
-      if (entry.hold.compare_exchange_weak(bits, taken(bits, hold) & ~kOwed, std::memory_order_acquire)) {
-        return (bits & kClosed) != 0 ? Outcome::kTakenClosed : Outcome::kTaken;
-      }
-      continue;
+    if (its_turn(bits, waiter) && !conflict(bits, hold)) {
+      const Bits next = taken(bits, hold) & ~(kOwed | (waiter.patient ? kStandBack : 0));
+      if (!entry.hold.compare_exchange_weak(bits, next, std::memory_order_acquire)) continue;
+      return (bits & kClosed) != 0 ? Outcome::kTakenClosed : Outcome::kTaken;
     }
-    const bool first = hold == Hold::kExclusive && (bits & kReaders) != 0 && (asked || (bits & kOwed) == 0);
-    const Bits waiting = bits | kSleepers | (first ? kWriterWaits : 0);
+    const bool first = hold == Hold::kExclusive && (bits & kReaders) != 0 && (waiter.asked || (bits & kOwed) == 0);
+    const Bits waiting = bits | kSleepers | (first ? kWriterWaits : 0) | (waiter.patient ? kStandBack : 0);
     if (!sleeps || entry.hold.compare_exchange_weak(bits, waiting, std::memory_order_relaxed)) return Outcome::kInUse;
   }
 }
 
 void lock_slow(Node& node, PageId page, Entry& entry, Hold hold) {
   const std::int64_t begin = now_ns();
-  for (bool asked = false;;) {
+  for (Waiter waiter{hold};; waiter.slept = true, waiter.patient = now_ns() - begin > kPatienceNs) {
     const SignalsBlocked blocked;
     entry.lock.lock();
     const std::uint32_t seen = entry.changed.load();
-    const Outcome outcome = take_slow(entry, hold, asked, true);
+    const Outcome outcome = take_slow(entry, waiter, true);
     const bool done = outcome == Outcome::kTaken || outcome == Outcome::kTakenClosed;
-    if (done && asked) --asking(entry, hold);
-    if (outcome == Outcome::kNoRight && !asked) {
+    if (done && waiter.asked) --asking(entry, hold);
+    if (outcome == Outcome::kNoRight && !waiter.asked) {
       ++asking(entry, hold);
-      asked = true;
+      waiter.asked = true;
     }
     entry.lock.unlock();
     if (done) {
       // The node that waits may be content with reading beside us.
       if (outcome == Outcome::kTakenClosed && hold == Hold::kShared) node.pages->event(page, kReconsider);
-      count(asked ? node.stats->lock_remote : node.stats->lock_local);
-      if (asked) node.stats->lock_latency.add(now_ns() - begin);
+      count(waiter.asked ? node.stats->lock_remote : node.stats->lock_local);
+      if (waiter.asked) node.stats->lock_latency.add(now_ns() - begin);
       return;
     }
     if (outcome == Outcome::kNoRight) {
@@ -141,7 +155,7 @@ bool latch_try_lock(Node& node, PageId page, Hold hold) {
     const SignalsBlocked blocked;
     entry.lock.lock();
     const std::uint32_t seen = entry.changed.load();
-    const Outcome outcome = take_slow(entry, hold, false, false);
+    const Outcome outcome = take_slow(entry, {hold}, false);
     entry.lock.unlock();
     done = outcome == Outcome::kTaken;
     if (outcome == Outcome::kInUse) return false;
@@ -187,7 +201,8 @@ bool latch_held(Node& node, PageId page) { return (node.pages->entry(page).hold.
 // --- Batch ----------------------------------------------------------------------------------------------------------
 
 void latch_permission(Entry& entry, Access access) {
-  const bool wanted = asking(entry, Hold::kShared) != 0 || (access == Access::kWrite && asking(entry, Hold::kExclusive) != 0);
+  const bool wanted =
+      asking(entry, Hold::kShared) != 0 || (access == Access::kWrite && asking(entry, Hold::kExclusive) != 0);
   const bool owed = entry.page.fresh && wanted;
   const Bits before = change(entry.hold, [&](Bits bits) {
     const bool gained = (rights(access) & ~bits) != 0;

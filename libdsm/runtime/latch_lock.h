@@ -9,18 +9,20 @@
 //   bit 21      looked: the latch has been looked at in this run although readers hold the lock
 //   bit 22      sleepers: threads of this node sleep until it is unlocked
 //   bit 23      writer waits: new readers stand back, a thread of this node waits for the readers to leave
+//   bit 24      stand back: a thread of this node has waited for long; who comes new sleeps once before it takes the
+//   lock
 //
 // Threads lock and unlock (readers, writer) without Entry::lock, and an unlock takes away `sleepers`, a writer `writer
 // waits`; everything else changes under Entry::lock.
 //
 // 1. may read, may write = entry.page.access. Rights are taken away only while nobody holds what they allow.
 // 2. closed: another node waits, or a run of the protocol is giving or taking rights: the fast path is off.
-// 3. owed: a thread asked for rights, they came, and it has not had the lock yet. The node does not give way before that,
-//    and no thread that has not asked takes the lock before it.
+// 3. owed: a thread asked for rights, they came, and it has not had the lock yet. Before that the node does not give
+//    way, and no thread that has not asked takes the lock.
 // 4. Outside a run, entry.page.fresh is set whenever access is not none: the protocol must ask (latch_await_use) before
 //    it gives the page up. Readers do not stop readers of other nodes: the node then gives up the right to write only.
-// 5. closed and asked to look (entry.page.look_asked) outside a run  =>  the lock is held or owed, and the last holder's
-//    unlock makes the protocol ask again.
+// 5. closed and asked to look (entry.page.look_asked) outside a run  =>  the lock is held or owed, and the unlock of
+//    the last holder makes the protocol ask again.
 #pragma once
 
 #include <cstdint>

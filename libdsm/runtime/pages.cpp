@@ -132,7 +132,9 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   const bool lost = no_such_page(entry);
   entry.user_tid = tid;
   entry.user_cpu_ns = thread_cpu_ns(tid);
+  const bool awaited = entry.deferred;
   entry.lock.unlock();
+  if (awaited) node_.service->nudge();  // it may look now whether the page has been used
   node_.stats->wait_latency.add(now_ns() - begin);
   return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
 }
@@ -231,29 +233,29 @@ void Pages::on_no_such_page(PageId page) {
 
 // --- waiting --------------------------------------------------------------------------------------------------------
 
+// A brief spin catches the quick answers. One of the threads that wait handles the answers that come for this node, so
+// that they need not go through the service thread.
 void Pages::await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns) {
-  prefer_latency();
-  const std::int64_t begin = now_ns();
-  const std::int64_t spin_end = begin + node_.config.spin_us * 1000;
   const auto done = [&] { return word.load() != seen; };
+  prefer_latency();
   waiting_.fetch_add(1);
-  const bool leader = node_.transport->claim_access();
-  if (leader) leader_word_.store(&word);
-  while (!done() && now_ns() < spin_end) {
-    if (leader) node_.service->poll_for_access();
-    cpu_relax();
-  }
-  if (!leader) {
-    if (!done()) futex_wait(word, seen, FutexScope::kProcess, timeout_ns);
-  } else {
-    while (!done()) {
+  if (node_.transport->claim_access()) {
+    leader_word_.store(&word);
+    const std::int64_t begin = now_ns();
+    for (bool late = false; !done() && !late;) {
       if (node_.service->poll_for_access() != 0) continue;
-      const std::int64_t left = timeout_ns < 0 ? -1 : begin + timeout_ns - now_ns();
-      if (timeout_ns >= 0 && left <= 0) break;
-      node_.transport->wait(net::Waiter::kAccess, left);
+      const std::int64_t waited = now_ns() - begin;
+      late = timeout_ns >= 0 && waited >= timeout_ns;
+      if (waited < node_.config.spin_us * 1000) {
+        cpu_relax();
+      } else if (!late) {
+        node_.transport->wait(net::Waiter::kAccess, timeout_ns < 0 ? -1 : timeout_ns - waited);
+      }
     }
     leader_word_.store(nullptr);
     node_.transport->release_access();
+  } else if (!done()) {
+    futex_wait(word, seen, FutexScope::kProcess, timeout_ns);
   }
   waiting_.fetch_sub(1);
 }
@@ -285,7 +287,7 @@ void Pages::defer(PageId page, Entry& entry) {
   entry.deferred = true;
 }
 
-bool Pages::tend_deferred() {
+Pages::Deferred Pages::tend_deferred() {
   std::array<PageId, 64> batch;
   deferred_lock_.lock();
   const std::size_t count = std::min(deferred_count_, batch.size());
@@ -293,6 +295,7 @@ bool Pages::tend_deferred() {
   std::copy(deferred_.begin() + static_cast<std::ptrdiff_t>(count),
             deferred_.begin() + static_cast<std::ptrdiff_t>(deferred_count_), deferred_.begin());
   deferred_count_ -= count;
+  Deferred left = deferred_count_ == 0 ? Deferred::kNone : Deferred::kSoon;
   deferred_lock_.unlock();
 
   for (std::size_t i = 0; i < count; ++i) {
@@ -306,11 +309,9 @@ bool Pages::tend_deferred() {
         defer(batch[i], entry);
       }
     }
+    if (entry.deferred) left = std::max(left, entry.user_cpu_ns == kNotLetGo ? Deferred::kLater : Deferred::kSoon);
     entry.lock.unlock();
   }
-  deferred_lock_.lock();
-  const bool left = deferred_count_ != 0;
-  deferred_lock_.unlock();
   return left;
 }
 

@@ -47,8 +47,10 @@ class Pages final : public mem::FaultSink {
   // Bumps a word that threads await, and wakes them.
   void notify_change(std::atomic<std::uint32_t>& word);
 
-  // Service loop: looks after the pages whose use is awaited. True if there are any left.
-  bool tend_deferred();
+  // Service loop: looks after the pages whose use is awaited. What is left to do: nothing; look again when the thread that
+  // is to use a page has come back (it says so) or the hold ends; look again soon.
+  enum class Deferred : std::uint8_t { kNone, kLater, kSoon };
+  Deferred tend_deferred();
 
   // For Batch, under the entry's lock.
   void wake(Entry& entry) { notify_change(entry.changed); }
@@ -75,7 +77,7 @@ class Pages final : public mem::FaultSink {
   FutexLock stream_lock_;
   proto::Streams read_streams_, write_streams_;
   std::atomic<std::uint32_t> waiting_{0};  // threads in await_change
-  std::atomic<const void*> leader_word_{nullptr};  // what the thread waits for that handles the messages
+  std::atomic<const void*> leader_word_{nullptr};  // what the thread waits for that handles this node's messages
 
   FutexLock deferred_lock_;
   std::array<PageId, kMaxDeferred> deferred_{};

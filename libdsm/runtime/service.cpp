@@ -28,7 +28,7 @@ namespace {
 // While the use of a page is awaited the thread looks again after naps that double. It sleeps rather than spins or
 // yields: the thread that is to use the page may need this very CPU.
 constexpr std::int64_t kFirstNapNs = 4'000;
-constexpr std::int64_t kLongestNapNs = 100'000;
+constexpr std::int64_t kLongestNapNs = 1'000'000;
 
 }  // namespace
 
@@ -61,9 +61,11 @@ void Service::loop() {
   while (!stopping_.load()) {
     unsigned handled = node_transport_->poll(service_sink_, 64);
     while (take_backlog()) ++handled;
-    if (node_.pages->tend_deferred()) {
-      nap_ns = handled != 0 ? kFirstNapNs : std::min(2 * nap_ns, kLongestNapNs);
-      node_transport_->wait(net::Waiter::kService, nap_ns);
+    if (const auto left = node_.pages->tend_deferred(); left != Pages::Deferred::kNone) {
+      const bool later = left == Pages::Deferred::kLater;
+      if (later || handled != 0) nap_ns = kFirstNapNs;
+      node_transport_->wait(net::Waiter::kService, later ? kLongestNapNs : nap_ns);
+      nap_ns = std::min(2 * nap_ns, kLongestNapNs);
       continue;
     }
     nap_ns = kFirstNapNs;

@@ -29,15 +29,17 @@ std::optional<MessageType> read_type(std::span<const std::byte> message) {
   return right ? std::optional(header.type) : std::nullopt;
 }
 
-void send_message(Node& node, NodeId to, std::span<const std::byte> message) {
+void send_message(Node& node, NodeId to, std::span<const std::byte> message, net::Waiter whom) {
   count(node.stats->message_sent);
-  const auto sent = node.transport->send(to, message);
+  const auto sent = node.transport->send(to, message, whom);
   if (!sent) log(LogLevel::kError, "wire", "cannot send to node {}: {}", to, sent.error().context);
 }
 
 void send_pages(Node& node, NodeId to, const proto::PageMessage& message) {
   trace(TraceEvent::kSend, message.first, to, static_cast<std::uint64_t>(message.kind));
-  send_message(node, to, pack(MessageType::kPages, message).bytes());
+  const bool answer = message.kind == proto::MessageKind::kLook;
+  send_message(node, to, pack(MessageType::kPages, message).bytes(),
+               answer ? net::Waiter::kAccess : net::Waiter::kService);
 }
 
 }  // namespace dsm::runtime

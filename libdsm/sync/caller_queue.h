@@ -39,7 +39,7 @@ class CallerQueue {
   bool empty() const { return count_ == 0; }
   std::uint32_t size() const { return count_; }
   void push(CallerPool& pool, Caller caller);
-  Caller pop(CallerPool& pool);                 // REQUIRES: !empty()
+  Caller pop(CallerPool& pool);                  // REQUIRES: !empty()
   bool remove(CallerPool& pool, Caller caller);  // false if it is not there
 
  private:

@@ -33,8 +33,9 @@ void store_mark(detail::slot& slot, std::uint64_t mark) {
 
 [[noreturn]] void wrong_mark(const detail::slot& slot, std::uint64_t mark, const char* kind) {
   misuse(kind, &slot,
-         mark == (mark_of(slot) ^ kDead) ? "used after its destruction"
-                                         : "no such object here: it was never constructed, or has been copied or overwritten");
+         mark == (mark_of(slot) ^ kDead)
+             ? "used after its destruction"
+             : "no such object here: it was never constructed, or has been copied or overwritten");
 }
 
 }  // namespace
@@ -46,7 +47,8 @@ void misuse(const char* kind, const void* object, const char* what) {
 
 PageId page_of(const detail::slot& slot, const char* kind) {
   const std::uint64_t mark = load_mark(slot);
-  if (mark != mark_of(slot)) [[unlikely]] wrong_mark(slot, mark, kind);
+  if (mark != mark_of(slot)) [[unlikely]]
+    wrong_mark(slot, mark, kind);
   return slot.page;
 }
 

@@ -116,9 +116,12 @@ void Server::semaphore(Slot& slot, Caller caller, const Request& request) {
   auto* const semaphore = object<Semaphore>(slot, caller);
   if (semaphore == nullptr) return;
   switch (static_cast<SemaphoreAct>(request.args[1])) {
-    case SemaphoreAct::kAcquire: return semaphore->acquire(*this, caller);
-    case SemaphoreAct::kTryAcquire: return semaphore->try_acquire(*this, caller);
-    case SemaphoreAct::kRelease: return semaphore->release(*this, caller, request.args[2]);
+    case SemaphoreAct::kAcquire:
+      return semaphore->acquire(*this, caller);
+    case SemaphoreAct::kTryAcquire:
+      return semaphore->try_acquire(*this, caller);
+    case SemaphoreAct::kRelease:
+      return semaphore->release(*this, caller, request.args[2]);
   }
   answer(caller, kBadArgument);
 }
@@ -144,8 +147,10 @@ void Server::once(Slot& slot, Caller caller, const Request& request) {
   auto* const once = object<Once>(slot, caller);
   if (once == nullptr) return;
   switch (static_cast<OnceAct>(request.args[1])) {
-    case OnceAct::kBegin: return once->begin(*this, caller);
-    case OnceAct::kEnd: return once->end(*this, caller);
+    case OnceAct::kBegin:
+      return once->begin(*this, caller);
+    case OnceAct::kEnd:
+      return once->end(*this, caller);
   }
   answer(caller, kBadArgument);
 }

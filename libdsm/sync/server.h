@@ -58,7 +58,7 @@ class Server final : private Desk {
   runtime::Node& node_;
   const PageId first_;  // slots_[i] is page first_ + i
   FutexLock lock_;
-  Slot* slots_;              // mapped for all kLatchesPerNode, constructed as far as slot_count_
+  Slot* slots_;  // mapped for all kLatchesPerNode, constructed as far as slot_count_
   std::uint64_t slot_count_ = 0;
   // Free slots, reused in the order of their freeing, so that use after destruction is noticed for longer: numbers
   // plus one, 0 for none.

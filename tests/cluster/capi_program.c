@@ -4,12 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define EXPECT(condition)                                                             \
-  do {                                                                                \
-    if (!(condition)) {                                                               \
+#define EXPECT(condition)                                                                  \
+  do {                                                                                     \
+    if (!(condition)) {                                                                    \
       fprintf(stderr, "node %u: FAILED, line %d: %s\n", dsm_node(), __LINE__, #condition); \
-      return 1;                                                                       \
-    }                                                                                 \
+      return 1;                                                                            \
+    }                                                                                      \
   } while (0)
 
 struct world {

@@ -258,9 +258,17 @@ struct Test {
   void (*run)();
 };
 constexpr Test kTests[] = {
-    {"exact_count", exact_count}, {"fair", fair},       {"try_lock", try_lock}, {"readers_together", readers_together},
-    {"writers_alone", writers_alone}, {"queue", queue}, {"timeout", timeout},   {"phases", phases},
-    {"bound", bound},             {"once", once},       {"foreign_unlock", foreign_unlock},
+    {"exact_count", exact_count},
+    {"fair", fair},
+    {"try_lock", try_lock},
+    {"readers_together", readers_together},
+    {"writers_alone", writers_alone},
+    {"queue", queue},
+    {"timeout", timeout},
+    {"phases", phases},
+    {"bound", bound},
+    {"once", once},
+    {"foreign_unlock", foreign_unlock},
 };
 
 int run(const char* name) {

@@ -21,8 +21,8 @@ TEST_P(SyncJob, Runs) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SyncJob,
-                         testing::Values("exact_count", "fair", "try_lock", "readers_together", "writers_alone", "queue",
-                                         "timeout", "phases", "bound", "once"),
+                         testing::Values("exact_count", "fair", "try_lock", "readers_together", "writers_alone",
+                                         "queue", "timeout", "phases", "bound", "once"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(SyncWrongJob, ANodeThatDoesNotHoldTheLockUnlocksIt) {
@@ -46,19 +46,20 @@ TEST_P(SyncMisuse, EndsWithALine) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, SyncMisuse,
-    testing::Values(
-        Wrong{"not_started", "before dsm::start()"}, Wrong{"outside_the_heap", "outside the global heap"},
-        Wrong{"copied", "dsm::mutex at"}, Wrong{"never_constructed", "never constructed"},
-        Wrong{"destroyed", "used after its destruction"}, Wrong{"destroyed_twice", "used after its destruction"},
-        Wrong{"destroyed_held", "destroyed while a thread of this node holds it"},
-        Wrong{"destroyed_waited_on", "destroyed while threads wait on it"},
-        Wrong{"unlocked_unheld", "unlock() by a thread that does not hold it"},
-        Wrong{"unlocked_shared_unheld", "unlock_shared() on a node where no thread holds it"},
-        Wrong{"unlocked_by_another_thread", "unlock() by a thread that does not hold it"},
-        Wrong{"locked_twice", "locked by a thread that holds it already"},
-        Wrong{"waited_unlocked", "wait with a lock that does not hold its mutex"},
-        Wrong{"no_parties", "a barrier for no threads"}, Wrong{"negative_initial", "a negative initial count"},
-        Wrong{"negative_release", "release() with a negative count"}),
+    testing::Values(Wrong{"not_started", "before dsm::start()"}, Wrong{"outside_the_heap", "outside the global heap"},
+                    Wrong{"copied", "dsm::mutex at"}, Wrong{"never_constructed", "never constructed"},
+                    Wrong{"destroyed", "used after its destruction"},
+                    Wrong{"destroyed_twice", "used after its destruction"},
+                    Wrong{"destroyed_held", "destroyed while a thread of this node holds it"},
+                    Wrong{"destroyed_waited_on", "destroyed while threads wait on it"},
+                    Wrong{"unlocked_unheld", "unlock() by a thread that does not hold it"},
+                    Wrong{"unlocked_shared_unheld", "unlock_shared() on a node where no thread holds it"},
+                    Wrong{"unlocked_by_another_thread", "unlock() by a thread that does not hold it"},
+                    Wrong{"locked_twice", "locked by a thread that holds it already"},
+                    Wrong{"waited_unlocked", "wait with a lock that does not hold its mutex"},
+                    Wrong{"no_parties", "a barrier for no threads"},
+                    Wrong{"negative_initial", "a negative initial count"},
+                    Wrong{"negative_release", "release() with a negative count"}),
     [](const auto& test) { return std::string(test.param.name); });
 
 }  // namespace

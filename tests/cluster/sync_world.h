@@ -1,4 +1,5 @@
-// What the programs of the synchronisation tests share: one object in the heap that all nodes find by name, and threads.
+// What the programs of the synchronisation tests share: one object in the heap that all nodes find by name, and
+// threads.
 #pragma once
 
 #include <dsm/dsm.h>

@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <atomic>
 #include <barrier>
+#include <vector>
 
 #include "tests/unit/latch_rig.h"
 
@@ -46,26 +46,28 @@ TEST(LatchLock, ExcludesAcrossNodesAndThreads) {
 }
 
 // Everybody contends until every thread has had some turns: if one starved, this would never end.
-TEST(LatchLock, NobodyStarves) {
-  LatchRig rig(kNodes);
+void contend(unsigned nodes, unsigned threads) {
+  LatchRig rig(nodes);
   rig.start();
   const PageId lock = rig.lock_of(0);
   constexpr unsigned kTurns = 100;
-  std::array<std::atomic<unsigned>, kNodes * kThreads> turns{};
-  std::atomic<unsigned> hungry{kNodes * kThreads};
-  std::barrier ready(kNodes * kThreads);
-  rig.on_all(kThreads, [&](unsigned node, unsigned thread) {
+  std::vector<std::atomic<unsigned>> turns(nodes * threads);
+  std::atomic<unsigned> hungry{nodes * threads};
+  std::barrier ready(nodes * threads);
+  rig.on_all(threads, [&](unsigned node, unsigned thread) {
     ready.arrive_and_wait();
     while (hungry.load() != 0) {
       latch_lock(rig[node], lock, Hold::kExclusive);
-      if (turns[node * kThreads + thread].fetch_add(1) + 1 == kTurns) hungry.fetch_sub(1);
+      if (turns[node * threads + thread].fetch_add(1) + 1 == kTurns) hungry.fetch_sub(1);
       latch_unlock(rig[node], lock, Hold::kExclusive);
     }
   });
-  for (unsigned node = 0; node < kNodes; ++node) {
-    std::printf("node %u: %u + %u turns\n", node, turns[node * kThreads].load(), turns[node * kThreads + 1].load());
-  }
+  for (unsigned i = 0; i < turns.size(); ++i)
+    std::printf("thread %u of node %u: %u turns\n", i % threads, i / threads, turns[i].load());
 }
+
+TEST(LatchLock, NoNodeStarves) { contend(kNodes, kThreads); }
+TEST(LatchLock, NoThreadStarves) { contend(1, 4); }
 
 TEST(LatchLock, ALockOfOnesOwnNeedsNoMessage) {
   LatchRig rig(2);

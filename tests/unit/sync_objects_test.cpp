@@ -1,10 +1,10 @@
-#include "sync/objects.h"
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
 #include <utility>
+
+#include "sync/objects.h"
 
 namespace dsm::sync {
 namespace {
