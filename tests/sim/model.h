@@ -31,6 +31,7 @@ struct Copy {
   proto::Actions todo{};
   Piece next_piece = Piece::kNone;  // kNone: nothing to do, the page is unlocked
   bool serial = false;              // no event comes while a chain is in flight, as in the runtime
+  bool hint = false;                // todo is for a prefetch
   bool voluntary = false;           // todo comes from a release or transfer
   bool in_flight = false;           // a chain that ends with kDone
   bool done_due = false;            // it has ended

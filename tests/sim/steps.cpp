@@ -10,6 +10,7 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   Copy& copy = model_.copy(node, page);
   const proto::Place place = model_.place(node, page);
   const Access before = copy.page.access;
+  copy.hint = copy.page.soft;
   copy.todo = proto::step(copy.page, place, event);
   copy.voluntary = event.kind == proto::EventKind::kRelease || event.kind == proto::EventKind::kTransfer;
   if (trace_ != nullptr) {
@@ -162,7 +163,7 @@ void Simulator::send(NodeId node, unsigned page, const Copy& copy) {
 
 // The waiting threads may try again.
 void Simulator::give(NodeId node, unsigned page, Copy& copy) {
-  if (has_piece(copy, Piece::kUp)) copy.owed = copy.owed || somebody_waits(node, page);
+  if (has_piece(copy, Piece::kUp) && !copy.hint) copy.owed = copy.owed || somebody_waits(node, page);
   if (mutated(Mutation::kLoseWake)) return;
   wake(node, page, ThreadState::kSleeping);
   wake(node, page, ThreadState::kQueueing);

@@ -1,0 +1,91 @@
+// How a node gives a page up: to the waiters in their turn, to a writer that has claimed it, or because the program asks.
+#include "base/check.h"
+#include "proto/transition.h"
+
+namespace dsm::proto {
+
+// --- giving a page up -----------------------------------------------------------------------------------------------
+
+// We own the page, need it no more, and have just observed who waits: choose the next. Cyclic order is the fairness. If
+// the next one only reads, all waiting readers come in together, and the next writer is put behind them at once, so
+// that later readers cannot overtake it.
+void Transition::yield() {
+  const NodeId next = next_after(waiters_, place_.self);
+  if (next == kNoNode) return;
+  const NodeSet readers = waiters_ & page_.readers;
+  if (!contains(readers, next)) return hand_over(exclusive_word(next, place_.home), node_bit(next));
+  const NodeId writer = next_after(waiters_ & ~readers, place_.self);
+  if (writer != kNoNode) {
+    return hand_over(exclusive_word(writer, place_.home, readers), readers | node_bit(writer));
+  }
+  const NodeSet self = page_.access == Access::kNone ? 0 : node_bit(place_.self);
+  hand_over(shared_word(readers | self), readers);
+}
+
+// From exclusive(self) to `next`; the waiters bits of those who are `served` go with it.
+void Transition::hand_over(Word next, NodeSet served) {
+  const bool keep_reading = contains(set_of(next), place_.self);
+  do_.write_page = page_.access == Access::kWrite && bytes_elsewhere();
+  do_.lower = keep_reading;
+  do_.unmap = !keep_reading && page_.access != Access::kNone;
+  page_.access = keep_reading ? Access::kRead : Access::kNone;
+  page_.fresh = page_.fetched = false;
+  page_.readers &= ~served;
+  do_.waiters_add += ~served + 1;  // bits that are surely set
+  swap(exclusive_word(place_.self, place_.home), next);
+  do_.read_latch = true;  // who began to wait while the page was ours relies on us to be told
+  page_.seen = next;
+  begin(Phase::kYielding);
+}
+
+void Transition::yielded(const Latch& latch) {
+  NodeSet tell = set_of(page_.seen);
+  if (is_exclusive(page_.seen)) {
+    tell |= node_bit(owner_of(page_.seen, place_.home));
+  } else {
+    tell |= latch.waiters;
+  }
+  send(MessageKind::kLook, without(tell, place_.self));
+  do_.send_readers = page_.readers;
+  page_.readers = 0;
+  decide(page_.seen);
+}
+
+void Transition::drop(Word from) {
+  do_.unmap = page_.access != Access::kNone;
+  page_.access = Access::kNone;
+  page_.fresh = page_.fetched = false;
+  page_.seen = from;
+  swap(from, without(from, place_.self));
+  begin(Phase::kDropping);
+}
+
+void Transition::dropped(Word old) {
+  if (old != page_.seen) {
+    DSM_CHECK(contains(set_of(old), place_.self), "dropping a page whose word is {:x}", old);
+    return drop(old);
+  }
+  const Word now = without(old, place_.self);
+  if (is_exclusive(now) && set_of(now) == 0) send(MessageKind::kLook, node_bit(owner_of(now, place_.home)));
+  decide(now);
+}
+
+// The program needs the page no more. Nothing to do for a page that is not ours or is being worked on.
+void Transition::release(Word next) {
+  if (page_.phase != Phase::kIdle || page_.access == Access::kNone) return;
+  if (page_.access == Access::kWrite) return hand_over(next, 0);
+  drop(page_.seen);
+}
+
+// The program goes on reading and needs to write no more: waiting readers may come in beside it, and a waiting writer will
+// claim the page and have us drop it in our own time. A page that is only read already is looked at, although its use is
+// awaited: perhaps nobody waits any more.
+void Transition::keep_reading() {
+  if (busy() || page_.access == Access::kNone) return;
+  if (page_.access == Access::kRead) return look();
+  page_.look_asked = false;  // all who wait will be told
+  hand_over(shared_word(node_bit(place_.self)), 0);
+  page_.fresh = true;
+}
+
+}  // namespace dsm::proto

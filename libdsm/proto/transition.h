@@ -1,0 +1,65 @@
+// One step of the page protocol in the making. Private to proto: page.cpp starts it, page_gain.cpp is how a page is gained,
+// page_give.cpp how it is given up.
+#pragma once
+
+#include "proto/page.h"
+
+namespace dsm::proto {
+
+// One step in the making: the page, where it is, and the actions so far.
+class Transition {
+ public:
+  Transition(Page& page, Place place, Actions& actions) : page_(page), place_(place), do_(actions) {}
+
+  void fault(Access access);
+  void prefetch(Access access);
+  void release(Word next);
+  void keep_reading();
+  void message(NodeId from, const PageMessage& message);
+  void done(Word old, const Latch& latch);
+  void settle();
+
+ private:
+  bool busy() const { return page_.phase != Phase::kIdle && page_.phase != Phase::kWaiting; }
+  bool bytes_elsewhere() const { return place_.has_bytes && place_.home != place_.self; }
+  bool needs_bytes() const { return bytes_elsewhere() && page_.access == Access::kNone && !page_.fetched; }
+  bool held_by_us(Word word) const {
+    return owned_by(word, place_.self, place_.home) || contains(set_of(word), place_.self);
+  }
+  bool waits_here(const Latch& latch) const { return contains(latch.waiters, place_.self); }
+  Word claim_word(Word from, Access asked) const;
+
+  void start();
+  void claim(Word from);
+  void claimed(Word old, const Latch& latch);
+  void read_beside(Word word);
+  void beside_readers(const Latch& latch);
+  void granted(Access access);
+  void look();
+  void observed(const Latch& latch);
+  void decide(Word word);
+  void decide_as_owner(Word word);
+  void decide_as_reader(Word word);
+  void decide_as_stranger(Word word);
+  void enlist_or_wait(NodeId owner);
+  void yield();
+  void hand_over(Word next, NodeSet served);
+  void yielded(const Latch& latch);
+  void drop(Word from);
+  void dropped(Word old);
+
+  void begin(Phase phase);
+  void rest() { page_.phase = page_.want == Access::kNone ? Phase::kIdle : Phase::kWaiting; }
+  void stop_wanting();
+  void leave_waiters();
+  void swap(Word expected, Word desired);
+  void send(MessageKind kind, NodeSet to);
+
+  Page& page_;
+  const Place place_;
+  Actions& do_;
+  bool looked_ = false;  // the latch has been observed in this step
+  NodeSet waiters_ = 0;  // other nodes that wait, as observed then
+};
+
+}  // namespace dsm::proto
