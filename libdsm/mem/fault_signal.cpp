@@ -95,7 +95,7 @@ void deliver(int signal, siginfo_t& info, ucontext_t& context) {
     sigaction(signal, nullptr, &action);
   }
   if (is_default(action)) die_by(signal, info);
-  if ((action.sa_flags & SA_RESETHAND) != 0) {
+  if ((static_cast<unsigned>(action.sa_flags) & static_cast<unsigned>(SA_RESETHAND)) != 0) {
     struct sigaction reset {};
     reset.sa_handler = SIG_DFL;
     if (hook.installed.load()) {

@@ -69,8 +69,14 @@ std::uint64_t checked(std::uint64_t answer, const detail::slot& slot, const char
 
 std::uint64_t ask(const detail::slot& slot, const char* kind, runtime::Operation operation, std::uint64_t what,
                   std::uint64_t count) {
+  page_of(slot, kind);
+  return ask_checked(slot, kind, operation, what, count);
+}
+
+std::uint64_t ask_checked(const detail::slot& slot, const char* kind, runtime::Operation operation, std::uint64_t what,
+                          std::uint64_t count) {
   runtime::Node& node = runtime::node();
-  const PageId page = page_of(slot, kind);
+  const PageId page = slot.page;
   return checked(runtime::Call(node, node.geometry.home(page), operation, {page, what, count}).wait(), slot, kind);
 }
 

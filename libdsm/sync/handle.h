@@ -26,5 +26,8 @@ std::uint64_t checked(std::uint64_t answer, const detail::slot& slot, const char
 // Asks the object's home and waits for the answer.
 std::uint64_t ask(const detail::slot& slot, const char* kind, runtime::Operation operation, std::uint64_t what = 0,
                   std::uint64_t count = 0);
+// As ask(), for a handle that has been checked already.
+std::uint64_t ask_checked(const detail::slot& slot, const char* kind, runtime::Operation operation, std::uint64_t what,
+                          std::uint64_t count);
 
 }  // namespace dsm::sync

@@ -73,9 +73,11 @@ void counting_semaphore::release(std::ptrdiff_t count) {
             static_cast<std::uint64_t>(count));
 }
 
+// Another thread may mark it as done at any moment after the first look at the mark.
 bool once_flag::begin() {
   if (sync::is_done(slot_, kOnce)) return false;
-  return sync::ask(slot_, kOnce, Operation::kOnce, static_cast<std::uint64_t>(sync::OnceAct::kBegin)) == sync::kYes;
+  const auto act = static_cast<std::uint64_t>(sync::OnceAct::kBegin);
+  return sync::ask_checked(slot_, kOnce, Operation::kOnce, act, 0) == sync::kYes;
 }
 
 // The home is told first: who asks it before the mark is seen must not wait for ever.

@@ -73,7 +73,7 @@ void conversion() {
     for (std::size_t i = 0; i < kWords; i += 64) block[i] = 1;
     return block;
   });
-  auto* stop = shared<std::atomic<std::uint64_t>>("stop", [] { return dsm::make<std::atomic<std::uint64_t>>(0); });
+  auto* stop = shared<std::atomic<std::uint64_t>>("stop", [] { return dsm::make<std::atomic<std::uint64_t>>(std::uint64_t{0}); });
   std::vector<std::thread> writers;
   std::vector<std::uint64_t> rounds(kThreads, 1);
   if (dsm::node() == 0) {

@@ -44,18 +44,18 @@ class Ranker {
     const auto count = static_cast<double>(placed_.vertices);
     const double damping = settings_.rank.damping;
     begin();
-    Sums sums = add_up(0);
-    while (result.iterations < settings_.rank.iterations) {
+    for (;;) {
       const unsigned turn = result.iterations % 2;
       if (settings_.hints) fetch(turn);
+      const Sums sums = add_up(turn);
+      result.change = sums.change;
+      const bool settled = result.iterations > 0 && sums.change < settings_.rank.tolerance;
+      if (settled || result.iterations == settings_.rank.iterations) break;
       const double base = (1 - damping) / count + damping * sums.dangling / count;
       for (std::uint64_t block = first_; block < end_; ++block) rank_block(block, turn, base);
       if (settings_.hints) give_up(turn);
       job_.sync_workers();
       ++result.iterations;
-      sums = add_up(1 - turn);
-      result.change = sums.change;
-      if (result.change < settings_.rank.tolerance) break;
     }
     return edges() * result.iterations;
   }
@@ -74,8 +74,9 @@ class Ranker {
     for (std::uint64_t block = first_; block < end_; ++block) {
       Sums sums;
       for (std::uint64_t v = block * kBlockVertices; v < block_end(block); ++v) set_rank(v, rank, 0, sums);
-      own_.sums[block] = sums;
+      placed_.sums(own_, 0)[block] = sums;
     }
+    if (settings_.hints) give_up(1);
     job_.sync_workers();
   }
 
@@ -90,7 +91,7 @@ class Ranker {
       sums.change += std::abs(rank - own_.ranks[v]);
       set_rank(v, rank, written, sums);
     }
-    own_.sums[(1 - turn) * own_.blocks + block] = sums;
+    placed_.sums(own_, 1 - turn)[block] = sums;
   }
 
   void set_rank(std::uint64_t v, double rank, std::uint64_t buffer, Sums& sums) {
@@ -101,14 +102,14 @@ class Ranker {
   }
 
   // In the blocks' order, whoever made them.
-  Sums add_up(unsigned slot) const {
+  Sums add_up(unsigned turn) const {
     Sums all;
     for (unsigned node = 0; node < job_.nodes(); ++node) {
       const Part& part = placed_.parts[node];
+      const Sums* sums = placed_.sums(part, turn);
       for (std::uint64_t block = 0; block < part.blocks; ++block) {
-        const Sums& sums = part.sums[slot * part.blocks + block];
-        all.dangling += sums.dangling;
-        all.change += sums.change;
+        all.dangling += sums[block].dangling;
+        all.change += sums[block].change;
       }
     }
     return all;
@@ -124,12 +125,11 @@ class Ranker {
     }
   }
 
-  // All contributions are going to be read, and the own ones of the other buffer written.
+  // This buffer is going to be read in all parts, and the other one written in the own part.
   void fetch(unsigned turn) const {
     for_parts([&](const Part& part, bool own) {
-      const std::size_t bytes = placed_.buffer_bytes(part);
-      dsm::prefetch(part.contributions + turn * placed_.stride, bytes);
-      if (own) dsm::prefetch(part.contributions + (1 - turn) * placed_.stride, bytes, dsm::access::write);
+      dsm::prefetch(placed_.buffer(part, turn), app::buffer_bytes(part));
+      if (own) dsm::prefetch(placed_.buffer(part, 1 - turn), app::buffer_bytes(part), dsm::access::write);
     });
   }
 
@@ -137,8 +137,7 @@ class Ranker {
   void give_up(unsigned turn) const {
     node_.arrive_and_wait();
     for_parts([&](const Part& part, bool own) {
-      const unsigned buffer = own ? 1 - turn : turn;
-      dsm::release(part.contributions + buffer * placed_.stride, placed_.buffer_bytes(part));
+      dsm::release(placed_.buffer(part, own ? 1 - turn : turn), app::buffer_bytes(part));
     });
   }
 

@@ -27,7 +27,6 @@ void allocate(Job& job, unsigned node, std::uint64_t stride, std::uint64_t edges
   const auto there = dsm::on_node(node);
   part.contributions = job.pages<double>(2 * stride, there);
   part.ranks = job.pages<double>(part.vertices, there);
-  part.sums = job.pages<Sums>(2 * part.blocks, there);
   part.out_degree = job.pages<std::uint32_t>(part.vertices, there);
   part.edge_begin = job.pages<std::uint64_t>(part.vertices + 1, there);
   part.edges = job.pages<const double*>(edges, there);
@@ -72,7 +71,7 @@ void place(Job& job, const Graph& graph, Placed& placed) {
     part.blocks = placed.first_blocks[(node + 1) * job.threads()] - part.first_block;
     part.first = std::min(part.first_block * kBlockVertices, placed.vertices);
     part.vertices = std::min((part.first_block + part.blocks) * kBlockVertices, placed.vertices) - part.first;
-    placed.stride = std::max(placed.stride, part.blocks * kBlockVertices);
+    placed.stride = std::max(placed.stride, buffer_bytes(part) / sizeof(double));
   }
   std::vector<const double*> slots(graph.vertices());
   for (unsigned node = 0; node < job.nodes(); ++node) {
