@@ -6,17 +6,27 @@ namespace dsm::proto {
 
 std::uint32_t Streams::advise(PageId missed, std::uint32_t most) {
   ++clock_;
-  const auto found = std::find_if(streams_.begin(), streams_.end(), [&](const Stream& s) { return s.next == missed; });
-  if (found != streams_.end()) {
-    found->window = std::min(most, found->window == 0 ? kFirstWindow : found->window * 2);
-    found->next = missed + 1 + found->window;
-    found->used = clock_;
-    return found->window;
+  if (Stream* const stream = expecting(missed)) {
+    stream->window = std::min(most, stream->window == 0 ? kFirstWindow : stream->window * 2);
+    stream->next = missed + 1 + stream->window;
+    stream->used = clock_;
+    return stream->window;
   }
-  auto& oldest = *std::min_element(streams_.begin(), streams_.end(),
-                                   [](const Stream& a, const Stream& b) { return a.used < b.used; });
-  oldest = {missed + 1, 0, clock_};
+  Stream* const known = expecting(missed + 1);  // this very page was missed last time too: it is contended
+  Stream& stream = known != nullptr ? *known : oldest();
+  if (known == nullptr) stream = {missed + 1, 0, clock_};
+  stream.used = clock_;
   return 0;
+}
+
+Streams::Stream* Streams::expecting(PageId page) {
+  const auto found = std::find_if(streams_.begin(), streams_.end(), [=](const Stream& s) { return s.next == page; });
+  return found == streams_.end() ? nullptr : &*found;
+}
+
+Streams::Stream& Streams::oldest() {
+  return *std::min_element(streams_.begin(), streams_.end(),
+                           [](const Stream& a, const Stream& b) { return a.used < b.used; });
 }
 
 }  // namespace dsm::proto

@@ -8,7 +8,8 @@
 
 namespace dsm::proto {
 
-// The last few streams of misses, each going up. A stream that goes on gets a window twice as large each time.
+// The last few streams of misses, each going up. A stream that goes on gets a window twice as large each time; its next
+// miss is expected right behind the window. No allocation: may be called in signal context.
 class Streams {
  public:
   // How many pages behind `missed` to fetch too: 0 for a miss that continues no stream.
@@ -21,6 +22,9 @@ class Streams {
     std::uint32_t used = 0;  // when, by clock_
   };
   static constexpr std::uint32_t kFirstWindow = 4;
+
+  Stream* expecting(PageId page);  // nullptr: none does
+  Stream& oldest();
 
   std::array<Stream, 8> streams_{};
   std::uint32_t clock_ = 0;

@@ -77,6 +77,10 @@ void Batch::take_away() {
            });
 }
 
+// What a latch word of zeros in memory means. A page of a slice is its home's until that shares it; one of the interleaved
+// region is free from the start: its home's program has no more to do with it than any other.
+proto::Word Batch::stored_zero() const { return node.geometry.interleaved(first) ? proto::kFreeWord : 0; }
+
 // The chain of all pages: write-backs first, then each page's atomics and latch reads, then the page reads.
 void Batch::run_chain() {
   std::size_t used = 0;
@@ -87,6 +91,7 @@ void Batch::run_chain() {
       ops[used++] = make(Region::kMemory, offset, service + offset, static_cast<std::uint32_t>(n * kPageBytes));
     };
   };
+  const proto::Word zero = stored_zero();
   for_runs([](const Item& item) { return item.actions.write_page; }, pages_op(net::write_op));
   const std::size_t words = used;
   for (std::size_t i = 0; i < items.size(); ++i) {
@@ -95,7 +100,9 @@ void Batch::run_chain() {
     const proto::Actions& todo = item.actions;
     const PageId page = first + i;
     if (todo.waiters_add != 0) ops[used++] = net::fetch_add_op(Region::kMeta, latch_waiters(page), todo.waiters_add);
-    if (todo.swap) ops[used++] = net::cas_op(Region::kMeta, latch_word(page), todo.expected, todo.desired);
+    if (todo.swap) {
+      ops[used++] = net::cas_op(Region::kMeta, latch_word(page), todo.expected ^ zero, todo.desired ^ zero);
+    }
     if (todo.read_latch) {
       ops[used++] = net::read_op(Region::kMeta, latch_word(page), &item.event.latch.word, sizeof(proto::Word));
       ops[used++] = net::read_op(Region::kMeta, latch_waiters(page), &item.event.latch.waiters, sizeof(NodeSet));
@@ -112,8 +119,11 @@ void Batch::run_chain() {
   for (Item& item : items) {
     if (!item.active) continue;
     if (item.actions.waiters_add != 0) ++at;
-    if (item.actions.swap) item.event.old = ops[at++].old;
-    if (item.actions.read_latch) at += 2;
+    if (item.actions.swap) item.event.old = ops[at++].old ^ zero;
+    if (item.actions.read_latch) {
+      item.event.latch.word ^= zero;
+      at += 2;
+    }
   }
   count_chain(ops.first(used), words, reads);
 }

@@ -50,6 +50,7 @@ struct Batch {
   template <typename Wanted, typename Do>
   void for_runs(Wanted wanted, Do act);
   proto::Place place() const;
+  proto::Word stored_zero() const;
   void note_grant(Item& item);
   void await_use(std::size_t index);
 };

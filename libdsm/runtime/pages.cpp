@@ -89,9 +89,10 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   return mem::FaultVerdict::kRetry;
 }
 
-// The thread that faults now is the one that a coming grant is for. If the last one was for it too, it has used that.
+// The thread that faults now is the one that a coming grant is for. What it was granted before it has used; so has
+// another thread if that shows.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
-  if (entry.page.fresh && entry.user_tid == tid) run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+  if (entry.page.fresh && (entry.user_tid == tid || used(entry))) run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
   entry.user_cpu_ns = kUnknown;
 }
@@ -120,14 +121,15 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
     return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
   }
   while (entry.page.access < wanted && !entry.no_such) {
+    if (entry.page.want < wanted) {  // it was for another thread's smaller wish, or has come and gone: ask again
+      entry.user_cpu_ns = kNotLetGo;
+      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
+      continue;
+    }
     const std::uint32_t seen = entry.changed.load();
     entry.lock.unlock();
     await_change(entry.changed, seen);
     entry.lock.lock();
-    // Woken, but for another thread's smaller wish, or too late: ask again.
-    if (entry.page.access < wanted && entry.page.want < wanted) {
-      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
-    }
   }
   const bool lost = no_such_page(entry);
   entry.user_tid = tid;

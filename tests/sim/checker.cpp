@@ -19,8 +19,8 @@ template <typename... Args>
 
 const char* name_of(Check check) {
   constexpr std::array<const char*, static_cast<std::size_t>(Check::kCount)> kNames = {
-      "exclusion", "freshness", "lost-write", "latch-word", "waiters-word", "backing",
-      "soundness", "hold",      "view",       "assertion", "overtaking", "stuck",      "fair-time"};
+      "exclusion", "freshness", "lost-write", "latch-word", "waiters-word", "backing",  "soundness",
+      "hold",      "view",      "assertion",  "overtaking", "stuck",        "fair-time"};
   return kNames[static_cast<std::size_t>(check)];
 }
 
@@ -135,7 +135,10 @@ void Checker::gained(NodeId node, unsigned page, Access access) {
 
 void Checker::overtake(NodeId waiter, unsigned page, Access access) {
   Wait& waiting = wait(waiter, page);
-  if (!contains(model_.homes[page].latch.waiters, waiter)) return;
+  const Home& home = model_.homes[page];
+  const bool served = proto::owned_by(home.latch.word, waiter, home.node) ||
+                      contains(proto::set_of(home.latch.word), waiter) || !contains(home.latch.waiters, waiter);
+  if (served) return;
   waiting.grants += 1;
   waiting.exclusive += access == Access::kWrite;
   most_.grants = std::max(most_.grants, waiting.grants);

@@ -1,17 +1,17 @@
 // The promises, checked while the simulation runs. A broken one is thrown as a Failure.
 //
 // Overtaking. Let N be the number of nodes and W one that waits with its waiters bit set. Until W is served (its bit
-// goes, or it gains the page) the others gain the page at the most
+// goes, or the latch word names it) the others gain the page at the most
 //     exclusive_bound(N) = N - 1 times for writing, and
 //     grant_bound(N)     = (N - 1)^2 + 1 times at all.
-// Why: an owner yields on what it has observed since it gained the page. So the owner at the moment W's bit is set may
-// yield without knowing of W, but every owner that gains the page later knows. Those hand over to the next waiter in
-// cyclic order, which never passes W: each of the N - 1 others owns the page at the most once before W does.
-// Readers come in before an owner does: before the first of these owners up to N - 1 (the page may be shared when W's
-// bit is set, or become so unknowingly, and each other node then joins once), before each of the N - 2 next up to N - 3
-// (not W, nor the two owners), before W up to N - 2. The sum with the owners is (N - 1)^2 + 1.
-// A release or a transfer opens the race again wherever the turn was: it starts the count anew. A node that is served
-// as a reader although it now wants to write (what is known of the waiters may be stale) waits again: `in_vain`.
+// Why: an owner gives way on what it has observed since the word named it. So the owner at the moment W's bit is set
+// may give way without knowing of W, but every later one knows. Those hand over to the next waiter in cyclic order,
+// which never passes W: each of the N - 1 others owns the page at the most once before W does. Readers come in before
+// an owner does: before the first of these owners up to N - 1 (the page may be shared when W's bit is set, or become so
+// unknowingly, and each other node then joins once), before each of the N - 2 next up to N - 3 (not W, nor the two
+// owners), before W up to N - 2. The sum with the owners is (N - 1)^2 + 1. A release or a transfer opens the race again
+// wherever the turn was: it starts the count anew. A node that is served as a reader although it now wants to write
+// (what is known of the waiters may be stale) waits again: `in_vain`.
 #pragma once
 
 #include <array>

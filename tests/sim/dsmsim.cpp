@@ -110,8 +110,10 @@ void print_summary(const Command& command, const Totals& totals, double seconds)
   fmt::print("dsmsim: {} runs from seed {}, {} steps, {} accesses, {:.2f} million steps/s, {:.1f} s: {}\n", totals.runs,
              command.first_seed, totals.moves, totals.accesses, rate / 1e6, seconds,
              totals.failed_seed ? "FAILED" : "all clean");
-  fmt::print("        most overtaken until served: {} exclusive, {} in all; served in vain {} times; fair rounds {:.0f}% of the bound\n",
-             totals.overtaken.exclusive, totals.overtaken.grants, totals.overtaken.in_vain, totals.fair_share * 100);
+  fmt::print(
+      "        most overtaken until served: {} exclusive, {} in all; served in vain {} times; fair rounds {:.0f}% of "
+      "the bound\n",
+      totals.overtaken.exclusive, totals.overtaken.grants, totals.overtaken.in_vain, totals.fair_share * 100);
   if (!command.json) return;
   nlohmann::json json = {{"runs", totals.runs},
                          {"first_seed", command.first_seed},
@@ -169,13 +171,16 @@ int main(int argc, char** argv) {
   app.add_flag("--json", command.json, "end with one line of JSON");
   app.add_option("--nodes", command.overrides.nodes, "instead of what the seed says")->check(CLI::Range(2, 16));
   app.add_option("--pages", command.overrides.pages, "instead of what the seed says")->check(CLI::Range(1, 8));
-  app.add_option("--threads", command.overrides.threads, "per node, instead of what the seed says")->check(CLI::Range(1, 8));
-  app.add_option("--ops", command.overrides.ops, "per thread, instead of what the seed says")->check(CLI::Range(1, 10000));
+  app.add_option("--threads", command.overrides.threads, "per node, instead of what the seed says")
+      ->check(CLI::Range(1, 8));
+  app.add_option("--ops", command.overrides.ops, "per thread, instead of what the seed says")
+      ->check(CLI::Range(1, 10000));
   app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
   CLI11_PARSE(app, argc, argv);
   const std::optional<Mutation> mutation = mutation_named(command.mutation);
   if (!mutation) {
-    fmt::print(stderr, "dsmsim: there is no mutation '{}'; the names stand in tests/sim/options.cpp\n", command.mutation);
+    fmt::print(stderr, "dsmsim: there is no mutation '{}'; the names stand in tests/sim/options.cpp\n",
+               command.mutation);
     return 2;
   }
   command.overrides.mutation = *mutation;

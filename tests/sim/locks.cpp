@@ -1,6 +1,6 @@
 // Pages without bytes as locks, the way the runtime uses them: a thread holds its access for a while; a node keeps what
-// it has gained until another asks (page.fresh is set whenever the page is at rest); while another asks, no thread takes
-// the lock but one that the page was gained for; readers who hold it let other nodes' readers in beside them.
+// it has gained until another asks (page.fresh is set whenever the page is at rest); while another asks, no thread
+// takes the lock but one that the page was gained for; readers who hold it let other nodes' readers in beside them.
 #include "tests/sim/simulator.h"
 
 namespace dsm::sim {

@@ -26,8 +26,8 @@ enum class Piece : std::uint8_t { kDown, kChain, kUp, kSend, kWake, kNone };
 // One node's side of one page.
 struct Copy {
   proto::Page page{};
-  Access view = Access::kNone;      // what the simulated program may do; follows page.access
-  Bytes bytes{~0ull, ~0ull};        // not used at the home, whose memory is Home::bytes
+  Access view = Access::kNone;  // what the simulated program may do; follows page.access
+  Bytes bytes{~0ull, ~0ull};    // not used at the home, whose memory is Home::bytes
   proto::Actions todo{};
   Piece next_piece = Piece::kNone;  // kNone: nothing to do, the page is unlocked
   bool serial = false;              // no event comes while a chain is in flight, as in the runtime
@@ -37,11 +37,11 @@ struct Copy {
   bool done_due = false;            // it has ended
   proto::Word old = 0;              // its results
   proto::Latch seen{};
-  bool await_use = false;           // kUsed is asked for
-  bool owed = false;                // it was gained for somebody who has not had it yet
-  unsigned readers = 0;             // a lock: threads of this node that hold it
+  bool await_use = false;  // kUsed is asked for
+  bool owed = false;       // it was gained for somebody who has not had it yet
+  unsigned readers = 0;    // a lock: threads of this node that hold it
   bool writer = false;
-  bool looked = false;              // a lock that readers hold has been offered to other readers
+  bool looked = false;  // a lock that readers hold has been offered to other readers
 
   bool executing() const { return next_piece != Piece::kNone; }
   bool locked() const { return executing() || (serial && in_flight); }  // no event may come now

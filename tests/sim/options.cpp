@@ -11,9 +11,10 @@ namespace dsm::sim {
 namespace {
 
 constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kMutationNames = {
-    "none",        "skip-unmap", "skip-lower",  "skip-write-back", "late-write-back", "stale-read",
-    "read-before-swap", "read-before-latch", "map-early",  "split-swap",      "blind-swap",      "ignore-waiters",
-    "unfair-choice", "enlist-late", "stay-enlisted", "lose-look",   "lose-drop",       "lose-nudge", "lose-wake"};
+    "none",       "skip-unmap",       "skip-lower",        "skip-write-back", "late-write-back",
+    "stale-read", "read-before-swap", "read-before-latch", "map-early",       "split-swap",
+    "blind-swap", "ignore-waiters",   "unfair-choice",     "enlist-late",     "stay-enlisted",
+    "lose-look",  "lose-drop",        "lose-nudge",        "lose-wake"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -67,6 +68,7 @@ void append(std::string& line, const char* option, std::optional<unsigned> value
 
 }  // namespace
 
+// Any change here changes what every seed means: the list of seeds in sim_test.cpp then has to be made anew.
 Options options_of(std::uint64_t seed) {
   Options options;
   options.seed = seed;
@@ -91,13 +93,15 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
 std::string describe(const Options& options) {
   const Options::Weights& w = options.weights;
   return fmt::format(
-      "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, lazy {}%), "
-      "cut {}%; read:write:modify:prefetch:keep-reading:release:transfer {}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{} mutation {}",
+      "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
+      "lazy {}%), "
+      "cut {}%; read:write:modify:prefetch:keep-reading:release:transfer {}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{} mutation "
+      "{}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
-      options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.prefetch, w.keep_reading, w.release,
-      w.transfer, options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "", options.split_latch ? " split-latch" : "",
-      options.duplicates ? " duplicates" : "", options.strays ? " strays" : "", options.early_use ? " early-use" : "",
-      name_of(options.mutation));
+      options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.prefetch,
+      w.keep_reading, w.release, w.transfer, options.locks ? " locks" : "", options.serial ? " serial" : "",
+      options.fine ? " fine" : "", options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
+      options.strays ? " strays" : "", options.early_use ? " early-use" : "", name_of(options.mutation));
 }
 
 std::string command_line(std::uint64_t seed, const Overrides& overrides) {
@@ -112,9 +116,12 @@ std::string command_line(std::uint64_t seed, const Overrides& overrides) {
 
 const char* name_of(Policy policy) {
   switch (policy) {
-    case Policy::kUniform: return "uniform";
-    case Policy::kPriorities: return "priorities";
-    case Policy::kRoundRobin: return "round-robin";
+    case Policy::kUniform:
+      return "uniform";
+    case Policy::kPriorities:
+      return "priorities";
+    case Policy::kRoundRobin:
+      return "round-robin";
   }
   return "?";
 }

@@ -18,24 +18,24 @@ enum class Policy : std::uint8_t {
 // A bug planted in the executor, to show that the checkers see it.
 enum class Mutation : std::uint8_t {
   kNone,
-  kSkipUnmap,         // the view stays although the page was given up
-  kSkipLower,         // the view stays writable although others read
-  kSkipWriteBack,     // the page's bytes are not written home
-  kLateWriteBack,     // they are written only after the word was handed over
-  kStaleRead,         // the page's bytes are not fetched
-  kReadBeforeSwap,    // they are fetched in front of the compare-and-swap, not behind it
-  kReadBeforeLatch,   // they are fetched in front of the look at the latch, not behind it
-  kMapEarly,          // the view opens while the chain is still in flight
-  kSplitSwap,         // compare-and-swap is a read and, later, a write
-  kBlindSwap,         // it does not compare
-  kIgnoreWaiters,     // the waiters word reads as empty
-  kUnfairChoice,      // of the waiters only the one with the lowest number is seen
-  kEnlistLate,        // the waiters bit is set after the look at the latch
-  kStayEnlisted,      // a node that helped itself does not clear its waiters bit
-  kLoseLook,          // a look reaches only the first of the nodes it is for
-  kLoseDrop,          // readers are not told that a writer has claimed the page
-  kLoseNudge,         // the owner is not told that somebody waits
-  kLoseWake,          // waiting threads are not woken
+  kSkipUnmap,        // the view stays although the page was given up
+  kSkipLower,        // the view stays writable although others read
+  kSkipWriteBack,    // the page's bytes are not written home
+  kLateWriteBack,    // they are written only after the word was handed over
+  kStaleRead,        // the page's bytes are not fetched
+  kReadBeforeSwap,   // they are fetched in front of the compare-and-swap, not behind it
+  kReadBeforeLatch,  // they are fetched in front of the look at the latch, not behind it
+  kMapEarly,         // the view opens while the chain is still in flight
+  kSplitSwap,        // compare-and-swap is a read and, later, a write
+  kBlindSwap,        // it does not compare
+  kIgnoreWaiters,    // the waiters word reads as empty
+  kUnfairChoice,     // of the waiters only the one with the lowest number is seen
+  kEnlistLate,       // the waiters bit is set after the look at the latch
+  kStayEnlisted,     // a node that helped itself does not clear its waiters bit
+  kLoseLook,         // a look reaches only the first of the nodes it is for
+  kLoseDrop,         // readers are not told that a writer has claimed the page
+  kLoseNudge,        // the owner is not told that somebody waits
+  kLoseWake,         // waiting threads are not woken
   kCount
 };
 
@@ -48,9 +48,9 @@ struct Options {
 
   Policy policy = Policy::kUniform;
   unsigned changes = 0;
-  unsigned quantum = 1;       // kRoundRobin: moves in one turn
-  unsigned lazy = 0;          // kUniform: percent of the program's moves that are put off
-  unsigned cut_percent = 100; // new accesses stop after this part of the expected length; 100: when all are made
+  unsigned quantum = 1;        // kRoundRobin: moves in one turn
+  unsigned lazy = 0;           // kUniform: percent of the program's moves that are put off
+  unsigned cut_percent = 100;  // new accesses stop after this part of the expected length; 100: when all are made
 
   // Out of weight_sum() draws, so many are ...
   struct Weights {

@@ -19,7 +19,7 @@ namespace dsm::sim {
 namespace {
 
 // Tries all smaller values of one number, smallest first.
-void shrink_one(std::uint64_t seed, Overrides& overrides, std::optional<unsigned> Overrides::* field, unsigned least,
+void shrink_one(std::uint64_t seed, Overrides& overrides, std::optional<unsigned> Overrides::*field, unsigned least,
                 unsigned now) {
   for (unsigned value = least; value < now; ++value) {
     Overrides smaller = overrides;

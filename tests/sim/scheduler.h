@@ -35,9 +35,9 @@ class Scheduler {
   const unsigned lazy_;
   const unsigned threads_;  // the program's threads are the first actors
   Random& random_;
-  std::vector<unsigned> list_;         // those that can move, in no order
-  std::vector<unsigned> place_;        // actor -> index in list_, or kNobody
-  std::vector<std::uint64_t> bits_;    // the same set
+  std::vector<unsigned> list_;       // those that can move, in no order
+  std::vector<unsigned> place_;      // actor -> index in list_, or kNobody
+  std::vector<std::uint64_t> bits_;  // the same set
   std::vector<std::uint64_t> urgency_;
   std::vector<std::uint64_t> sleeps_until_;
   std::vector<std::uint64_t> changes_;  // moments, latest first

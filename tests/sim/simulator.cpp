@@ -146,13 +146,20 @@ void Simulator::release_all() {
 void Simulator::move(const Actor& actor) {
   ++counts_.moves;
   switch (actor.kind) {
-    case ActorKind::kThread: return move_thread(actor.a);
-    case ActorKind::kAgent: return move_agent(actor.a, actor.b);
-    case ActorKind::kEnd: return end(actor.a, actor.b);
-    case ActorKind::kUse: return use(actor.a, actor.b);
-    case ActorKind::kWire: return move_wire(actor.a, actor.b);
-    case ActorKind::kMail: return deliver(mail(actor.a, actor.b), actor.b);
-    case ActorKind::kLate: return deliver(late_[actor.a], actor.a);
+    case ActorKind::kThread:
+      return move_thread(actor.a);
+    case ActorKind::kAgent:
+      return move_agent(actor.a, actor.b);
+    case ActorKind::kEnd:
+      return end(actor.a, actor.b);
+    case ActorKind::kUse:
+      return use(actor.a, actor.b);
+    case ActorKind::kWire:
+      return move_wire(actor.a, actor.b);
+    case ActorKind::kMail:
+      return deliver(mail(actor.a, actor.b), actor.b);
+    case ActorKind::kLate:
+      return deliver(late_[actor.a], actor.a);
   }
 }
 

@@ -79,11 +79,21 @@ class Simulator {
     Intent intent = Intent::kRead;
     unsigned page = 0;
     unsigned left;
-    unsigned holds = 0;   // kHolding: moves until it lets go
-    bool asked = false;   // a lock: it has faulted for it
+    unsigned holds = 0;  // kHolding: moves until it lets go
+    bool asked = false;  // a lock: it has faulted for it
   };
 
-  enum class OpKind : std::uint8_t { kWriteHalf, kAdd, kSwap, kSwapRead, kSwapWrite, kReadWord, kReadWaiters, kReadLatch, kReadHalf };
+  enum class OpKind : std::uint8_t {
+    kWriteHalf,
+    kAdd,
+    kSwap,
+    kSwapRead,
+    kSwapWrite,
+    kReadWord,
+    kReadWaiters,
+    kReadLatch,
+    kReadHalf
+  };
   struct Op {
     OpKind kind;
     std::uint8_t page;

@@ -41,12 +41,18 @@ void Simulator::move_agent(NodeId node, unsigned page) {
 
 bool Simulator::has_piece(const Copy& copy, Piece piece) const {
   switch (piece) {
-    case Piece::kDown: return copy.todo.lower || copy.todo.unmap;
-    case Piece::kChain: return copy.todo.has_chain();
-    case Piece::kUp: return copy.todo.map != Access::kNone || copy.todo.raise;
-    case Piece::kSend: return copy.todo.send_to != 0;
-    case Piece::kWake: return copy.todo.wake;
-    case Piece::kNone: return true;
+    case Piece::kDown:
+      return copy.todo.lower || copy.todo.unmap;
+    case Piece::kChain:
+      return copy.todo.has_chain();
+    case Piece::kUp:
+      return copy.todo.map != Access::kNone || copy.todo.raise;
+    case Piece::kSend:
+      return copy.todo.send_to != 0;
+    case Piece::kWake:
+      return copy.todo.wake;
+    case Piece::kNone:
+      return true;
   }
   return true;
 }
@@ -59,12 +65,23 @@ void Simulator::advance(Copy& copy) {
 
 void Simulator::do_piece(NodeId node, unsigned page, Copy& copy) {
   switch (copy.next_piece) {
-    case Piece::kDown: down(node, page, copy); break;
-    case Piece::kChain: chain(node, page, copy); break;
-    case Piece::kUp: up(node, page, copy); break;
-    case Piece::kSend: send(node, page, copy); break;
-    case Piece::kWake: give(node, page, copy); break;
-    case Piece::kNone: return;
+    case Piece::kDown:
+      down(node, page, copy);
+      break;
+    case Piece::kChain:
+      chain(node, page, copy);
+      break;
+    case Piece::kUp:
+      up(node, page, copy);
+      break;
+    case Piece::kSend:
+      send(node, page, copy);
+      break;
+    case Piece::kWake:
+      give(node, page, copy);
+      break;
+    case Piece::kNone:
+      return;
   }
   if (model_.options.fine) trace("node {} page {}: piece {} done", node, page, static_cast<int>(copy.next_piece));
   copy.next_piece = static_cast<Piece>(static_cast<unsigned>(copy.next_piece) + 1);

@@ -29,31 +29,44 @@ std::string word_text(proto::Word word, NodeId home) {
 
 const char* access_text(Access access) {
   switch (access) {
-    case Access::kNone: return "no";
-    case Access::kRead: return "read";
-    case Access::kWrite: return "write";
+    case Access::kNone:
+      return "no";
+    case Access::kRead:
+      return "read";
+    case Access::kWrite:
+      return "write";
   }
   return "?";
 }
 
 const char* phase_text(Phase phase) {
   switch (phase) {
-    case Phase::kIdle: return "idle";
-    case Phase::kClaiming: return "claiming";
-    case Phase::kEnlisting: return "enlisting";
-    case Phase::kWaiting: return "waiting";
-    case Phase::kLooking: return "looking";
-    case Phase::kYielding: return "yielding";
-    case Phase::kDropping: return "dropping";
+    case Phase::kIdle:
+      return "idle";
+    case Phase::kClaiming:
+      return "claiming";
+    case Phase::kEnlisting:
+      return "enlisting";
+    case Phase::kWaiting:
+      return "waiting";
+    case Phase::kLooking:
+      return "looking";
+    case Phase::kYielding:
+      return "yielding";
+    case Phase::kDropping:
+      return "dropping";
   }
   return "?";
 }
 
 const char* kind_text(MessageKind kind) {
   switch (kind) {
-    case MessageKind::kNudge: return "nudge";
-    case MessageKind::kDrop: return "drop";
-    case MessageKind::kLook: return "look";
+    case MessageKind::kNudge:
+      return "nudge";
+    case MessageKind::kDrop:
+      return "drop";
+    case MessageKind::kLook:
+      return "look";
   }
   return "?";
 }
@@ -61,7 +74,8 @@ const char* kind_text(MessageKind kind) {
 std::string page_text(const Page& page, Place place) {
   std::string text = fmt::format("{}, {} access, seen {}", phase_text(page.phase), access_text(page.access),
                                  word_text(page.seen, place.home));
-  if (page.want != Access::kNone) text += fmt::format(", wants {}{}", page.soft ? "softly " : "", access_text(page.want));
+  if (page.want != Access::kNone)
+    text += fmt::format(", wants {}{}", page.soft ? "softly " : "", access_text(page.want));
   if (page.fresh) text += ", fresh";
   if (page.look_asked) text += ", look asked";
   if (page.enlisted) text += ", enlisted";
@@ -72,11 +86,16 @@ std::string page_text(const Page& page, Place place) {
 
 std::string event_text(const Event& event, Place place) {
   switch (event.kind) {
-    case EventKind::kFault: return fmt::format("fault for {}", access_text(event.access));
-    case EventKind::kPrefetch: return fmt::format("prefetch for {}", access_text(event.access));
-    case EventKind::kRelease: return "release";
-    case EventKind::kTransfer: return fmt::format("transfer to {}", event.node);
-    case EventKind::kUsed: return "used";
+    case EventKind::kFault:
+      return fmt::format("fault for {}", access_text(event.access));
+    case EventKind::kPrefetch:
+      return fmt::format("prefetch for {}", access_text(event.access));
+    case EventKind::kRelease:
+      return "release";
+    case EventKind::kTransfer:
+      return fmt::format("transfer to {}", event.node);
+    case EventKind::kUsed:
+      return "used";
     case EventKind::kMessage:
       return fmt::format("{} from {} (wants {}, readers {})", kind_text(event.message.kind), event.node,
                          access_text(event.message.want), set_text(event.message.readers));

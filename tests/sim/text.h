@@ -7,8 +7,8 @@
 
 namespace dsm::sim {
 
-std::string set_text(NodeSet set);                        // "{0,3}"
-std::string word_text(proto::Word word, NodeId home);     // "exclusive 2 {0,3}", "shared {1}"
+std::string set_text(NodeSet set);                     // "{0,3}"
+std::string word_text(proto::Word word, NodeId home);  // "exclusive 2 {0,3}", "shared {1}"
 const char* access_text(Access access);
 const char* phase_text(proto::Phase phase);
 const char* kind_text(proto::MessageKind kind);

@@ -8,14 +8,23 @@ namespace dsm::sim {
 void Simulator::move_thread(unsigned index) {
   Thread& thread = threads_[index];
   switch (thread.state) {
-    case ThreadState::kChoosing: choose(thread); break;
-    case ThreadState::kTrying: try_access(thread); break;
+    case ThreadState::kChoosing:
+      choose(thread);
+      break;
+    case ThreadState::kTrying:
+      try_access(thread);
+      break;
     case ThreadState::kFaulting:
-    case ThreadState::kHinting: fault_or_hint(thread); break;
-    case ThreadState::kHolding: hold(thread); break;
+    case ThreadState::kHinting:
+      fault_or_hint(thread);
+      break;
+    case ThreadState::kHolding:
+      hold(thread);
+      break;
     case ThreadState::kSleeping:
     case ThreadState::kQueueing:
-    case ThreadState::kFinished: break;
+    case ThreadState::kFinished:
+      break;
   }
   refresh_thread(index);
 }
@@ -51,8 +60,8 @@ void Simulator::choose(Thread& thread) {
   thread.page = random_.below(model_.options.pages);
   unsigned draw = random_.below(model_.options.weight_sum());
   unsigned intent = 0;
-  for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.prefetch, weights.keep_reading,
-                                weights.release}) {
+  for (const unsigned weight :
+       {weights.read, weights.write, weights.modify, weights.prefetch, weights.keep_reading, weights.release}) {
     if (draw < weight) break;
     draw -= weight;
     ++intent;
@@ -102,14 +111,19 @@ void Simulator::fault_or_hint(Thread& thread) {
     case Intent::kPrefetch:
       event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};
       break;
-    case Intent::kKeepReading: event = {.kind = proto::EventKind::kRelease, .access = Access::kRead}; break;
-    case Intent::kRelease: event.kind = proto::EventKind::kRelease; break;
+    case Intent::kKeepReading:
+      event = {.kind = proto::EventKind::kRelease, .access = Access::kRead};
+      break;
+    case Intent::kRelease:
+      event.kind = proto::EventKind::kRelease;
+      break;
     case Intent::kTransfer:
       event = {.kind = proto::EventKind::kTransfer, .node = static_cast<NodeId>(random_.below(model_.options.nodes))};
       break;
     case Intent::kRead:
     case Intent::kWrite:
-    case Intent::kModify: break;
+    case Intent::kModify:
+      break;
   }
   thread.asked = thread.state == ThreadState::kFaulting;
   thread.state = thread.asked ? ThreadState::kSleeping : ThreadState::kChoosing;
@@ -122,7 +136,7 @@ void Simulator::send_stray() {
   const auto to = static_cast<NodeId>(random_.below(model_.options.nodes));
   Letter letter{.from = static_cast<NodeId>(random_.below(model_.options.nodes)), .message = {}};
   letter.message.kind = static_cast<proto::MessageKind>(random_.below(3));
-  letter.message.want = random_.percent(50) ? Access::kRead : Access::kWrite;
+  letter.message.want = static_cast<Access>(random_.below(3));
   letter.message.first = random_.below(model_.options.pages);
   letter.message.count = 1;
   letter.message.readers = letter.message.kind == proto::MessageKind::kNudge ? 0 : random_.next() & all;

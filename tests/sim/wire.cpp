@@ -1,4 +1,5 @@
-// One-sided operations and messages under way. Each operation is one atomic step at the home; pages are copied in halves.
+// One-sided operations and messages under way. Each operation is one atomic step at the home; pages are copied in
+// halves.
 #include <bit>
 
 #include "tests/sim/simulator.h"
@@ -27,20 +28,34 @@ void Simulator::move_wire(NodeId node, NodeId home_node) {
 
 void Simulator::execute(NodeId node, const Op& op, Home& home, Copy& copy) {
   switch (op.kind) {
-    case OpKind::kWriteHalf: home.bytes[op.half] = copy.bytes[op.half]; break;
-    case OpKind::kReadHalf: copy.bytes[op.half] = home.bytes[op.half]; break;
+    case OpKind::kWriteHalf:
+      home.bytes[op.half] = copy.bytes[op.half];
+      break;
+    case OpKind::kReadHalf:
+      copy.bytes[op.half] = home.bytes[op.half];
+      break;
     case OpKind::kAdd:
       checker_.adding(node, op.page, op.operand);
       home.latch.waiters += op.operand;
       break;
-    case OpKind::kSwap: swap(node, op, home, copy); break;
-    case OpKind::kSwapRead: copy.old = home.latch.word; break;
+    case OpKind::kSwap:
+      swap(node, op, home, copy);
+      break;
+    case OpKind::kSwapRead:
+      copy.old = home.latch.word;
+      break;
     case OpKind::kSwapWrite:
       if (copy.old == op.expected) replace_word(node, op, home);
       break;
-    case OpKind::kReadWord: copy.seen.word = home.latch.word; break;
-    case OpKind::kReadWaiters: copy.seen.waiters = waiters_seen(node, home.latch.waiters); break;
-    case OpKind::kReadLatch: copy.seen = {home.latch.word, waiters_seen(node, home.latch.waiters)}; break;
+    case OpKind::kReadWord:
+      copy.seen.word = home.latch.word;
+      break;
+    case OpKind::kReadWaiters:
+      copy.seen.waiters = waiters_seen(node, home.latch.waiters);
+      break;
+    case OpKind::kReadLatch:
+      copy.seen = {home.latch.word, waiters_seen(node, home.latch.waiters)};
+      break;
   }
 }
 
