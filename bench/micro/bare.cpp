@@ -57,10 +57,9 @@ Bare::Bare(std::size_t bytes) : bytes_(bytes) {
   std::memset(service_, 1, bytes);
   uffd_ = static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC));
   if (uffd_ < 0) die("bench: userfaultfd");
-  uffdio_api api{UFFD_API,
-                 UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MISSING_SHMEM |
-                     UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
-                 0};
+  uffdio_api api{
+      UFFD_API,
+      UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MINOR_SHMEM | UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_WP_HUGETLBFS_SHMEM, 0};
   if (::ioctl(uffd_, UFFDIO_API, &api) != 0) die("bench: UFFDIO_API");
   uffdio_register range{{reinterpret_cast<std::uint64_t>(view_), bytes},
                         UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR | UFFDIO_REGISTER_MODE_WP,

@@ -1,5 +1,5 @@
-// The bare mechanism that page mode stands on, with nothing around it: two memfds, one mapped twice, userfaultfd with the
-// SIGBUS feature, and a handler that does memcpy and one ioctl. The peer of bench_page's fault figures.
+// The bare mechanism that page mode stands on, with nothing around it: two memfds, one mapped twice, userfaultfd with
+// the SIGBUS feature, and a handler that does memcpy and one ioctl. The peer of bench_page's fault figures.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ class Bare {
   // From here on faults on view() do this, in the faulting thread. Until disarm() the process's own handler is away.
   void arm(What what);
   void disarm();
-  void zap();                             // every page faults again; the bytes stay
+  void zap();                                                                // every page faults again; the bytes stay
   void install_for_reading(std::size_t from, std::size_t bytes, bool copy);  // a batch: memcpy and one CONTINUE
 
   // For the handler.

@@ -1,6 +1,5 @@
 // bench_page: page mode beside the bare mechanisms it stands on, in one run. The driver starts a job for each part with
 // dsmrun (this same program with --part); node 0 of the job writes its rows to a file, the driver gathers them.
-#include <CLI/CLI.hpp>
 #include <dsm/dsm.h>
 #include <fmt/format.h>
 #include <linux/sched.h>
@@ -8,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdlib>
 #include <filesystem>
@@ -44,8 +44,8 @@ const std::vector<Part>& parts() {
   return all;
 }
 
-void Context::report(std::string name, double value, std::string unit, std::optional<double> peer, std::string peer_name,
-                     Goal goal, double bound) {
+void Context::report(std::string name, double value, std::string unit, std::optional<double> peer,
+                     std::string peer_name, Goal goal, double bound) {
   rows.push_back({std::move(name), value, std::move(unit), peer, std::move(peer_name), goal, bound});
 }
 
@@ -78,8 +78,10 @@ void touch_each(std::byte* block, const std::vector<std::size_t>& order, Touch t
   for (const std::size_t page : order) {
     auto* const word = reinterpret_cast<volatile std::uint64_t*>(block + page * kPage);
     const auto begin = Clock::now();
-    if (touch == Touch::kWrite) *word = page;
-    else (void)*word;
+    if (touch == Touch::kWrite)
+      *word = page;
+    else
+      (void)*word;
     times.push_back(us_since(begin));
   }
 }

@@ -6,26 +6,32 @@
 
 namespace dsm::bench {
 
-std::optional<double> Row::ratio() const {
-  return peer && *peer != 0 ? std::optional(value / *peer) : std::nullopt;
-}
+std::optional<double> Row::ratio() const { return peer && *peer != 0 ? std::optional(value / *peer) : std::nullopt; }
 
 std::string Row::goal_text() const {
   switch (goal) {
-    case Goal::kNone: return "";
-    case Goal::kRatioAtMost: return fmt::format("<= {:g}x peer", bound);
-    case Goal::kRatioAtLeast: return fmt::format(">= {:g}x peer", bound);
-    case Goal::kValueAtMost: return fmt::format("<= {:g} {}", bound, unit);
+    case Goal::kNone:
+      return "";
+    case Goal::kRatioAtMost:
+      return fmt::format("<= {:g}x peer", bound);
+    case Goal::kRatioAtLeast:
+      return fmt::format(">= {:g}x peer", bound);
+    case Goal::kValueAtMost:
+      return fmt::format("<= {:g} {}", bound, unit);
   }
   return "";
 }
 
 std::optional<bool> Row::met() const {
   switch (goal) {
-    case Goal::kNone: return std::nullopt;
-    case Goal::kRatioAtMost: return ratio() && *ratio() <= bound;
-    case Goal::kRatioAtLeast: return ratio() && *ratio() >= bound;
-    case Goal::kValueAtMost: return value <= bound;
+    case Goal::kNone:
+      return std::nullopt;
+    case Goal::kRatioAtMost:
+      return ratio() && *ratio() <= bound;
+    case Goal::kRatioAtLeast:
+      return ratio() && *ratio() >= bound;
+    case Goal::kValueAtMost:
+      return value <= bound;
   }
   return std::nullopt;
 }
@@ -44,15 +50,16 @@ std::string Row::to_json() const {
 
 Row from_json(const std::string& line) {
   const auto parsed = nlohmann::json::parse(line);
-  Row row{parsed.at("name"), parsed.at("value"), parsed.at("unit"), std::nullopt, parsed.at("peer_name"),
-          static_cast<Goal>(parsed.at("goal_kind").get<int>()), parsed.at("bound")};
+  Row row{parsed.at("name"), parsed.at("value"),     parsed.at("unit"),
+          std::nullopt,      parsed.at("peer_name"), static_cast<Goal>(parsed.at("goal_kind").get<int>()),
+          parsed.at("bound")};
   if (!parsed.at("peer").is_null()) row.peer = parsed.at("peer").get<double>();
   return row;
 }
 
 void print_table(const std::vector<Row>& rows) {
-  fmt::print("{:<52} {:>11} {:<8} {:>11} {:>7}  {:<14} {:<4} {}\n", "what", "ours", "unit", "peer", "ratio", "goal", "met",
-             "the peer");
+  fmt::print("{:<52} {:>11} {:<8} {:>11} {:>7}  {:<14} {:<4} {}\n", "what", "ours", "unit", "peer", "ratio", "goal",
+             "met", "the peer");
   for (const Row& row : rows) {
     const std::string peer = row.peer ? fmt::format("{:.3f}", *row.peer) : "";
     const std::string ratio = row.ratio() ? fmt::format("{:.2f}", *row.ratio()) : "";

@@ -26,25 +26,25 @@ struct Context {
 
 struct Part {
   std::string name;
-  unsigned nodes;             // 0: a process of its own, without dsmrun
+  unsigned nodes;  // 0: a process of its own, without dsmrun
   std::string dsmrun_options;
-  bool awake;                 // runs with the CPUs kept awake, else with idle CPUs halted
+  bool awake;  // runs with the CPUs kept awake, else with idle CPUs halted
   void (*run)(Context&);
 };
 const std::vector<Part>& parts();
 
-void faults(Context&);        // part_faults.cpp
+void faults(Context&);  // part_faults.cpp
 void upgrades(Context&);
 void home_cpu(Context&);
-void bulk(Context&);          // part_bulk.cpp
+void bulk(Context&);  // part_bulk.cpp
 void sparse_bytes(Context&);
 void busy_home(Context&);
-void alternation(Context&);   // part_contention.cpp
+void alternation(Context&);  // part_contention.cpp
 void counter(Context&);
 void locks(Context&);
 void barriers(Context&);
 void barrier_and_cache(Context&);
-void heap_ours(Context&);     // part_heap.cpp
+void heap_ours(Context&);  // part_heap.cpp
 void heap_plain(Context&);
 void system_calls(Context&);
 

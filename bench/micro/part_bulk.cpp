@@ -24,7 +24,9 @@ std::uint64_t consume(const std::byte* block, std::size_t bytes) {
   return sum;
 }
 
-double mib_per_s(std::size_t bytes, double us) { return static_cast<double>(bytes) / static_cast<double>(kMiB) / us * 1e6; }
+double mib_per_s(std::size_t bytes, double us) {
+  return static_cast<double>(bytes) / static_cast<double>(kMiB) / us * 1e6;
+}
 
 }  // namespace
 
@@ -44,8 +46,11 @@ void bulk(Context& context) {
     dsm::release(block, bytes);
     auto begin = Clock::now();
     sink = sink + consume(block, bytes);
-    if (round > 0) ours.push_back(mib_per_s(bytes, us_since(begin)));  // the first brings the cache's memory in
-    else context.report(fmt::format("sequential read of {} MiB, first time", bytes / kMiB), mib_per_s(bytes, us_since(begin)), "MiB/s");
+    if (round > 0)
+      ours.push_back(mib_per_s(bytes, us_since(begin)));  // the first brings the cache's memory in
+    else
+      context.report(fmt::format("sequential read of {} MiB, first time", bytes / kMiB),
+                     mib_per_s(bytes, us_since(begin)), "MiB/s");
     bare.zap();
     begin = Clock::now();
     constexpr std::size_t kBatch = 2 * kMiB;

@@ -72,11 +72,12 @@ void counter(Context& context) {
   Word plain{0};
   Word theirs{0};
   with_other_thread([&](unsigned) { theirs += count_until(plain, seconds); });
-  context.report("two nodes increment one counter" + context.suffix, static_cast<double>(words[0]) / seconds / 1e6, "M/s",
-                 static_cast<double>(theirs) / seconds / 1e6, "two threads, one cache line");
-  context.report("  increments lost", static_cast<double>(first + second - words[0]), "", {}, {}, Goal::kValueAtMost, 0);
-  context.report("  share of the slower node", 100.0 * static_cast<double>(std::min(first, second)) /
-                 static_cast<double>(first + second), "%");
+  context.report("two nodes increment one counter" + context.suffix, static_cast<double>(words[0]) / seconds / 1e6,
+                 "M/s", static_cast<double>(theirs) / seconds / 1e6, "two threads, one cache line");
+  context.report("  increments lost", static_cast<double>(first + second - words[0]), "", {}, {}, Goal::kValueAtMost,
+                 0);
+  context.report("  share of the slower node",
+                 100.0 * static_cast<double>(std::min(first, second)) / static_cast<double>(first + second), "%");
 }
 
 void locks(Context& context) {
@@ -93,8 +94,8 @@ void locks(Context& context) {
   };
   if (dsm::node() == 0) {
     std::mutex plain;
-    context.report("lock + unlock, uncontended, kept by its node" + context.suffix, lock_many(mutex, rounds * 10) * 1000, "ns",
-                   lock_many(plain, rounds * 10) * 1000, "std::mutex");
+    context.report("lock + unlock, uncontended, kept by its node" + context.suffix,
+                   lock_many(mutex, rounds * 10) * 1000, "ns", lock_many(plain, rounds * 10) * 1000, "std::mutex");
   }
   Word& turn = *reinterpret_cast<Word*>(shared_block("turn", kPage, 0));
   meet();
@@ -118,7 +119,8 @@ void locks(Context& context) {
     const double took = lock_many(plain, rounds);
     if (side == 0) theirs = took;
   });
-  context.report("lock + unlock, two nodes at once" + context.suffix, contended, "us", theirs, "std::mutex, two threads");
+  context.report("lock + unlock, two nodes at once" + context.suffix, contended, "us", theirs,
+                 "std::mutex, two threads");
   context.report("lock hand-off with a page under it" + context.suffix, hand_over, "us");
 }
 
@@ -147,13 +149,15 @@ void barriers(Context& context) {
   pthread_barrier_t plain;
   ::pthread_barrier_init(&plain, nullptr, dsm::nodes());
   std::vector<std::thread> others;
-  const auto wait_all = [&] { for (int i = 0; i < rounds; ++i) ::pthread_barrier_wait(&plain); };
+  const auto wait_all = [&] {
+    for (int i = 0; i < rounds; ++i) ::pthread_barrier_wait(&plain);
+  };
   const auto begin = Clock::now();
   for (unsigned i = 1; i < dsm::nodes(); ++i) others.emplace_back(wait_all);
   wait_all();
   for (std::thread& other : others) other.join();
-  context.report(fmt::format("barrier of {} nodes{}", dsm::nodes(), context.suffix), ours, "us", us_since(begin) / rounds,
-                 "pthread_barrier, as many threads");
+  context.report(fmt::format("barrier of {} nodes{}", dsm::nodes(), context.suffix), ours, "us",
+                 us_since(begin) / rounds, "pthread_barrier, as many threads");
 }
 
 // A barrier must not cost more because its nodes hold many clean pages.
@@ -174,8 +178,8 @@ void barrier_and_cache(Context& context) {
   }
   meet();
   if (dsm::node() == 0) {
-    context.report(fmt::format("barrier while {} MiB of clean pages are held", bytes >> 20), median(full), "us", median(empty),
-                   "the same with none", Goal::kRatioAtMost, 1.2);
+    context.report(fmt::format("barrier while {} MiB of clean pages are held", bytes >> 20), median(full), "us",
+                   median(empty), "the same with none", Goal::kRatioAtMost, 1.2);
   }
 }
 

@@ -133,8 +133,8 @@ void home_cpu(Context& context) {
     }
     const double took = us_since(begin), misses = static_cast<double>(rounds) * kPages;
     context.report(fmt::format("home's CPU per 1000 {} misses", touch == Touch::kRead ? "read" : "write"),
-                   (cpu_us() - cpu_before) / misses * 1000, "us", took / misses * 1000,
-                   "what they took node 0", Goal::kRatioAtMost, 0.001);
+                   (cpu_us() - cpu_before) / misses * 1000, "us", took / misses * 1000, "what they took node 0",
+                   Goal::kRatioAtMost, 0.001);
   }
 }
 

@@ -66,7 +66,8 @@ void system_calls(Context& context) {
       auto begin = Clock::now();
       wrong += ::write(file, block, kBytes) != static_cast<ssize_t>(kBytes);
       times[0].push_back(us_since(begin) / 64);
-      wrong += ::pread(file, copy.data(), kBytes, 0) != static_cast<ssize_t>(kBytes) || copy[kBytes - 1] != std::byte(round);
+      wrong +=
+          ::pread(file, copy.data(), kBytes, 0) != static_cast<ssize_t>(kBytes) || copy[kBytes - 1] != std::byte(round);
       begin = Clock::now();
       wrong += ::pread(file, block, kBytes, 0) != static_cast<ssize_t>(kBytes);
       times[1].push_back(us_since(begin) / 64);
@@ -80,8 +81,8 @@ void system_calls(Context& context) {
     meet();
   }
   if (dsm::node() != 0) return;
-  const char* names[] = {"write() from pages of another node, each page", "read() into pages of another node, each page",
-                         "futex() on a page of another node"};
+  const char* names[] = {"write() from pages of another node, each page",
+                         "read() into pages of another node, each page", "futex() on a page of another node"};
   for (int i = 0; i < 3; ++i) context.report(names[i], median(times[i]), "us");
   context.report("  system calls that failed or gave wrong bytes", wrong, "", {}, {}, Goal::kValueAtMost, 0);
 }

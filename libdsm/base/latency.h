@@ -3,9 +3,10 @@
 
 namespace dsm {
 
-// Gives the calling thread the shortest time slice there is (Linux 6.12; before that, or with another policy than the default one,
-// nothing changes). A thread that waits for other nodes sleeps and wakes often; with a common slice it may wait 4 ms behind a thread that
-// computes. Its share of the CPU stays the same. Once per thread; safe in signal context.
+// Gives the calling thread the shortest time slice there is (Linux 6.12; before that, or with another policy than the
+// default one, nothing changes). A thread that waits for other nodes sleeps and wakes often; with a common slice it may
+// wait 4 ms behind a thread that computes. Its share of the CPU stays the same. Once per thread; safe in signal
+// context.
 void prefer_latency();
 
 // Lets the calling thread run as soon as it is runnable, before any thread of the default policy (SCHED_RR, the lowest

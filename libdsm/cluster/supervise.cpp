@@ -115,8 +115,8 @@ void Supervisor::run() {
     say("nodes have left processes running; those were ended");
   }
   stats_server_.reset();  // dsmstat sees the end
-  // Signals that came too late are forgotten. From here on they act on dsmrun: a reader of our output that does not read
-  // must not keep ^C from ending it.
+  // Signals that came too late are forgotten. From here on they act on dsmrun: a reader of our output that does not
+  // read must not keep ^C from ending it.
   while (signals_.next()) {
   }
   signals_.restore();

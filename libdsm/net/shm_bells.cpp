@@ -6,9 +6,9 @@
 // S2. To ring is to swap asleep for awake; who succeeds wakes the futex, so a waiter about to sleep finds the word
 //     changed. A waiter comes out with an exchange, never a plain store: it thereby sees the slot of who rang it, even
 //     if it came out for another reason at that moment.
-// S3. A sender counts on the access waiter only if its own swap succeeded or the bell says that it is attending (it then
-//     has S1 or release_access before it, and both look with seq_cst); else it tries the service bell. If that
-//     thread is not asleep either, it has yet to pass S1 before it sleeps, and will see the slot.
+// S3. A sender counts on the access waiter only if its own swap succeeded, or if the bell says that he is attending: he
+//     leaves that state by an exchange in wait() or release_access(), and looks after it. Else, and for what is not for
+//     him, it tries the service bell. If that thread is not asleep, it has yet to pass S1, and will see the slot.
 // S4. A rung access waiter's next step is wait() (S1: it looks again) or release_access(), which looks and rings the
 //     service bell if anything is left. So nothing depends on its polling, nor on being the one that polls.
 // S5. The same holds for an overflow: its sender sets `stalled`, then looks at `consumed` again; the receiver advances
@@ -98,7 +98,8 @@ void ShmTransport::wait(Waiter who, std::int64_t timeout_ns) {
     spin_ns = 0;
   } else if (next == 0 && polling_.load(std::memory_order_relaxed)) {
     // Somebody is at it. A thread of higher priority must sleep, not yield, for him to get the CPU back.
-    futex_wait(bell, kAsleep, FutexScope::kShared, timeout_ns < 0 ? kOtherPollsNs : std::min(timeout_ns, kOtherPollsNs));
+    futex_wait(bell, kAsleep, FutexScope::kShared,
+               timeout_ns < 0 ? kOtherPollsNs : std::min(timeout_ns, kOtherPollsNs));
   } else if (next == kNothing) {
     futex_wait(bell, kAsleep, FutexScope::kShared, timeout_ns);
   } else if (const std::int64_t until_due = next == 0 ? 0 : next - now_ns(); until_due > kSleepAtLeastNs) {

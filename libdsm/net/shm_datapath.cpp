@@ -251,8 +251,8 @@ const char* ShmTransport::complaint(const SlotWord& word, std::uint64_t number, 
   if (word.sender != from) return "a message names another sender";
   if (word.sequence != sequence_of(number)) return "a message is out of sequence";
   if (word.length > kMaxMessageBytes) return "a message is too long";
-  const bool due_ok = emulates(from) ? due_ns > 0 && due_ns <= now_ns() + emulation_.message_ns + kClockSlackNs
-                                     : due_ns == 0;
+  const bool due_ok =
+      emulates(from) ? due_ns > 0 && due_ns <= now_ns() + emulation_.message_ns + kClockSlackNs : due_ns == 0;
   return due_ok ? nullptr : "a message has an impossible delivery time";
 }
 

@@ -2,8 +2,8 @@
 // shm_bells.cpp sleeps and wakes.
 //
 // 1. An Outbox is written under its lock; the lock is per destination, so threads that send elsewhere don't meet.
-// 2. An Inbox is written by the thread that holds polling_. wait() and release_access() read both kinds without a lock: what they read
-//    may be old, and an old value makes them see work that is done already, never miss work that is not.
+// 2. An Inbox is written by the thread that holds polling_. wait() and release_access() read both kinds without a lock:
+//    what they read may be old, and an old value makes them see work that is done already, never miss work that is not.
 #pragma once
 
 #include <array>

@@ -30,7 +30,7 @@ Result<Mapping> Mapping::map(int fd, std::uint64_t bytes) {
   struct stat status {};
   if (fstat(fd, &status) != 0) return fail(Errc::kSystem, "cannot look at a node's shared memory", errno);
   if (static_cast<std::uint64_t>(status.st_size) < bytes) {
-    return fail(Errc::kBadOption, "a node's shared memory is smaller than this node's options say; give all nodes the same");
+    return fail(Errc::kBadOption, "a node's shared memory is smaller than this node's options say; give all the same");
   }
   void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (address == MAP_FAILED) {

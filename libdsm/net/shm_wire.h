@@ -58,7 +58,7 @@ static_assert(sizeof(Slot) == 256 && kMaxMessageBytes <= 0xff);
 
 struct Ring {
   alignas(kLineBytes) std::atomic<std::uint64_t> consumed;  // by the receiver; never more than was sent
-  alignas(kLineBytes) std::atomic<std::uint32_t> stalled;   // set and cleared by the sender: 1: ring it for room
+  alignas(kLineBytes) std::atomic<std::uint32_t> stalled;   // 1: ring the sender for room; the sender's to change
   alignas(kLineBytes) Slot slots[kRingSlots];
 
   Slot& slot(std::uint64_t number) { return slots[number % kRingSlots]; }
@@ -68,8 +68,8 @@ static_assert(sizeof(Ring) == 2 * kLineBytes + kRingSlots * sizeof(Slot));
 // States of a bell. Asleep is set by the waiter alone; whoever takes it away owes the futex a wake.
 inline constexpr std::uint32_t kAwake = 0;
 inline constexpr std::uint32_t kAsleep = 1;
-inline constexpr std::uint32_t kAttending = 3;  // access waiter only: awake, and bound to look for messages before it leaves
-inline constexpr std::uint32_t kWoken = 2;  // wake() was called; the waiter's next or present wait() ends
+inline constexpr std::uint32_t kWoken = 2;      // wake() was called; the waiter's next or present wait() ends
+inline constexpr std::uint32_t kAttending = 3;  // access waiter: awake, and will look for messages before it leaves
 
 struct Mailbox {
   alignas(kLineBytes) std::atomic<std::uint64_t> stamp;     // 0, or stamp(): who opens a mailbox first writes it

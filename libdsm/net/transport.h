@@ -79,15 +79,16 @@ class Transport {
   // Runs a chain on `node` and waits for its end.
   virtual Result<void> execute(NodeId node, std::span<Op> chain) = 0;
 
-  // `whom` it is for at the receiver: an answer that somebody waits for goes to the access waiter if there is one; what asks
-  // for work goes to the service thread, which may get a CPU sooner.
+  // `whom` it is for at the receiver: an answer that somebody waits for goes to the access waiter if there is one; what
+  // asks for work goes to the service thread, which may get a CPU sooner.
   virtual Result<void> send(NodeId to, std::span<const std::byte> message, Waiter whom = Waiter::kAccess) = 0;
   // Hands waiting messages to `sink`, at the most `budget`; returns how many. 0 at once if another thread is polling.
   virtual unsigned poll(const MessageSink& sink, unsigned budget) = 0;
   // Sleeps until a message waits or wake() is called, at the most `timeout_ns` (negative: for ever). May return early.
   // At the most one thread waits as kAccess at a time (claim_access), one as kService.
   virtual void wait(Waiter who, std::int64_t timeout_ns) = 0;
-  // True if this thread is now the one access waiter; release_access() passes unhandled messages on to the service thread.
+  // True if this thread is now the one access waiter; it must wait() again or release soon: messages count on it.
+  // release_access() passes those that are not handled on to the service thread.
   virtual bool claim_access() = 0;
   virtual void release_access() = 0;
   // Ends the wait() of that waiter of this node.

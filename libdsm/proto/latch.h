@@ -42,9 +42,7 @@ static_assert(kMaxNodes <= 48 && kOwnerShift >= 48 && kMaxNodes <= 64);
 
 constexpr Mode mode_of(Word word) { return static_cast<Mode>(word >> kModeShift); }
 constexpr NodeSet set_of(Word word) { return word & kSetMask; }
-constexpr NodeId owner_of(Word word, NodeId home) {
-  return static_cast<NodeId>((word >> kOwnerShift & 0x3f) ^ home);
-}
+constexpr NodeId owner_of(Word word, NodeId home) { return static_cast<NodeId>((word >> kOwnerShift & 0x3f) ^ home); }
 
 constexpr Word exclusive_word(NodeId owner, NodeId home, NodeSet still_reading = 0) {
   return static_cast<Word>(owner ^ home) << kOwnerShift | still_reading;

@@ -17,15 +17,19 @@ void Transition::message(NodeId from, const PageMessage& message) {
 
 void Transition::done(Word old, const Latch& latch) {
   switch (page_.phase) {
-    case Phase::kClaiming: return claimed(old, latch);
+    case Phase::kClaiming:
+      return claimed(old, latch);
     case Phase::kEnlisting:
-    case Phase::kLooking: return observed(latch);
+    case Phase::kLooking:
+      return observed(latch);
     case Phase::kYielding:
       DSM_CHECK(old == exclusive_word(place_.self, place_.home), "our page's word changed to {:x}", old);
       return yielded(latch);
-    case Phase::kDropping: return dropped(old);
+    case Phase::kDropping:
+      return dropped(old);
     case Phase::kIdle:
-    case Phase::kWaiting: break;
+    case Phase::kWaiting:
+      break;
   }
   DSM_CHECK(false, "a chain has ended that was not in flight (phase {})", static_cast<int>(page_.phase));
 }
@@ -72,15 +76,27 @@ Actions step(Page& page, Place place, const Event& event) {
   Actions actions;
   Transition transition(page, place, actions);
   switch (event.kind) {
-    case EventKind::kFault: transition.fault(event.access); break;
-    case EventKind::kPrefetch: transition.prefetch(event.access); break;
+    case EventKind::kFault:
+      transition.fault(event.access);
+      break;
+    case EventKind::kPrefetch:
+      transition.prefetch(event.access);
+      break;
     case EventKind::kRelease:
       event.access == Access::kRead ? transition.keep_reading() : transition.release(kFreeWord);
       break;
-    case EventKind::kTransfer: transition.release(exclusive_word(event.node, place.home)); break;
-    case EventKind::kMessage: transition.message(event.node, event.message); break;
-    case EventKind::kUsed: page.fresh = false; break;
-    case EventKind::kDone: transition.done(event.old, event.latch); break;
+    case EventKind::kTransfer:
+      transition.release(exclusive_word(event.node, place.home));
+      break;
+    case EventKind::kMessage:
+      transition.message(event.node, event.message);
+      break;
+    case EventKind::kUsed:
+      page.fresh = false;
+      break;
+    case EventKind::kDone:
+      transition.done(event.old, event.latch);
+      break;
   }
   transition.settle();
   return actions;

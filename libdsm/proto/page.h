@@ -2,15 +2,17 @@
 // do. No threads, clocks, memory or network here; the runtime and the simulator execute the same actions.
 //
 // How it works, in one paragraph: the latch word at the home (latch.h) is the only truth. To gain a page a node changes
-// the word by compare-and-swap; if another node stands in the way, it sets its bit in the waiters word, looks once more,
-// and asks the owner to give way. Every message means no more than "look at the word again", so a late, repeated or
-// misdirected message costs time and nothing else. Whoever gives a page up chooses the next holder and writes it
-// into the word. A node that has been granted a page keeps it until the access it was granted for has run once (`fresh`).
+// the word by compare-and-swap; if another node stands in the way, it sets its bit in the waiters word, looks once
+// more, and asks the owner to give way. Every message means no more than "look at the word again", so a late, repeated
+// or misdirected message costs time and nothing else. Whoever gives a page up chooses the next holder and writes it
+// into the word. A node that has been granted a page keeps it until the access it was granted for has run once
+// (`fresh`).
 //
 // Invariants, for every page at any moment (the simulator checks them):
 //   1. access == write  =>  the word is exclusive(self) with an empty set, and nobody else has any access.
 //   2. access == read   =>  self is in the word's set, or is its owner (no writer has begun).
-//   3. At most one chain is in flight for a page of a node: phases kClaiming, kEnlisting, kLooking, kYielding, kDropping.
+//   3. At most one chain is in flight for a page of a node: phases kClaiming, kEnlisting, kLooking, kYielding,
+//   kDropping.
 //   4. A node with phase kWaiting has its bit in the waiters word, or is the owner that waits for the set to empty, or
 //      has been granted the page and a look is on its way to it.
 #pragma once
@@ -81,8 +83,8 @@ struct Event {
   Access access = Access::kNone;
   NodeId node = kNoNode;
   PageMessage message{};
-  Word old = 0;     // kDone: the latch word before the compare-and-swap
-  Latch latch{};    // kDone: as read by read_latch
+  Word old = 0;   // kDone: the latch word before the compare-and-swap
+  Latch latch{};  // kDone: as read by read_latch
 };
 
 // What to do, in this order: `lower`/`unmap`; the chain at the home, itself in the order of the fields; then `map` or

@@ -126,8 +126,8 @@ void Transition::decide_as_owner(Word word) {
 }
 
 // The page is ours once its readers have dropped it, but we want no more than to read it too: somebody took us for a
-// writer. The turn goes on to the next who may write; who serves whom is as in yield(), but the waiters bits stay, since
-// a reader that drops meanwhile undoes the swap. Whoever is served so takes away its own.
+// writer. The turn goes on to the next who may write; who serves whom is as in yield(), but the waiters bits stay,
+// since a reader that drops meanwhile undoes the swap. Whoever is served so takes away its own.
 void Transition::read_beside(Word word) {
   if (!looked_) return look();
   const NodeSet waiters = waiters_ & ~set_of(word);  // a member has been served so, and will take its bit away

@@ -1,4 +1,5 @@
-// How a node gives a page up: to the waiters in their turn, to a writer that has claimed it, or because the program asks.
+// How a node gives a page up: to the waiters in their turn, to a writer that has claimed it, or because the program
+// asks.
 #include "base/check.h"
 #include "proto/transition.h"
 
@@ -77,9 +78,9 @@ void Transition::release(Word next) {
   drop(page_.seen);
 }
 
-// The program goes on reading and needs to write no more: waiting readers may come in beside it, and a waiting writer will
-// claim the page and have us drop it in our own time. A page that is only read already is looked at, although its use is
-// awaited: perhaps nobody waits any more.
+// The program goes on reading and needs to write no more: waiting readers may come in beside it, and a waiting writer
+// will claim the page and have us drop it in our own time. A page that is only read already is looked at, although its
+// use is awaited: perhaps nobody waits any more.
 void Transition::keep_reading() {
   if (busy() || page_.access == Access::kNone) return;
   if (page_.access == Access::kRead) return look();

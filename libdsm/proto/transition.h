@@ -1,5 +1,5 @@
-// One step of the page protocol in the making. Private to proto: page.cpp starts it, page_gain.cpp is how a page is gained,
-// page_give.cpp how it is given up.
+// One step of the page protocol in the making. Private to proto: page.cpp starts it, page_gain.cpp is how a page is
+// gained, page_give.cpp how it is given up.
 #pragma once
 
 #include "proto/page.h"

@@ -23,9 +23,7 @@ std::uint64_t latch_waiters(PageId page) { return latch_offset(page) + sizeof(pr
 
 }  // namespace
 
-proto::Place Batch::place() const {
-  return {node.self, node.geometry.home(first), node.geometry.has_bytes(first)};
-}
+proto::Place Batch::place() const { return {node.self, node.geometry.home(first), node.geometry.has_bytes(first)}; }
 
 // Calls act(first index, count) for each run of active items for which wanted(item) holds.
 template <typename Wanted, typename Do>
@@ -64,21 +62,25 @@ void Batch::take_away() {
   const bool bytes = place().has_bytes;
   for_runs([](const Item& item) { return item.actions.lower; },
            [&](std::size_t at, std::size_t n) {
-             if (bytes) node.engine->lower({first + at, static_cast<std::uint32_t>(n)});
-             else latch_permission(*items[at].entry, Access::kRead);
+             if (bytes)
+               node.engine->lower({first + at, static_cast<std::uint32_t>(n)});
+             else
+               latch_permission(*items[at].entry, Access::kRead);
              count(node.stats->downgrade, n);
            });
   for_runs([](const Item& item) { return item.actions.unmap; },
            [&](std::size_t at, std::size_t n) {
-             if (bytes) node.engine->unmap({first + at, static_cast<std::uint32_t>(n)});
-             else latch_permission(*items[at].entry, Access::kNone);
+             if (bytes)
+               node.engine->unmap({first + at, static_cast<std::uint32_t>(n)});
+             else
+               latch_permission(*items[at].entry, Access::kNone);
              count(node.stats->invalidate, n);
              trace(TraceEvent::kUnmap, first + at, n);
            });
 }
 
-// What a latch word of zeros in memory means. A page of a slice is its home's until that shares it; one of the interleaved
-// region is free from the start: its home's program has no more to do with it than any other.
+// What a latch word of zeros in memory means. A page of a slice is its home's until that shares it; one of the
+// interleaved region is free from the start: its home's program has no more to do with it than any other.
 proto::Word Batch::stored_zero() const { return node.geometry.interleaved(first) ? proto::kFreeWord : 0; }
 
 // The chain of all pages: write-backs first, then each page's atomics and latch reads, then the page reads.
@@ -155,16 +157,20 @@ void Batch::give() {
   for (const Access access : {Access::kRead, Access::kWrite}) {
     for_runs([=](const Item& item) { return item.actions.map == access; },
              [&](std::size_t at, std::size_t n) {
-               if (bytes) node.engine->map({first + at, static_cast<std::uint32_t>(n)}, access);
-               else latch_permission(*items[at].entry, access);
+               if (bytes)
+                 node.engine->map({first + at, static_cast<std::uint32_t>(n)}, access);
+               else
+                 latch_permission(*items[at].entry, access);
                count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
                trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
              });
   }
   for_runs([](const Item& item) { return item.actions.raise; },
            [&](std::size_t at, std::size_t n) {
-             if (bytes) node.engine->raise({first + at, static_cast<std::uint32_t>(n)});
-             else latch_permission(*items[at].entry, Access::kWrite);
+             if (bytes)
+               node.engine->raise({first + at, static_cast<std::uint32_t>(n)});
+             else
+               latch_permission(*items[at].entry, Access::kWrite);
              count(node.stats->upgrade, n);
            });
   for (Item& item : items) {
@@ -192,8 +198,8 @@ void Batch::tell() {
            items[end].actions.send_readers == todo.send_readers) {
       ++end;
     }
-    const proto::PageMessage message{todo.send_kind, todo.send_want, 0, static_cast<std::uint32_t>(end - i), first + i,
-                                     todo.send_readers};
+    const proto::PageMessage message{todo.send_kind, todo.send_want,   0, static_cast<std::uint32_t>(end - i),
+                                     first + i,      todo.send_readers};
     for (NodeSet left = todo.send_to; left != 0; left &= left - 1) {
       send_pages(node, static_cast<NodeId>(std::countr_zero(left)), message);
     }

@@ -113,7 +113,8 @@ void Blocks::release(void* block) {
       log(LogLevel::kError, "heap", "free({}): no interleaved block begins here; the program ends", block);
       std::abort();
     }
-    case Owner::kElsewhere: break;
+    case Owner::kElsewhere:
+      break;
   }
   count(node_.stats->free_remote);
   const SignalsBlocked blocked;
@@ -150,15 +151,19 @@ std::size_t Blocks::usable_size(const void* block) {
   if (block == nullptr) return 0;
   const std::uint64_t address = value_of(block);
   switch (owner(block, "usable_size")) {
-    case Owner::kHere: return node_.heap->usable_size(block);
-    case Owner::kInterleaved: return Call(node_, 0, Operation::kUsableSize, {address, 0, 0}).wait();
-    case Owner::kElsewhere: break;
+    case Owner::kHere:
+      return node_.heap->usable_size(block);
+    case Owner::kInterleaved:
+      return Call(node_, 0, Operation::kUsableSize, {address, 0, 0}).wait();
+    case Owner::kElsewhere:
+      break;
   }
   const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
   return Call(node_, home, Operation::kUsableSize, {address, 0, 0}).wait();
 }
 
-// The bytes of a block that moves are copied by the calling thread, through the application view like the program's own.
+// The bytes of a block that moves are copied by the calling thread, through the application view like the program's
+// own.
 void* Blocks::resize(void* block, std::size_t bytes) {
   const Place here{Place::Kind::kNode, node_.self};
   if (block == nullptr) return allocate(bytes, 0, here);

@@ -28,14 +28,14 @@ class Granules {
   static constexpr std::uint64_t kNone = ~std::uint64_t{0};
   // The first granule of a run of `count`; `fresh`: never used before, so surely zero. kNone when there is none.
   std::uint64_t take(std::uint64_t count, bool fresh);
-  bool give(std::uint64_t first);                    // false if no block begins there
-  std::uint64_t size(std::uint64_t first) const;     // in granules; 0 if no block begins there
+  bool give(std::uint64_t first);                 // false if no block begins there
+  std::uint64_t size(std::uint64_t first) const;  // in granules; 0 if no block begins there
 
  private:
   std::uint64_t granules_;
-  std::uint64_t next_ = 0;                          // never used from here on
-  std::map<std::uint64_t, std::uint64_t> used_;     // first -> count
-  std::map<std::uint64_t, std::uint64_t> free_;     // likewise, neighbours merged
+  std::uint64_t next_ = 0;                       // never used from here on
+  std::map<std::uint64_t, std::uint64_t> used_;  // first -> count
+  std::map<std::uint64_t, std::uint64_t> free_;  // likewise, neighbours merged
 };
 
 class Blocks {

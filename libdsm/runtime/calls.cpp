@@ -34,6 +34,7 @@ struct alignas(64) Calls::Slot {
   std::atomic<std::uint64_t> state;
   std::atomic<std::uint64_t> value;
   std::atomic<std::uint32_t> changed;  // bumped at each answer; the caller sleeps on it
+  std::atomic<NodeId> to;              // who is asked
   std::uint32_t last_call;             // under free_lock_, as the next
   std::uint32_t next_free;
 };
@@ -55,7 +56,7 @@ Calls::~Calls() { ::munmap(slots_, kSlots * sizeof(Slot)); }
 Calls::Slot& Calls::slot(std::uint32_t call) const { return slots_[call % kSlots]; }
 
 // Call with signals blocked.
-std::uint32_t Calls::take_slot() {
+std::uint32_t Calls::take_slot(NodeId to) {
   for (;;) {
     const std::uint32_t seen = freed_.load();
     free_lock_.lock();
@@ -68,6 +69,7 @@ std::uint32_t Calls::take_slot() {
   slot.last_call += kSlots;
   const std::uint32_t call = slot.last_call;
   free_lock_.unlock();
+  slot.to.store(to);
   slot.state.store(state_of(call, kSent));
   return call;
 }
@@ -112,22 +114,23 @@ void Calls::acknowledge(Caller caller) { answer(caller, false, 0); }
 void Calls::reply(Caller caller, std::uint64_t value) { answer(caller, true, value); }
 
 void Calls::answer(Caller caller, bool last, std::uint64_t value) {
-  if (caller.node == node_.self) return on_reply(caller.call, last, value);
+  if (caller.node == node_.self) return on_reply(node_.self, caller.call, last, value);
   const ReplyMessage message{caller.call, last ? 1U : 0U, value};
   send_message(node_, caller.node, pack(MessageType::kReply, message).bytes());
 }
 
 // Runs in signal context, too: a thread that waits for a page handles the node's messages.
-void Calls::on_reply(std::uint32_t call, bool last, std::uint64_t value) {
+void Calls::on_reply(NodeId from, std::uint32_t call, bool last, std::uint64_t value) {
   Slot& answered = slot(call);
   const Phase next = last ? kFilling : kAcknowledged;
   std::uint64_t state = state_of(call, kSent);
-  bool awaited = answered.state.compare_exchange_strong(state, state_of(call, next));
+  bool awaited = answered.to.load() == from && answered.state.compare_exchange_strong(state, state_of(call, next));
   if (!awaited && last && state == state_of(call, kAcknowledged)) {
     awaited = answered.state.compare_exchange_strong(state, state_of(call, next));
   }
   if (!awaited) {
-    log(LogLevel::kError, "wire", "an answer to call {:#x}, which waits for none, has come: ignored", call);
+    log(LogLevel::kError, "wire", "node {} has answered call {:#x}, which waits for no answer of it: ignored", from,
+        call);
     return;
   }
   if (last) {
@@ -144,7 +147,7 @@ Call::Call(Node& node, NodeId to, Operation operation, std::array<std::uint64_t,
   DSM_CHECK(to < node.geometry.nodes && text.size() <= Request::kMaxText, "a call to node {} with {} bytes of text", to,
             text.size());
   const SignalsBlocked blocked;
-  id_ = node.calls->take_slot();
+  id_ = node.calls->take_slot(to);
   Request request{operation, static_cast<std::uint16_t>(text.size()), id_, args, {}};
   std::memcpy(request.text, text.data(), text.size());
   if (to == node.self && node.calls->runs_anywhere(request)) {

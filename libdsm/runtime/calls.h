@@ -94,13 +94,13 @@ class Calls {
   // From whoever polls: a request that runs only on the service thread has to be left to it.
   bool runs_anywhere(const Request& request) const;
   void on_request(NodeId from, const Request& request);
-  void on_reply(std::uint32_t call, bool last, std::uint64_t value);
+  void on_reply(NodeId from, std::uint32_t call, bool last, std::uint64_t value);
 
  private:
   friend class Call;
   struct Slot;
   Slot& slot(std::uint32_t call) const;
-  std::uint32_t take_slot();
+  std::uint32_t take_slot(NodeId to);
   void give_slot(std::uint32_t call);
   void answer(Caller caller, bool last, std::uint64_t value);
 

@@ -1,12 +1,11 @@
 // Start and end of a node. Start-up is a list of steps, each standing on the ones before it.
 #include "runtime/node.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <mutex>
-
-#include <sys/mman.h>
 
 #include "base/log.h"
 #include "base/meta_layout.h"
@@ -42,8 +41,8 @@ Result<void> join(Node& node) {
   node.self = node.job->self();
   node.geometry = node.job->geometry();
   set_log(static_cast<LogLevel>(node.config.log), node.self);
-  void* stats = ::mmap(nullptr, kMaxNodes * sizeof(NodeStats), PROT_READ | PROT_WRITE, MAP_SHARED,
-                       node.job->stats_fd(), 0);
+  void* stats =
+      ::mmap(nullptr, kMaxNodes * sizeof(NodeStats), PROT_READ | PROT_WRITE, MAP_SHARED, node.job->stats_fd(), 0);
   if (stats == MAP_FAILED) return fail(Errc::kSystem, "cannot map the counters", errno);
   node.stats = static_cast<NodeStats*>(stats) + node.self;
   node.stats->version = kStatsVersion;
@@ -128,7 +127,11 @@ Result<Node*> start_node() {
   log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
       node->engine->name(), node->transport->name());
   running = node.release();  // lives until the process ends: its memory may be touched until then
-  ::on_exit([](int status, void*) { if (status == 0) finish_node(); }, nullptr);  // a failed node ends the job
+  ::on_exit(
+      [](int status, void*) {
+        if (status == 0) finish_node();
+      },
+      nullptr);  // a failed node ends the job
   return running;
 }
 
@@ -148,7 +151,8 @@ void finish_node() {
     if (running == nullptr) return;
     running->blocks->flush();
     if (!running->job->finish(running->config.finish_ms)) {
-      log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)", running->config.finish_ms);
+      log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)",
+          running->config.finish_ms);
     }
   });
 }

@@ -19,11 +19,11 @@
 
 namespace dsm::runtime {
 
-class Pages;     // pages.h: runs the protocol
-class Service;   // service.h: the message loop
-class Calls;     // calls.h: requests to other nodes and their replies
-class Blocks;    // blocks.h: allocation and free of any node's memory
-class Roots;     // roots.h: named roots and collective allocation
+class Pages;    // pages.h: runs the protocol
+class Service;  // service.h: the message loop
+class Calls;    // calls.h: requests to other nodes and their replies
+class Blocks;   // blocks.h: allocation and free of any node's memory
+class Roots;    // roots.h: named roots and collective allocation
 
 struct Node {
   Config config;

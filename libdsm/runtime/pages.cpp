@@ -37,7 +37,8 @@ void* map_sparse(std::size_t bytes) {
 
 Result<PageTable> PageTable::create(const Geometry& geometry) {
   void* memory = map_sparse(geometry.all_pages() * sizeof(Entry));
-  if (memory == nullptr) return fail(Errc::kNoMemory, "no address space for the page table (a smaller DSM_SLICE helps)");
+  if (memory == nullptr)
+    return fail(Errc::kNoMemory, "no address space for the page table (a smaller DSM_SLICE helps)");
   ::madvise(memory, geometry.all_pages() * sizeof(Entry), MADV_DONTFORK);
   return PageTable(static_cast<Entry*>(memory));  // all zero is an Entry's initial state
 }
@@ -60,13 +61,16 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   const std::int64_t begin = now_ns();
   const PageId page = node_.geometry.page_of(address);
   switch (node_.space->state(page)) {
-    case mem::ChunkState::kUnused: return mem::FaultVerdict::kNotOurs;
-    case mem::ChunkState::kPrivate: return mem::FaultVerdict::kRetry;  // it came just before the chunk was opened
+    case mem::ChunkState::kUnused:
+      return mem::FaultVerdict::kNotOurs;
+    case mem::ChunkState::kPrivate:
+      return mem::FaultVerdict::kRetry;  // it came just before the chunk was opened
     case mem::ChunkState::kSharing:
       if (!node_.engine->faults_inline()) return mem::FaultVerdict::kPending;  // the end of the sharing lets it go on
       node_.space->wait_shared(page);
       return mem::FaultVerdict::kRetry;
-    case mem::ChunkState::kShared: break;
+    case mem::ChunkState::kShared:
+      break;
   }
   count(wanted == Access::kWrite ? node_.stats->fault_write : node_.stats->fault_read);
   trace(TraceEvent::kFault, page, static_cast<std::uint64_t>(wanted));
@@ -92,7 +96,8 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
 // The thread that faults now is the one that a coming grant is for. What it was granted before it has used; so has
 // another thread if that shows.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
-  if (entry.page.fresh && (entry.user_tid == tid || used(entry))) run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+  if (entry.page.fresh && (entry.user_tid == tid || used(entry)))
+    run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
   entry.user_cpu_ns = kUnknown;
 }
@@ -172,11 +177,10 @@ void Pages::event(PageId page, const proto::Event& event) {
 std::uint32_t Pages::clip(PageRange pages) const {
   const Geometry& geometry = node_.geometry;
   if (!geometry.has_bytes(pages.first)) return 1;
-  const PageId boundary =
-      geometry.interleaved(pages.first)
-          ? geometry.interleaved_first() +
-                ((pages.first - geometry.interleaved_first()) / kGranulePages + 1) * kGranulePages
-          : (pages.first / kPagesPerChunk + 1) * kPagesPerChunk;
+  const PageId boundary = geometry.interleaved(pages.first)
+                              ? geometry.interleaved_first() +
+                                    ((pages.first - geometry.interleaved_first()) / kGranulePages + 1) * kGranulePages
+                              : (pages.first / kPagesPerChunk + 1) * kPagesPerChunk;
   return static_cast<std::uint32_t>(std::min<PageId>({pages.count, boundary - pages.first, kMaxBatch}));
 }
 

@@ -1,7 +1,9 @@
-// Runs the protocol on real memory: takes events for pages, executes the actions (proto/page.h), feeds the results back.
-// Runs on whatever thread has the event: the faulting thread, the service thread, an API call. Safe in signal context.
+// Runs the protocol on real memory: takes events for pages, executes the actions (proto/page.h), feeds the results
+// back. Runs on whatever thread has the event: the faulting thread, the service thread, an API call. Safe in signal
+// context.
 //
-// 1. An entry's lock is held throughout a run; the pages of a batch beyond the first are taken only if their locks are free.
+// 1. An entry's lock is held throughout a run; the pages of a batch beyond the first are taken only if their locks are
+// free.
 // 2. A batch's pages are consecutive and share a home, so that their chains, maps and messages merge.
 #pragma once
 
@@ -47,8 +49,8 @@ class Pages final : public mem::FaultSink {
   // Bumps a word that threads await, and wakes them.
   void notify_change(std::atomic<std::uint32_t>& word);
 
-  // Service loop: looks after the pages whose use is awaited. What is left to do: nothing; look again when the thread that
-  // is to use a page has come back (it says so) or the hold ends; look again soon.
+  // Service loop: looks after the pages whose use is awaited. What is left to do: nothing; look again when the thread
+  // that is to use a page has come back (it says so) or the hold ends; look again soon.
   enum class Deferred : std::uint8_t { kNone, kLater, kSoon };
   Deferred tend_deferred();
 
@@ -76,7 +78,7 @@ class Pages final : public mem::FaultSink {
   std::array<FutexLock, kWorkspaces> space_locks_;
   FutexLock stream_lock_;
   proto::Streams read_streams_, write_streams_;
-  std::atomic<std::uint32_t> waiting_{0};  // threads in await_change
+  std::atomic<std::uint32_t> waiting_{0};          // threads in await_change
   std::atomic<const void*> leader_word_{nullptr};  // what the thread waits for that handles this node's messages
 
   FutexLock deferred_lock_;

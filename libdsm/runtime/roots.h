@@ -17,8 +17,8 @@ class Roots {
  public:
   explicit Roots(Node& node);
 
-  bool publish(std::string_view name, void* pointer);                  // false: a bad name
-  void* lookup(std::string_view name, std::int64_t timeout_ms);        // negative: for ever; nullptr on timeout
+  bool publish(std::string_view name, void* pointer);            // false: a bad name
+  void* lookup(std::string_view name, std::int64_t timeout_ms);  // negative: for ever; nullptr on timeout
   void* collective(std::size_t bytes, Place place);
 
  private:
@@ -37,8 +37,8 @@ class Roots {
   void* make_collective(std::size_t bytes, Place place);
 
   Node& node_;
-  std::uint64_t collectives_ = 0;                      // how many this node has asked for
-  std::map<std::string, Root, std::less<>> roots_;    // node 0 only, as the next
+  std::uint64_t collectives_ = 0;                   // how many this node has asked for
+  std::map<std::string, Root, std::less<>> roots_;  // node 0 only, as the next
   std::map<std::uint64_t, Collective> blocks_;
 };
 

@@ -114,7 +114,8 @@ bool Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
     return false;
   }
   switch (*type) {
-    case MessageType::kPages: return on_pages(from, read_payload<proto::PageMessage>(bytes), service_thread);
+    case MessageType::kPages:
+      return on_pages(from, read_payload<proto::PageMessage>(bytes), service_thread);
     case MessageType::kNoSuchPage: {
       const auto page = read_payload<PageId>(bytes);
       if (node_.geometry.has_bytes(page)) node_.pages->on_no_such_page(page);
@@ -139,7 +140,7 @@ bool Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
       return true;
     case MessageType::kReply: {
       const auto reply = read_payload<ReplyMessage>(bytes);
-      node_.calls->on_reply(reply.call, reply.last != 0, reply.value);
+      node_.calls->on_reply(from, reply.call, reply.last != 0, reply.value);
       return true;
     }
   }
@@ -169,7 +170,8 @@ bool Service::on_pages(NodeId from, const proto::PageMessage& message, bool serv
   return true;
 }
 
-// Another node asks for a page of a chunk that only this node has seen: now it is shared. Its publishing tells who waits.
+// Another node asks for a page of a chunk that only this node has seen: now it is shared. Its publishing tells who
+// waits.
 bool Service::share_if_private(NodeId from, const proto::PageMessage& message) {
   for (PageId page = message.first; page < message.first + message.count; ++page) {
     if (node_.space->state(page) == mem::ChunkState::kUnused) {

@@ -1,6 +1,6 @@
 // The service thread: handles what other nodes send, and looks after pages whose use is awaited. While a thread of the
-// program waits for a page, it handles the node's messages itself; what only the service thread may do (requests, turning
-// a chunk shared) it puts on the backlog.
+// program waits for a page, it handles the node's messages itself; what only the service thread may do (requests,
+// turning a chunk shared) it puts on the backlog.
 #pragma once
 
 #include <atomic>

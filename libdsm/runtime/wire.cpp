@@ -9,11 +9,16 @@ namespace {
 
 std::size_t payload_bytes(MessageType type) {
   switch (type) {
-    case MessageType::kPages: return sizeof(proto::PageMessage);
-    case MessageType::kNoSuchPage: return sizeof(PageId);
-    case MessageType::kRequest: return sizeof(Request);
-    case MessageType::kReply: return sizeof(ReplyMessage);
-    case MessageType::kFrees: return sizeof(FreesMessage);
+    case MessageType::kPages:
+      return sizeof(proto::PageMessage);
+    case MessageType::kNoSuchPage:
+      return sizeof(PageId);
+    case MessageType::kRequest:
+      return sizeof(Request);
+    case MessageType::kReply:
+      return sizeof(ReplyMessage);
+    case MessageType::kFrees:
+      return sizeof(FreesMessage);
   }
   return SIZE_MAX;
 }

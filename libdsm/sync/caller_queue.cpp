@@ -17,7 +17,7 @@ CallerPool::~CallerPool() { ::munmap(places_, kPlaces * sizeof(Place)); }
 
 std::uint32_t CallerPool::take() {
   if (first_free_ == 0) {
-    DSM_CHECK(used_ < kPlaces, "more callers wait than calls can be in flight");
+    DSM_CHECK(used_ < kPlaces, "no place left in the pool");
     return used_++;
   }
   const std::uint32_t place = first_free_;

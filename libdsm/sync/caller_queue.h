@@ -18,6 +18,8 @@ class CallerPool {
   CallerPool(const CallerPool&) = delete;
   CallerPool& operator=(const CallerPool&) = delete;
 
+  bool full() const { return first_free_ == 0 && used_ == kPlaces; }  // more requests than honest nodes can make
+
  private:
   friend class CallerQueue;
   static constexpr std::uint32_t kPlaces = kMaxNodes * runtime::Calls::kSlots + 1;

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/geometry.h"
+#include "base/log.h"
 #include "base/signals.h"
 #include "runtime/node.h"
 
@@ -76,6 +77,11 @@ void Server::serve(Operation operation, Act act) {
     const std::lock_guard guard(lock_);
     Slot* slot = find(request.args[0]);
     if (slot == nullptr) return answer(caller, kNoSuchObject);
+    if (pool.full()) {
+      log(LogLevel::kError, "sync", "more requests wait here than all nodes can have; one of node {} is refused",
+          caller.node);
+      return answer(caller, kBadArgument);
+    }
     (this->*act)(*slot, caller, request);
   };
   node_.calls->handle(operation, handler, runtime::Runs::kAnywhere);

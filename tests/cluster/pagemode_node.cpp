@@ -1,7 +1,6 @@
 // One check of page mode, run by every node of a job: pagemode_node NAME. Exit status 0: right. pagemode_test starts it
 // under dsmrun, in every engine.
 #include <dsm/dsm.h>
-
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -21,12 +20,12 @@ namespace {
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kChunk = std::size_t{2} << 20;
 
-#define EXPECT(condition)                                                                            \
-  do {                                                                                               \
-    if (!(condition)) {                                                                              \
-      std::fprintf(stderr, "node %u: line %d: not so: %s\n", dsm::node(), __LINE__, #condition);     \
-      std::exit(1);                                                                                  \
-    }                                                                                                \
+#define EXPECT(condition)                                                                        \
+  do {                                                                                           \
+    if (!(condition)) {                                                                          \
+      std::fprintf(stderr, "node %u: line %d: not so: %s\n", dsm::node(), __LINE__, #condition); \
+      std::exit(1);                                                                              \
+    }                                                                                            \
   } while (false)
 
 // All nodes, in step.
@@ -73,7 +72,8 @@ void conversion() {
     for (std::size_t i = 0; i < kWords; i += 64) block[i] = 1;
     return block;
   });
-  auto* stop = shared<std::atomic<std::uint64_t>>("stop", [] { return dsm::make<std::atomic<std::uint64_t>>(std::uint64_t{0}); });
+  auto* stop = shared<std::atomic<std::uint64_t>>(
+      "stop", [] { return dsm::make<std::atomic<std::uint64_t>>(std::uint64_t{0}); });
   std::vector<std::thread> writers;
   std::vector<std::uint64_t> rounds(kThreads, 1);
   if (dsm::node() == 0) {
@@ -177,9 +177,9 @@ void placement() {
   EXPECT(homes.size() == dsm::nodes());
   std::memset(spread, 7, dsm::nodes() * 65536);
   dsm::free(spread);
-  EXPECT(dsm::alloc(1, 3) == nullptr);                                // no power of two
-  EXPECT(dsm::alloc(1, 0, dsm::on_node(dsm::nodes())) == nullptr);    // no such node
-  EXPECT(dsm::alloc(std::size_t{1} << 60) == nullptr);                // more than there is
+  EXPECT(dsm::alloc(1, 3) == nullptr);                              // no power of two
+  EXPECT(dsm::alloc(1, 0, dsm::on_node(dsm::nodes())) == nullptr);  // no such node
+  EXPECT(dsm::alloc(std::size_t{1} << 60) == nullptr);              // more than there is
   EXPECT(dsm::home(&homes) == dsm::nodes());
   void *a = dsm::alloc(0), *b = dsm::alloc(0);
   EXPECT(a != nullptr && b != nullptr && a != b);
@@ -220,8 +220,10 @@ void hints() {
       for (std::size_t i = 0; i < kBytes / 8; ++i) EXPECT(words[i] == i + turn);
       EXPECT(!dsm::prefetch(words, kBytes, dsm::access::write));
       for (std::size_t i = 0; i < kBytes / 8; ++i) ++words[i];
-      if (turn % 2 == 0) EXPECT(!dsm::release(words, kBytes));
-      else EXPECT(!dsm::transfer(words, kBytes, (turn + 1) % dsm::nodes()));
+      if (turn % 2 == 0)
+        EXPECT(!dsm::release(words, kBytes));
+      else
+        EXPECT(!dsm::transfer(words, kBytes, (turn + 1) % dsm::nodes()));
     }
     meet();
   }
@@ -234,7 +236,11 @@ void hints() {
 
 // Message passing through plain and atomic words, as on one machine.
 void atomics() {
-  struct Box { std::atomic<std::uint64_t> flag; char pad[2 * kPage]; std::uint64_t payload[64]; };
+  struct Box {
+    std::atomic<std::uint64_t> flag;
+    char pad[2 * kPage];
+    std::uint64_t payload[64];
+  };
   auto* box = shared<Box>("box", [] { return dsm::make<Box>(); });
   const std::uint64_t rounds = 300;
   for (std::uint64_t round = 0; round < rounds; ++round) {
@@ -285,11 +291,17 @@ void wild() {
   meet();
 }
 
-const std::map<std::string, void (*)()> kChecks = {
-    {"values", values},         {"conversion", conversion}, {"coherent_free", coherent_free},
-    {"remote_frees", remote_frees}, {"foreign_realloc", foreign_realloc}, {"placement", placement},
-    {"roots", roots},           {"hints", hints},           {"atomics", atomics},
-    {"system_calls", system_calls}, {"wild", wild}};
+const std::map<std::string, void (*)()> kChecks = {{"values", values},
+                                                   {"conversion", conversion},
+                                                   {"coherent_free", coherent_free},
+                                                   {"remote_frees", remote_frees},
+                                                   {"foreign_realloc", foreign_realloc},
+                                                   {"placement", placement},
+                                                   {"roots", roots},
+                                                   {"hints", hints},
+                                                   {"atomics", atomics},
+                                                   {"system_calls", system_calls},
+                                                   {"wild", wild}};
 
 }  // namespace
 

@@ -26,16 +26,15 @@ TEST_P(PageMode, IsRight) {
   for (const unsigned nodes : {2U, 4U}) EXPECT_EQ(run(engine, nodes, check), 0) << nodes << " nodes";
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Engines, PageMode,
-    testing::Combine(testing::Values("uffd-inline", "uffd-thread", "sigsegv"),
-                     testing::Values("values", "conversion", "coherent_free", "remote_frees", "foreign_realloc",
-                                     "placement", "roots", "hints", "atomics")),
-    [](const auto& info) {
-      std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
-      for (char& c : name) c = c == '-' ? '_' : c;
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Engines, PageMode,
+                         testing::Combine(testing::Values("uffd-inline", "uffd-thread", "sigsegv"),
+                                          testing::Values("values", "conversion", "coherent_free", "remote_frees",
+                                                          "foreign_realloc", "placement", "roots", "hints", "atomics")),
+                         [](const auto& info) {
+                           std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+                           for (char& c : name) c = c == '-' ? '_' : c;
+                           return name;
+                         });
 
 TEST(PageModeSystemCalls, JustWorkWithTheThreadEngine) {
   const std::string obstacle = dsm::mem::engine_obstacle("uffd-thread");
@@ -64,8 +63,8 @@ TEST(Torture, EveryChecksumRight) {
   for (const char* engine : {"uffd-inline", "uffd-thread", "sigsegv"}) {
     if (!dsm::mem::engine_obstacle(engine).empty()) continue;
     for (const char* placement : {"spread", "one", "interleaved"}) {
-      Process job({bin("dsmrun"), "-n", "4", "--engine", engine, "--", bin("torture"), "--seconds", "2", "--pages", "16",
-                   "--placement", placement});
+      Process job({bin("dsmrun"), "-n", "4", "--engine", engine, "--", bin("torture"), "--seconds", "2", "--pages",
+                   "16", "--placement", placement});
       EXPECT_EQ(job.wait(), 0) << engine << " " << placement << "\n" << job.out() << job.err();
       EXPECT_NE(job.out().find("every checksum right"), std::string::npos) << job.out();
     }

@@ -108,7 +108,8 @@ TEST_P(TransportMessages, AStoppedReceiverHoldsUpNobodyAndLosesNothing) {
       await(table->go, 1);
       for (std::uint32_t i = 0; i < kMessages; ++i) ASSERT_TRUE(t.send(1, Patterned({0, i}).bytes).has_value());
       announce(table->sent, 1);
-      serve(t, [&](NodeId, std::span<const std::byte>) { answered = true; }, [&] { return answered; });
+      serve(
+          t, [&](NodeId, std::span<const std::byte>) { answered = true; }, [&] { return answered; });
       return;
     }
     announce(table->ready, 1);

@@ -29,9 +29,7 @@ class ShmDamage : public ::testing::Test {
     return *reinterpret_cast<shm::Mailbox*>(meta + shm::mailbox_offset(kMetaBytes));
   }
   Transport& node(NodeId node) { return *nodes_[node]; }
-  void send(NodeId from, std::uint32_t number) {
-    EXPECT_TRUE(node(from).send(1, bytes_of(number)).has_value());
-  }
+  void send(NodeId from, std::uint32_t number) { EXPECT_TRUE(node(from).send(1, bytes_of(number)).has_value()); }
   // What node 1 finds: the numbers by sender.
   std::vector<std::uint32_t> take(NodeId from) {
     while (node(1).poll(sink_, 100) > 0) {
@@ -130,9 +128,7 @@ TEST_F(ShmDamage, ACountThatGoesBackIsAnError) {
 
 TEST_F(ShmDamage, RandomBytesCrashNobody) {
   std::mt19937_64 random(1);
-  const MessageSink sink = [](NodeId, std::span<const std::byte> bytes) {
-    ASSERT_LE(bytes.size(), kMaxMessageBytes);
-  };
+  const MessageSink sink = [](NodeId, std::span<const std::byte> bytes) { ASSERT_LE(bytes.size(), kMaxMessageBytes); };
   for (int world = 0; world < 20; ++world) {
     const auto own = make_shm_world(kNodes, world % 2 == 0 ? "" : "1000:1000:1000");
     std::unique_ptr<Transport> nodes[kNodes];

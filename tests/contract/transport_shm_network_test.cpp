@@ -27,8 +27,7 @@ TEST(ShmEmulation, Parses) {
   EXPECT_FALSE(parse_emulation("")->on());
   EXPECT_TRUE(parse_emulation("0:1000000000:0")->on());
   for (const char* bad : {"RDMA", "1", "1:2", "1:2:", "1:2:3:", "1:2:3:4", "1:0:3", "-1:2:3", "1:-2:3", "1:2:-3",
-                          "1:2:3 ", " 1:2:3", "::", "1:2:3x", "1x:2:3", "1:2:1000000001",
-                          "99999999999999999999:2:3"}) {
+                          "1:2:3 ", " 1:2:3", "::", "1:2:3x", "1x:2:3", "1:2:1000000001", "99999999999999999999:2:3"}) {
     const auto parsed = parse_emulation(bad);
     ASSERT_FALSE(parsed.has_value()) << bad;
     EXPECT_EQ(parsed.error().code, Errc::kBadOption);

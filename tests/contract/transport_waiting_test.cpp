@@ -34,7 +34,8 @@ class Desk {
   }
 
   void ask(NodeId node, std::uint32_t thread, std::uint32_t number) {
-    EXPECT_TRUE(transport_.send(node, bytes_of(Mail{false, thread, number})).has_value());
+    const Waiter whom = number % 2 == 0 ? Waiter::kService : Waiter::kAccess;
+    EXPECT_TRUE(transport_.send(node, bytes_of(Mail{false, thread, number}), whom).has_value());
   }
   bool answered(std::uint32_t thread, std::uint32_t number) const { return answers_[thread].load() == number; }
 

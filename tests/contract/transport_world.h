@@ -52,8 +52,8 @@ class TransportTest : public ::testing::TestWithParam<WorldKind> {
  protected:
   std::unique_ptr<World> make_world(unsigned nodes) const { return GetParam().make(nodes); }
 };
-#define DSM_ON_EVERY_WORLD(suite)                                                                    \
-  INSTANTIATE_TEST_SUITE_P(Worlds, suite, ::testing::ValuesIn(::dsm::net::test::world_kinds()),      \
+#define DSM_ON_EVERY_WORLD(suite)                                                               \
+  INSTANTIATE_TEST_SUITE_P(Worlds, suite, ::testing::ValuesIn(::dsm::net::test::world_kinds()), \
                            [](const auto& kind) { return kind.param.name; })
 
 // A zeroed T that forked processes share.

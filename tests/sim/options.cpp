@@ -14,7 +14,7 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
     "none",       "skip-unmap",       "skip-lower",        "skip-write-back", "late-write-back",
     "stale-read", "read-before-swap", "read-before-latch", "map-early",       "split-swap",
     "blind-swap", "ignore-waiters",   "unfair-choice",     "enlist-late",     "stay-enlisted",
-    "lose-look",  "lose-drop",        "lose-nudge",        "lose-wake"};
+    "lose-look",  "lose-drop",        "lose-nudge",        "lose-wake",       "use-early"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 

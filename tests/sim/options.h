@@ -36,6 +36,7 @@ enum class Mutation : std::uint8_t {
   kLoseDrop,         // readers are not told that a writer has claimed the page
   kLoseNudge,        // the owner is not told that somebody waits
   kLoseWake,         // waiting threads are not woken
+  kUseEarly,         // a gained page counts as used before its access has run
   kCount
 };
 

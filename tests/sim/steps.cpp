@@ -211,7 +211,8 @@ void Simulator::use(NodeId node, unsigned page) {
 // What can move, after something about this node's side of the page has changed.
 void Simulator::refresh(NodeId node, unsigned page) {
   const Copy& copy = model_.copy(node, page);
-  const bool used = model_.is_lock(page) ? lock_may_go(copy) : !copy.owed || model_.options.early_use;
+  const bool used =
+      model_.is_lock(page) ? lock_may_go(copy) : !copy.owed || model_.options.early_use || mutated(Mutation::kUseEarly);
   scheduler_.set(page_actor(ActorKind::kAgent, node, page), copy.executing());
   scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !copy.executing());
   scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !copy.locked());

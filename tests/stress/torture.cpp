@@ -50,7 +50,11 @@ struct Board {
 class Hammer {
  public:
   Hammer(const std::vector<Page*>& pages, unsigned thread, unsigned threads, std::uint64_t seed)
-      : pages_(pages), thread_(thread), threads_(threads), random_(seed), last_own_(pages.size(), 0),
+      : pages_(pages),
+        thread_(thread),
+        threads_(threads),
+        random_(seed),
+        last_own_(pages.size(), 0),
         seen_(pages.size() * threads, 0) {}
 
   Tally run(double seconds) {
@@ -59,7 +63,8 @@ class Hammer {
     for (auto now = Clock::now(); now < end;) {
       one();
       const auto after = Clock::now();
-      tally_.worst_wait_ms = std::max(tally_.worst_wait_ms, std::chrono::duration<double, std::milli>(after - now).count());
+      tally_.worst_wait_ms =
+          std::max(tally_.worst_wait_ms, std::chrono::duration<double, std::milli>(after - now).count());
       now = after;
       ++tally_.operations;
     }
@@ -89,7 +94,9 @@ class Hammer {
         seen = value;
         break;
       }
-      case 3: locked(page); break;
+      case 3:
+        locked(page);
+        break;
     }
   }
 
@@ -141,7 +148,8 @@ std::vector<Page*> share_pages(const Options& options) {
   std::vector<std::byte*> blocks;
   for (unsigned node = 0; node < nodes; ++node) {
     const auto home = options.placement == "one" ? 0 : node;
-    blocks.push_back(static_cast<std::byte*>(dsm::alloc_collective(per_node * kPageBytes + kPageBytes, dsm::on_node(home))));
+    blocks.push_back(
+        static_cast<std::byte*>(dsm::alloc_collective(per_node * kPageBytes + kPageBytes, dsm::on_node(home))));
   }
   for (unsigned i = 0; i < options.pages; ++i) {
     const auto base = (reinterpret_cast<std::uintptr_t>(blocks[i % nodes]) + kPageBytes - 1) & ~(kPageBytes - 1);
@@ -176,11 +184,14 @@ int main(int argc, char** argv) {
   Options options;
   CLI::App app("Hammers shared pages from all nodes and checks every value (start it with dsmrun).");
   app.add_option("--pages", options.pages, "shared pages")->check(CLI::Range(1u, 4096u))->capture_default_str();
-  app.add_option("--threads", options.threads, "threads of each node")->check(CLI::Range(1u, 32u))->capture_default_str();
+  app.add_option("--threads", options.threads, "threads of each node")
+      ->check(CLI::Range(1u, 32u))
+      ->capture_default_str();
   app.add_option("--seconds", options.seconds, "how long")->check(CLI::Range(0.1, 86400.0))->capture_default_str();
   app.add_option("--seed", options.seed, "of the random choices")->capture_default_str();
   app.add_option("--placement", options.placement, "homes of the pages: spread, one, interleaved")
-      ->check(CLI::IsMember({"spread", "one", "interleaved"}))->capture_default_str();
+      ->check(CLI::IsMember({"spread", "one", "interleaved"}))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   if (dsm::start()) return 1;
 

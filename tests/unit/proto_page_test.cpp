@@ -263,7 +263,8 @@ TEST(PagePrefetch, NeverEnlistsAndNeverDisturbs) {
   std::vector<Word> words;
   for (NodeSet set = 0; set < 16; ++set) {
     words.push_back(shared_word(set & ~nodes(1)));
-    for (const NodeId owner : {0, 2, 3}) words.push_back(owned(owner, set & ~nodes(1) & ~node_bit(owner)));
+    for (const NodeId owner : {NodeId{0}, NodeId{2}, NodeId{3}})
+      words.push_back(owned(owner, set & ~nodes(1) & ~node_bit(owner)));
   }
   for (const Access access : {kRead, kWrite}) {
     for (const Word word : words) {

@@ -30,8 +30,8 @@ namespace dsm {
 // the DSM_* variables (dsmrun --help lists them). Idempotent. On failure the reason has been printed to stderr.
 std::error_code start();
 
-// Waits until every node's program has finished (called start() and then finish() or left main); then this node's memory may
-// go. Called by itself at exit. After it no other call of libdsm is valid.
+// Waits until every node's program has finished (called start() and then finish() or left main); then this node's
+// memory may go. Called by itself at exit. After it no other call of libdsm is valid.
 void finish();
 
 unsigned node();   // this node's number, from 0

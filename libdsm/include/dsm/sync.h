@@ -1,7 +1,7 @@
-// Synchronisation between threads of all nodes. Each object lives in the global heap (make it with dsm::make, or as part
-// of an object there); constructing it takes a slot at this node, which becomes its home, and destroying gives it back.
-// An object must not be copied, nor used before its constructor or after its destructor: that is a diagnostic and an
-// abort. std::lock_guard, std::unique_lock and std::shared_lock work on the locks. Waiting is fair between nodes.
+// Synchronisation between threads of all nodes. Each object lives in the global heap (make it with dsm::make, or as
+// part of an object there); constructing it takes a slot at this node, which becomes its home, and destroying gives it
+// back. An object must not be copied, nor used before its constructor or after its destructor: that is a diagnostic and
+// an abort. std::lock_guard, std::unique_lock and std::shared_lock work on the locks. Waiting is fair between nodes.
 // std::atomic needs none of this: it works on global memory as it is.
 #pragma once
 
