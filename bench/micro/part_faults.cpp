@@ -123,6 +123,8 @@ void home_cpu(Context& context) {
     ::clock_gettime(clock, &now);
     return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
   };
+  touch_each(block, shuffled(kPages, 3), Touch::kRead, unused);  // its home's first and last work: sharing the chunk
+  dsm::release(block, kPages * kPage);
   ::usleep(100'000);  // node 1 goes to sleep; were it late, the figure would be too large, not too small
   for (const Touch touch : {Touch::kRead, Touch::kWrite}) {
     const double cpu_before = cpu_us();

@@ -109,16 +109,21 @@ TEST_P(TransportOperations, AReadDoesNotOvertakeAWrite) {
 TEST_P(TransportOperations, AtomicsOfAllNodesAddUp) {
   constexpr unsigned kNodes = 4;
   constexpr unsigned kThreads = 2;
-  constexpr std::uint64_t kEach = 5000;
+  constexpr std::uint64_t kEach = 20000;
   constexpr std::uint64_t kAll = kNodes * kThreads * kEach;
   const auto world = make_world(kNodes);
-  Shared<std::atomic<std::uint8_t>[kAll]> taken;
+  struct Table {
+    Meeting start;
+    std::atomic<std::uint8_t> taken[kAll];
+  };
+  Shared<Table> table;
   run_nodes(*world, kNodes, [&](Transport& t) {
     const auto work = [&] {
+      table->start.meet(kNodes * kThreads);
       for (std::uint64_t i = 0; i < kEach; ++i) {
         const std::uint64_t old = run_one(t, 1, fetch_add_op(Region::kMeta, 8, 1));
         ASSERT_LT(old, kAll);
-        ASSERT_EQ((*taken)[old].fetch_add(1), 0) << "two additions found " << old;
+        ASSERT_EQ(table->taken[old].fetch_add(1), 0) << "two additions found " << old;
         for (std::uint64_t expected = 0;;) {
           const std::uint64_t found = run_one(t, 1, cas_op(Region::kMeta, 16, expected, expected + 3));
           if (found == expected) break;

@@ -98,6 +98,37 @@ TEST_P(TransportWaiting, PingPongInRandomRoles) {
   });
 }
 
+// Node 1 is always awake, so its answers come just when node 0 falls asleep: before, in and after each step of it.
+TEST_P(TransportWaiting, AnswersThatComeWhileFallingAsleep) {
+  constexpr std::uint32_t kRounds = 50000;
+  const auto world = make_world(2);
+  run_nodes(*world, 2, [](Transport& t) {
+    std::uint32_t last = 0;
+    const MessageSink sink = [&](NodeId from, std::span<const std::byte> bytes) {
+      last = value_of<std::uint32_t>(bytes);
+      if (t.self() == 1) {
+        EXPECT_TRUE(t.send(from, bytes).has_value());
+      }
+    };
+    if (t.self() == 1) {
+      while (last < kRounds) t.poll(sink, 1);
+      return;
+    }
+    std::mt19937 random(3);
+    for (std::uint32_t i = 1; i <= kRounds; ++i) {
+      const Waiter who = random() % 2 == 0 ? Waiter::kService : Waiter::kAccess;
+      const bool claimed = who == Waiter::kAccess && t.claim_access();
+      ASSERT_TRUE(t.send(1, bytes_of(i)).has_value());
+      for (std::uint64_t pause = random() % 16; pause > 0; --pause) cpu_relax();
+      while (last < i) {
+        t.wait(who, -1);
+        t.poll(sink, 1);
+      }
+      if (claimed) t.release_access();
+    }
+  });
+}
+
 TEST_P(TransportWaiting, AnAccessWaiterThatLeavesStrandsNothing) {
   constexpr std::uint32_t kRounds = 5000;
   const auto world = make_world(2);
