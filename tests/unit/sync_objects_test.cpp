@@ -37,7 +37,7 @@ TEST(CallerQueue, IsFirstInFirstOutWhateverIsRemoved) {
   EXPECT_TRUE(queue.remove(pool, caller(0, 1)));
   queue.push(pool, caller(0, 6));
   EXPECT_EQ(queue.size(), 3U);
-  for (const std::uint32_t call : {2, 4, 6}) EXPECT_EQ(queue.pop(pool).call, call);
+  for (const std::uint32_t call : {2U, 4U, 6U}) EXPECT_EQ(queue.pop(pool).call, call);
   EXPECT_TRUE(queue.empty());
   queue.push(pool, caller(0, 7));
   EXPECT_TRUE(queue.remove(pool, caller(0, 7)));
