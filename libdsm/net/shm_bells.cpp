@@ -93,16 +93,17 @@ void ShmTransport::wait(Waiter who, std::int64_t timeout_ns) {
   std::atomic<std::uint32_t>& bell = views_[self_].mailbox->bell(who);
   const bool woken = bell.exchange(kAsleep) == kWoken;
   const std::int64_t next = woken ? 0 : next_work();
+  const std::int64_t until_due = next == 0 || next == kNothing ? next : next - now_ns();
   std::int64_t spin_ns = 0;
   if (woken || timeout_ns == 0) {
     spin_ns = 0;
-  } else if (next == 0 && polling_.load(std::memory_order_relaxed)) {
+  } else if (next == kNothing) {
+    futex_wait(bell, kAsleep, FutexScope::kShared, timeout_ns);
+  } else if (until_due <= 0 && polling_.load(std::memory_order_relaxed)) {
     // Somebody is at it. A thread of higher priority must sleep, not yield, for him to get the CPU back.
     futex_wait(bell, kAsleep, FutexScope::kShared,
                timeout_ns < 0 ? kOtherPollsNs : std::min(timeout_ns, kOtherPollsNs));
-  } else if (next == kNothing) {
-    futex_wait(bell, kAsleep, FutexScope::kShared, timeout_ns);
-  } else if (const std::int64_t until_due = next == 0 ? 0 : next - now_ns(); until_due > kSleepAtLeastNs) {
+  } else if (until_due > kSleepAtLeastNs) {
     const std::int64_t sleep_ns = until_due - kWakeUpNs;
     futex_wait(bell, kAsleep, FutexScope::kShared, timeout_ns < 0 ? sleep_ns : std::min(timeout_ns, sleep_ns));
   } else {

@@ -144,7 +144,8 @@ TEST_P(TransportMessages, AFloodOfOneSenderDoesNotShutOutAnother) {
     unsigned expected = 0;
     for (const unsigned budget : {1u, 7u, UINT32_MAX}) {
       EXPECT_TRUE(t.send(static_cast<NodeId>(1 - t.self()), {}).has_value());
-      for (++expected; others < expected;) t.poll(sink, budget);
+      ++expected;
+      while (others < expected) t.poll(sink, budget);
     }
   });
 }
