@@ -49,13 +49,15 @@ void Context::report(std::string name, double value, std::string unit, std::opti
   rows.push_back({std::move(name), value, std::move(unit), peer, std::move(peer_name), goal, bound});
 }
 
-void meet() {
+dsm::barrier& all_nodes() {
   static dsm::barrier* const barrier = [] {
-    if (dsm::node() == 0) dsm::publish("meet", dsm::make<dsm::barrier>(dsm::nodes()));
-    return static_cast<dsm::barrier*>(dsm::lookup("meet"));
+    if (dsm::node() == 0) dsm::publish("all nodes", dsm::make<dsm::barrier>(dsm::nodes()));
+    return static_cast<dsm::barrier*>(dsm::lookup("all nodes"));
   }();
-  barrier->arrive_and_wait();
+  return *barrier;
 }
+
+void meet() { all_nodes().arrive_and_wait(); }
 
 std::byte* shared_block(const char* name, std::size_t bytes, unsigned home) {
   if (dsm::node() == 0) dsm::publish(name, dsm::alloc(bytes, kPage, dsm::on_node(home)));

@@ -15,17 +15,15 @@
 #include <thread>
 #include <vector>
 
+#include "bench/micro/bench_rows.h"
+
 namespace {
 
 using Clock = std::chrono::steady_clock;
+using dsm::bench::median;
 
 double since_us(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
 }
 
 struct World {

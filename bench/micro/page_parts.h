@@ -1,6 +1,8 @@
 // The parts of bench_page: each runs on every node of a job of its own; node 0 measures and reports.
 #pragma once
 
+#include <dsm/sync.h>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -55,7 +57,8 @@ inline double us_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
 }
 
-// All nodes, in step.
+// The barrier of all nodes, and all nodes in step.
+dsm::barrier& all_nodes();
 void meet();
 // Node 0 makes it, every node gets it.
 std::byte* shared_block(const char* name, std::size_t bytes, unsigned home);

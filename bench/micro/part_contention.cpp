@@ -132,16 +132,11 @@ double barrier_us(dsm::barrier& barrier, int rounds) {
   return us_since(begin) / rounds;
 }
 
-dsm::barrier& shared_barrier() {
-  if (dsm::node() == 0) dsm::publish("barrier", dsm::make<dsm::barrier>(dsm::nodes()));
-  return *static_cast<dsm::barrier*>(dsm::lookup("barrier"));
-}
-
 }  // namespace
 
 void barriers(Context& context) {
   const int rounds = context.quick ? 300 : 3'000;
-  dsm::barrier& barrier = shared_barrier();
+  dsm::barrier& barrier = all_nodes();
   meet();
   const double ours = barrier_us(barrier, rounds);
   meet();
@@ -164,7 +159,7 @@ void barriers(Context& context) {
 void barrier_and_cache(Context& context) {
   const int rounds = context.quick ? 300 : 2'000;
   const std::size_t bytes = (context.quick ? 32 : 256) * (std::size_t{1} << 20);
-  dsm::barrier& barrier = shared_barrier();
+  dsm::barrier& barrier = all_nodes();
   std::byte* const block = shared_block("cached", bytes, 1);
   meet();
   std::vector<double> empty, full;
