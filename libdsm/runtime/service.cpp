@@ -105,21 +105,22 @@ bool Service::take_backlog() {
 
 // --- what arrives ---------------------------------------------------------------------------------------------------
 
-// False if the letter cannot be right; that has been logged, and it is dropped.
-bool Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool service_thread) {
+// A letter that cannot be right is logged and dropped.
+void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool service_thread) {
   count(node_.stats->message_received);
   const auto type = read_type(bytes);
   if (!type) {
     log(LogLevel::kError, "wire", "node {} has sent {} bytes that are no message of ours: ignored", from, bytes.size());
-    return false;
+    return;
   }
   switch (*type) {
     case MessageType::kPages:
-      return on_pages(from, read_payload<proto::PageMessage>(bytes), service_thread);
+      on_pages(from, read_payload<proto::PageMessage>(bytes), service_thread);
+      return;
     case MessageType::kNoSuchPage: {
       const auto page = read_payload<PageId>(bytes);
       if (node_.geometry.has_bytes(page)) node_.pages->on_no_such_page(page);
-      return true;
+      return;
     }
     case MessageType::kRequest: {
       const auto request = read_payload<Request>(bytes);
@@ -128,7 +129,7 @@ bool Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
       } else {
         put_off(from, bytes);
       }
-      return true;
+      return;
     }
     case MessageType::kFrees:
       if (service_thread) {
@@ -137,17 +138,16 @@ bool Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
       } else {
         put_off(from, bytes);
       }
-      return true;
+      return;
     case MessageType::kReply: {
       const auto reply = read_payload<ReplyMessage>(bytes);
       node_.calls->on_reply(from, reply.call, reply.last != 0, reply.value);
-      return true;
+      return;
     }
   }
-  return false;
 }
 
-bool Service::on_pages(NodeId from, const proto::PageMessage& message, bool service_thread) {
+void Service::on_pages(NodeId from, const proto::PageMessage& message, bool service_thread) {
   const Geometry& geometry = node_.geometry;
   const PageId end = message.first + message.count;
   const bool whole = message.count != 0 && message.count <= kMaxBatch && message.first < end &&
@@ -155,24 +155,23 @@ bool Service::on_pages(NodeId from, const proto::PageMessage& message, bool serv
   if (!whole || message.kind > proto::MessageKind::kLook || message.want > Access::kWrite) {
     log(LogLevel::kError, "wire", "node {} has sent a message about pages {}+{}: ignored", from, message.first,
         message.count);
-    return false;
+    return;
   }
   trace(TraceEvent::kReceive, message.first, from, static_cast<std::uint64_t>(message.kind));
   for (PageId page = message.first; page < end; page += kPagesPerChunk - page % kPagesPerChunk) {
     if (!geometry.has_bytes(page) || node_.space->state(page) == mem::ChunkState::kShared) continue;
     if (!service_thread) {
       put_off(from, pack(MessageType::kPages, message).bytes());
-      return true;
+      return;
     }
     return share_if_private(from, message);
   }
   node_.pages->on_message(from, message);
-  return true;
 }
 
 // Another node asks for a page of a chunk that only this node has seen: now it is shared. Its publishing tells who
 // waits.
-bool Service::share_if_private(NodeId from, const proto::PageMessage& message) {
+void Service::share_if_private(NodeId from, const proto::PageMessage& message) {
   for (PageId page = message.first; page < message.first + message.count; ++page) {
     if (node_.space->state(page) == mem::ChunkState::kUnused) {
       send_message(node_, from, pack(MessageType::kNoSuchPage, page).bytes());
@@ -181,7 +180,6 @@ bool Service::share_if_private(NodeId from, const proto::PageMessage& message) {
     const std::lock_guard guard(static_cast<SliceChunks&>(*node_.chunks).sharing_lock());
     node_.space->share(page, [this](PageId first) { publish_chunk(first); });
   }
-  return true;
 }
 
 // Frees every page of a chunk that has just become shared: from now on other nodes need this one for none of them.

@@ -42,10 +42,9 @@ class Service {
   };
 
   void loop();
-  void tend();
-  bool on_letter(NodeId from, std::span<const std::byte> bytes, bool service_thread);
-  bool on_pages(NodeId from, const proto::PageMessage& message, bool service_thread);
-  bool share_if_private(NodeId from, const proto::PageMessage& message);
+  void on_letter(NodeId from, std::span<const std::byte> bytes, bool service_thread);
+  void on_pages(NodeId from, const proto::PageMessage& message, bool service_thread);
+  void share_if_private(NodeId from, const proto::PageMessage& message);
   void put_off(NodeId from, std::span<const std::byte> bytes);
   bool take_backlog();
   void publish_chunk(PageId first);
