@@ -12,7 +12,7 @@
 // Invariants, for every object at any moment (the simulator checks them):
 //   1. At most one Borrow has changed or may change the object: outcome kLocked, or a standing copy; the header then
 //      says locked or standing, with that node.
-//   2. writing  =>  readers == 0 and the hold is locked.
+//   2. writing  =>  readers == 0 and the hold is locked; standing  =>  readers == 0.
 //   3. A snapshot's bytes are those of its version.
 //   4. Somebody waits in the home's queue and nothing of the queue is in flight  =>  asked is set, or a recall is due.
 #pragma once
@@ -35,7 +35,8 @@ enum class Wish : std::uint8_t {
 struct ObjectPlace {
   NodeId self;
   NodeId home;
-  bool small;  // read by copying, at the home too; every node judges it by the object's size alone
+  bool small;              // read by copying, at the home too; every node judges it by the object's size alone
+  bool scattered = false;  // its bytes have several homes (the header's is `home`): nobody works with it in place
 };
 
 // One who waits in the home's queue.
@@ -43,6 +44,7 @@ struct Turn {
   NodeId node;
   Wish wish;
   bool small;
+  bool in_place;  // kRead, kWrite: it will work with the home's bytes
 };
 
 enum class BorrowStage : std::uint8_t {
@@ -75,6 +77,7 @@ struct Borrow {
   BorrowStage stage = BorrowStage::kIdle;
   Wish wish = Wish::kRead;
   bool have = false;       // a copy is there, of the version of `copy`
+  bool releasing = false;  // kRelease has come
   bool changed = false;    // release: there are bytes to write back
   bool give_back = false;  // of a standing copy
   bool marked = false;     // a reader mark of this borrow is in the header
@@ -87,7 +90,7 @@ struct Borrow {
 enum class BorrowEventKind : std::uint8_t {
   kBorrow,    // `wish`; `have`, `copy`: what is cached; `guess`: the header, if the caller has an idea
   kRelease,   // `changed`; `to`: the standing owner from now on, else kNoNode
-  kGiveBack,  // from kIdle: a standing copy goes home: `changed`, `have`, `copy`
+  kGiveBack,  // from kIdle: a standing copy goes home: `changed`, `have`, `copy`. Never waits
   kGranted,   // the home's answer: `word`, as its queue left it
   kDone,      // the chain in flight has ended: its results
 };
@@ -176,10 +179,10 @@ struct QueueActions {
   bool idle = false;        // nobody waits: the Queue may be forgotten
 };
 
-QueueActions step(Queue& queue, NodeId home, std::span<const Turn> line, const QueueEvent& event);
+QueueActions step(Queue& queue, std::span<const Turn> line, const QueueEvent& event);
 
 // Whether the word lets `turn` have what it wishes, apart from `asked`; and the word when it has it.
-bool grantable(Header word, Turn turn, NodeId home);
-Header granted_word(Header word, Turn turn, NodeId home);
+bool grantable(Header word, Turn turn);
+Header granted_word(Header word, Turn turn);
 
 }  // namespace dsm::proto

@@ -21,11 +21,12 @@ class BorrowStep {
 
  private:
   bool at_home() const { return place_.self == place_.home; }
-  bool in_place() const { return at_home() && (borrow_.wish == Wish::kWrite || !place_.small); }
+  bool in_place() const { return at_home() && !place_.scattered && (borrow_.wish == Wish::kWrite || !place_.small); }
   bool stands_here(Header word) const { return is_held(word, Hold::kStanding, place_.self); }
   bool stands_elsewhere(Header word) const { return hold_of(word) == Hold::kStanding && !stands_here(word); }
   bool current(Header word) const { return borrow_.have && version_of(borrow_.copy) == version_of(word); }
-  Turn turn() const { return {place_.self, borrow_.wish, place_.small}; }
+  Turn turn(Wish wish) const { return {place_.self, wish, place_.small, in_place()}; }
+  Turn turn() const { return turn(borrow_.wish); }
 
   void read();
   void validated(Header word);
@@ -80,8 +81,7 @@ void BorrowStep::end(Outcome outcome) {
 void BorrowStep::ask(Wish wish) {
   borrow_.stage = BorrowStage::kQueued;
   do_.ask = true;
-  do_.turn = turn();
-  do_.turn.wish = wish;
+  do_.turn = turn(wish);
 }
 
 // --- reading --------------------------------------------------------------------------------------------------------
@@ -118,8 +118,8 @@ void BorrowStep::have_adopted(bool whole, Header after) {
 }
 
 void BorrowStep::mark(Header word) {
-  if (is_asked(word) || !grantable(word, turn(), place_.home)) return ask(Wish::kRead);
-  swap(BorrowStage::kMarking, word, granted_word(word, turn(), place_.home));
+  if (is_asked(word) || !grantable(word, turn())) return ask(Wish::kRead);
+  swap(BorrowStage::kMarking, word, granted_word(word, turn()));
 }
 
 void BorrowStep::marked(Header old) {
@@ -127,7 +127,7 @@ void BorrowStep::marked(Header old) {
     borrow_.word = old;
     return mark(old);
   }
-  borrow_.word = granted_word(old, turn(), place_.home);
+  borrow_.word = granted_word(old, turn());
   borrow_.marked = true;
   end(Outcome::kMarked);
 }
@@ -137,13 +137,13 @@ void BorrowStep::marked(Header old) {
 // Tries to lock `word`, which may be no more than a guess. A copy of its version needs no bytes.
 void BorrowStep::lock(Header word) {
   borrow_.word = word;
-  swap(BorrowStage::kLocking, word, granted_word(word, turn(), place_.home));
+  swap(BorrowStage::kLocking, word, granted_word(word, turn()));
   do_.read_bytes = !in_place() && !current(word);
 }
 
 void BorrowStep::locked(Header old) {
   if (old == borrow_.word) {
-    borrow_.word = granted_word(old, turn(), place_.home);
+    borrow_.word = granted_word(old, turn());
     return got_lock();
   }
   found(old);
@@ -153,7 +153,7 @@ void BorrowStep::locked(Header old) {
 void BorrowStep::found(Header word) {
   borrow_.word = word;
   if (stands_here(word)) return current(word) ? end(Outcome::kStanding) : read();
-  if (is_asked(word) || !grantable(word, turn(), place_.home)) return ask(Wish::kWrite);
+  if (is_asked(word) || !grantable(word, turn())) return ask(Wish::kWrite);
   lock(word);
 }
 
@@ -168,7 +168,7 @@ void BorrowStep::got_lock() {
 void BorrowStep::granted(Header word) {
   DSM_CHECK(borrow_.stage == BorrowStage::kQueued, "a grant in stage {}", static_cast<int>(borrow_.stage));
   borrow_.word = word;
-  if (borrow_.changed) return write_back();
+  if (borrow_.releasing) return write_back();
   if (in_place()) {
     borrow_.marked = borrow_.wish == Wish::kRead;
     return borrow_.marked ? end(Outcome::kMarked) : got_lock();
@@ -192,10 +192,12 @@ void BorrowStep::release(const BorrowEvent& event) {
   DSM_CHECK(borrow_.stage == BorrowStage::kHeld, "a release in stage {}", static_cast<int>(borrow_.stage));
   if (borrow_.marked) return settle(0 - kOneReader);
   DSM_CHECK(event.to != place_.home, "the home cannot be a standing owner");
+  borrow_.releasing = true;
   borrow_.changed = event.changed;
   borrow_.to = event.to;
-  if (in_place() || !event.changed || place_.small) return write_back();
-  open(borrow_.word);
+  // A large object is not handed to a standing owner beside readers in place: it could not give it back at once.
+  const bool readers_matter = !in_place() && !place_.small && (event.changed || event.to != kNoNode);
+  readers_matter ? open(borrow_.word) : write_back();
 }
 
 void BorrowStep::give_back(const BorrowEvent& event) {
@@ -225,15 +227,18 @@ void BorrowStep::write_back() {
 }
 
 void BorrowStep::open(Header word) {
-  if (readers_of(word) != 0) return ask(Wish::kWriteBack);
-  swap(BorrowStage::kOpening, word, granted_word(word, {place_.self, Wish::kWriteBack, place_.small}, place_.home));
+  if (readers_of(word) != 0) {
+    DSM_CHECK(!borrow_.give_back, "a standing object with readers: {:x}", word);
+    return ask(Wish::kWriteBack);
+  }
+  swap(BorrowStage::kOpening, word, granted_word(word, turn(Wish::kWriteBack)));
 }
 
 void BorrowStep::opened(Header old) {
   const Header expected = borrow_.word;
   borrow_.word = old;
   if (old == expected) {
-    borrow_.word = granted_word(old, {place_.self, Wish::kWriteBack, place_.small}, place_.home);
+    borrow_.word = granted_word(old, turn(Wish::kWriteBack));
     return write_back();
   }
   const bool ours = borrow_.give_back ? stands_here(old) && version_of(old) == version_of(borrow_.copy)

@@ -7,14 +7,14 @@ namespace {
 
 // Who is served next: who holds the object and has to write it back, since all wait for that; else the first in the
 // list; else a reader behind a writer that waits for the lock: it holds up nobody as long as the object is locked.
-std::uint16_t who_is_next(Header word, NodeId home, std::span<const Turn> line) {
+std::uint16_t who_is_next(Header word, std::span<const Turn> line) {
   DSM_CHECK(line.size() < kGrantNobody, "{} threads wait for one object", line.size());
   const bool readers_may = !line.empty() && line[0].wish == Wish::kWrite && !is_free(word);
   std::uint16_t next = kGrantNobody;
   for (std::uint16_t i = 0; i < line.size(); ++i) {
-    if (line[i].wish == Wish::kWriteBack) return grantable(word, line[i], home) ? i : kGrantNobody;
+    if (line[i].wish == Wish::kWriteBack) return grantable(word, line[i]) ? i : kGrantNobody;
     const bool may = i == 0 || (readers_may && line[i].wish == Wish::kRead);
-    if (may && next == kGrantNobody && grantable(word, line[i], home)) next = i;
+    if (may && next == kGrantNobody && grantable(word, line[i])) next = i;
   }
   return next;
 }
@@ -28,12 +28,12 @@ void swap(Queue& queue, QueueActions& todo, Header wanted, std::uint16_t grantin
   todo.desired = wanted;
 }
 
-void decide(Queue& queue, QueueActions& todo, NodeId home, std::span<const Turn> line) {
+void decide(Queue& queue, QueueActions& todo, std::span<const Turn> line) {
   const Header word = queue.seen;
   if (hold_of(word) != Hold::kStanding) queue.recalled = false;
-  const std::uint16_t next = who_is_next(word, home, line);
+  const std::uint16_t next = who_is_next(word, line);
   if (next != kGrantNobody) {
-    const Header granted = granted_word(word, line[next], home) & ~kAsked;
+    const Header granted = granted_word(word, line[next]) & ~kAsked;
     return swap(queue, todo, line.size() > 1 ? granted | kAsked : granted, next);
   }
   if (line.empty() == is_asked(word)) return swap(queue, todo, word ^ kAsked, kGrantNobody);
@@ -51,7 +51,7 @@ void look(Queue& queue, QueueActions& todo) {
   todo.read = true;
 }
 
-void done(Queue& queue, QueueActions& todo, NodeId home, std::span<const Turn> line, Header old) {
+void done(Queue& queue, QueueActions& todo, std::span<const Turn> line, Header old) {
   const bool worked = !queue.reading && old == queue.seen;
   queue.busy = queue.reading = false;
   if (worked && queue.granting != kGrantNobody) {
@@ -62,12 +62,12 @@ void done(Queue& queue, QueueActions& todo, NodeId home, std::span<const Turn> l
     return;
   }
   queue.seen = worked ? queue.wanted : old;
-  decide(queue, todo, home, line);
+  decide(queue, todo, line);
 }
 
 }  // namespace
 
-bool grantable(Header word, Turn turn, NodeId home) {
+bool grantable(Header word, Turn turn) {
   if (is_writing(word)) return false;
   switch (turn.wish) {
     case Wish::kRead:
@@ -75,7 +75,7 @@ bool grantable(Header word, Turn turn, NodeId home) {
       return turn.small ? is_free(word) : hold_of(word) != Hold::kStanding;
     case Wish::kWrite:
       if (!is_free(word)) return false;
-      return readers_of(word) == 0 || (!turn.small && turn.node != home);
+      return readers_of(word) == 0 || (!turn.small && !turn.in_place);
     case Wish::kWriteBack:
       return readers_of(word) == 0 &&
              (is_held(word, Hold::kLocked, turn.node) || is_held(word, Hold::kStanding, turn.node));
@@ -83,19 +83,19 @@ bool grantable(Header word, Turn turn, NodeId home) {
   return false;
 }
 
-Header granted_word(Header word, Turn turn, NodeId home) {
+Header granted_word(Header word, Turn turn) {
   switch (turn.wish) {
     case Wish::kRead:
       return word + kOneReader;
     case Wish::kWrite:
-      return (word & ~kHoldMask) | held_by(Hold::kLocked, turn.node) | (turn.node == home ? kWriting : 0);
+      return (word & ~kHoldMask) | held_by(Hold::kLocked, turn.node) | (turn.in_place ? kWriting : 0);
     case Wish::kWriteBack:
       return (word & ~kHoldMask) | held_by(Hold::kLocked, turn.node) | kWriting;
   }
   return word;
 }
 
-QueueActions step(Queue& queue, NodeId home, std::span<const Turn> line, const QueueEvent& event) {
+QueueActions step(Queue& queue, std::span<const Turn> line, const QueueEvent& event) {
   QueueActions todo;
   switch (event.kind) {
     case QueueEventKind::kAsked:
@@ -107,15 +107,18 @@ QueueActions step(Queue& queue, NodeId home, std::span<const Turn> line, const Q
       }
       break;
     case QueueEventKind::kNext:
-      decide(queue, todo, home, line);
+      decide(queue, todo, line);
       break;
     case QueueEventKind::kDone:
       DSM_CHECK(queue.busy, "an operation has ended that was not in flight");
-      done(queue, todo, home, line, event.old);
+      done(queue, todo, line, event.old);
       break;
   }
   // What happened meanwhile may have been before the word that was seen, or after it.
-  if (!queue.busy && !todo.grant && queue.again) look(queue, todo);
+  if (!queue.busy && !todo.grant && queue.again) {
+    todo.idle = false;
+    look(queue, todo);
+  }
   return todo;
 }
 
