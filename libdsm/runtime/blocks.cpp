@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "runtime/node.h"
+#include "runtime/objects.h"
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
@@ -105,7 +106,7 @@ void Blocks::release(void* block) {
   switch (owner(block, "free")) {
     case Owner::kHere:
       count(node_.stats->free_local);
-      return node_.heap->release(block);
+      return release_here(block);
     case Owner::kInterleaved: {
       count(node_.stats->free_remote);
       Call call(node_, 0, Operation::kInterleavedFree, {address, 0, 0});
@@ -120,6 +121,14 @@ void Blocks::release(void* block) {
   const SignalsBlocked blocked;
   const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
   if (const auto full = frees_.add(home, block)) send_frees(home, full->used());
+}
+
+void Blocks::release_here(void* block) {
+  if (node_.geometry.nodes == 1 ||
+      node_.space->state(node_.geometry.page_of(value_of(block))) == mem::ChunkState::kPrivate ||
+      node_.objects->freed(block, node_.heap->usable_size(block))) {
+    node_.heap->release(block);
+  }
 }
 
 void Blocks::flush() {
@@ -139,7 +148,7 @@ void Blocks::send_frees(NodeId home, std::span<const std::uint64_t> blocks) {
 void Blocks::on_frees(NodeId from, std::span<const std::uint64_t> blocks) {
   for (const std::uint64_t address : blocks) {
     if (homed_here(address)) {
-      node_.heap->release(pointer_of(address));
+      release_here(pointer_of(address));
     } else {
       log(LogLevel::kError, "heap", "node {} has freed {:#x}, which is no block of this node's heap: ignored", from,
           address);

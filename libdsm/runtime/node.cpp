@@ -13,6 +13,7 @@
 #include "runtime/blocks.h"
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
+#include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
 #include "runtime/service.h"
@@ -61,6 +62,7 @@ Result<void> connect(Node& node) {
   if (!transport) return tl::unexpected(transport.error());
   node.transport = std::move(*transport);
   node.service_view = net::shm_local_region(*node.transport, net::Region::kMemory);
+  node.meta_view = net::shm_local_region(*node.transport, net::Region::kMeta);
   return {};
 }
 
@@ -81,6 +83,9 @@ Result<void> make_parts(Node& node) {
   if (!pages) return tl::unexpected(pages.error());
   node.pages = std::move(*pages);
   node.calls = std::make_unique<Calls>(node);
+  auto objects = Objects::create(node);
+  if (!objects) return tl::unexpected(objects.error());
+  node.objects = std::move(*objects);
   node.chunks = std::make_unique<SliceChunks>(node);
   auto heap = heap::make_heap(node.geometry, node.self, *node.chunks, static_cast<unsigned>(node.config.arenas));
   if (!heap) return tl::unexpected(heap.error());

@@ -23,6 +23,7 @@ class Pages;    // pages.h: runs the protocol
 class Service;  // service.h: the message loop
 class Calls;    // calls.h: requests to other nodes and their replies
 class Blocks;   // blocks.h: allocation and free of any node's memory
+class Objects;  // objects.h: object mode
 class Roots;    // roots.h: named roots and collective allocation
 
 struct Node {
@@ -31,6 +32,7 @@ struct Node {
   NodeId self = 0;
   NodeStats* stats = nullptr;
   std::byte* service_view = nullptr;  // this node's memory, always accessible
+  std::byte* meta_view = nullptr;     // its latches and headers
 
   // In the order of their start; the later stand on the earlier.
   std::unique_ptr<cluster::Job> job;
@@ -39,6 +41,7 @@ struct Node {
   std::unique_ptr<mem::AddressSpace> space;
   std::unique_ptr<Pages> pages;
   std::unique_ptr<Calls> calls;
+  std::unique_ptr<Objects> objects;
   std::unique_ptr<heap::ChunkSource> chunks;
   std::unique_ptr<heap::Heap> heap;
   std::unique_ptr<Blocks> blocks;

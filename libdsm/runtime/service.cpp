@@ -19,6 +19,7 @@
 #include "runtime/blocks.h"
 #include "runtime/chunks.h"
 #include "runtime/node.h"
+#include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/wire.h"
 
@@ -139,6 +140,13 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
         put_off(from, bytes);
       }
       return;
+    case MessageType::kObject:
+      if (service_thread) {
+        node_.objects->on_message(from, read_payload<ObjectMessage>(bytes));
+      } else {
+        put_off(from, bytes);
+      }
+      return;
     case MessageType::kReply: {
       const auto reply = read_payload<ReplyMessage>(bytes);
       node_.calls->on_reply(from, reply.call, reply.last != 0, reply.value);
@@ -177,9 +185,14 @@ void Service::share_if_private(NodeId from, const proto::PageMessage& message) {
       send_message(node_, from, pack(MessageType::kNoSuchPage, page).bytes());
       continue;
     }
-    const std::lock_guard guard(static_cast<SliceChunks&>(*node_.chunks).sharing_lock());
-    node_.space->share(page, [this](PageId first) { publish_chunk(first); });
+    share_chunk(page);
   }
+}
+
+void Service::share_chunk(PageId page) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(static_cast<SliceChunks&>(*node_.chunks).sharing_lock());
+  node_.space->share(page, [this](PageId first) { publish_chunk(first); });
 }
 
 // Frees every page of a chunk that has just become shared: from now on other nodes need this one for none of them.

@@ -30,6 +30,8 @@ class Service {
 
   // From a thread that waits as the access waiter, in signal context or not: handles some messages; how many.
   unsigned poll_for_access();
+  // Turns a private chunk of this node's slice shared. Any thread, not in signal context.
+  void share_chunk(PageId page);
   // Makes the service thread look after the deferred pages.
   void nudge() { node_transport_->wake(net::Waiter::kService); }
 

@@ -1,0 +1,109 @@
+#include "runtime/pins.h"
+
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <new>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/latency.h"
+#include "base/log.h"
+
+namespace dsm::runtime {
+
+namespace detail {
+constinit std::atomic<ThreadPins*> all_threads{nullptr};
+}
+
+namespace {
+
+constinit std::atomic<PinsLeft> say_left{nullptr};
+
+void* map(std::size_t bytes) {
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  DSM_CHECK(memory != MAP_FAILED, "no memory for {} bytes of pins", bytes);
+  return memory;
+}
+
+PinBlock* make_block(ThreadPins& owner) {
+  auto* block = ::new (map(sizeof(PinBlock) + PinBlock::kPins * kScratchBytes)) PinBlock;
+  auto* scratch = reinterpret_cast<std::byte*>(block + 1);
+  for (std::size_t i = 0; i < PinBlock::kPins; ++i) {
+    block->pins[i].owner = &owner;
+    block->pins[i].scratch = scratch + i * kScratchBytes;
+  }
+  return block;
+}
+
+ThreadPins* claim_record(pid_t self) {
+  for (ThreadPins* t = detail::all_threads.load(); t != nullptr; t = t->next) {
+    pid_t nobody = 0;
+    if (t->tid.load() == 0 && t->tid.compare_exchange_strong(nobody, self)) return t;
+  }
+  auto* made = ::new (map(sizeof(ThreadPins))) ThreadPins;
+  made->tid.store(self);
+  made->first.store(make_block(*made));
+  made->hint = made->first.load()->pins;
+  ThreadPins* head = detail::all_threads.load();
+  do {
+    made->next = head;
+  } while (!detail::all_threads.compare_exchange_weak(head, made));
+  return made;
+}
+
+constinit thread_local ThreadPins* mine = nullptr;
+
+// Its destructor runs at the end of a thread that has borrowed something.
+struct ThreadEnd {
+  ~ThreadEnd() {
+    if (mine == nullptr) return;
+    if (mine->holds_others(nullptr)) {
+      if (const PinsLeft say = say_left.load()) say(*mine);
+    }
+    mine->tid.store(0);
+    mine = nullptr;
+  }
+};
+
+}  // namespace
+
+ThreadPins& my_pins() {
+  if (mine == nullptr) [[unlikely]] {
+    static thread_local const ThreadEnd end;
+    static_cast<void>(&end);
+    mine = claim_record(current_tid());
+  }
+  return *mine;
+}
+
+void on_borrow_across_thread_exit(PinsLeft say) { say_left.store(say); }
+
+Pin& ThreadPins::take_slow() {
+  for (PinBlock* block = first.load();; block = block->next.load()) {
+    for (Pin& pin : block->pins) {
+      if (pin.address.load(std::memory_order_relaxed) == 0) {
+        hint = &pin + (&pin + 1 < block->pins + PinBlock::kPins ? 1 : 0);
+        return pin;
+      }
+    }
+    if (block->next.load() == nullptr) block->next.store(make_block(*this));
+  }
+}
+
+bool ThreadPins::holds_others(const Pin* except) const {
+  bool any = false;
+  for_each([&](const Pin& pin) { any |= &pin != except; });
+  return any;
+}
+
+void pins_barrier() {
+  static const bool registered = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+  DSM_CHECK(registered, "membarrier is not there: errno {}", errno);
+  const bool done = ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
+  DSM_CHECK(done, "membarrier failed: errno {}", errno);
+}
+
+}  // namespace dsm::runtime
