@@ -9,43 +9,43 @@
 namespace dsm {
 
 // X(field, unit, help)
-#define DSM_COUNTERS(X)                                                                     \
-  X(fault_read, "faults", "read faults taken by the program")                               \
-  X(fault_write, "faults", "write faults taken by the program")                             \
-  X(miss_remote, "pages", "pages fetched from another node's memory")                       \
-  X(miss_local, "pages", "faults on pages homed here, no bytes moved")                      \
-  X(readahead_pages, "pages", "pages fetched ahead of need")                                \
-  X(upgrade, "pages", "pages raised from read to write access")                             \
-  X(downgrade, "pages", "pages lowered from write to read access for another node")         \
-  X(invalidate, "pages", "pages given up because another node writes")                      \
-  X(write_back, "pages", "pages whose bytes were written to their home")                    \
-  X(chunk_shared, "chunks", "2 MiB chunks turned from private to shared")                   \
-  X(wait, "waits", "faults that waited for another node to give way")                       \
-  X(bytes_read, "bytes", "bytes read one-sided from other nodes")                           \
-  X(bytes_written, "bytes", "bytes written one-sided to other nodes")                       \
-  X(op_read, "operations", "one-sided reads")                                               \
-  X(op_write, "operations", "one-sided writes")                                             \
-  X(op_atomic, "operations", "one-sided compare-and-swaps and fetch-adds")                  \
-  X(message_sent, "messages", "messages sent")                                              \
-  X(message_received, "messages", "messages received")                                      \
-  X(lock_local, "locks", "locks taken with no communication")                               \
-  X(lock_remote, "locks", "locks that had to be fetched from another node")                 \
-  X(barrier, "barriers", "barriers passed")                                                 \
-  X(alloc, "calls", "allocations from the global heap")                                     \
-  X(free_local, "calls", "blocks freed at their home")                                      \
-  X(free_remote, "calls", "blocks freed on another node than their home")                   \
-  X(object_local, "borrows", "objects borrowed at their home")                              \
-  X(object_hit, "borrows", "objects borrowed from the cache without communication")         \
-  X(object_revalidate, "borrows", "cached objects found current by one read of the header") \
-  X(object_miss, "borrows", "objects fetched from another node")                            \
-  X(object_write, "borrows", "objects of other nodes borrowed to be changed")               \
-  X(object_write_back, "objects", "changed objects written to their home")                  \
-  X(object_move, "objects", "owned objects moved to another node")                          \
-  X(object_recall, "objects", "standing objects called back for somebody who waits")        \
-  X(object_wait, "borrows", "borrows that waited in the queue of the object's home")        \
-  X(object_evict, "objects", "copies put out of the object cache for want of room")         \
-  X(object_enter, "pages", "pages that entered object mode on this node")                   \
-  X(object_leave, "pages", "pages that left object mode on this node")
+#define DSM_COUNTERS(X)                                                                      \
+  X(fault_read, "faults", "read faults taken by the program")                                \
+  X(fault_write, "faults", "write faults taken by the program")                              \
+  X(miss_remote, "pages", "pages fetched from another node's memory")                        \
+  X(miss_local, "pages", "faults on pages homed here, no bytes moved")                       \
+  X(readahead_pages, "pages", "pages fetched ahead of need")                                 \
+  X(upgrade, "pages", "pages raised from read to write access")                              \
+  X(downgrade, "pages", "pages lowered from write to read access for another node")          \
+  X(invalidate, "pages", "pages given up because another node writes")                       \
+  X(write_back, "pages", "pages whose bytes were written to their home")                     \
+  X(chunk_shared, "chunks", "2 MiB chunks turned from private to shared")                    \
+  X(object_entered, "pages", "pages gained for object work")                                 \
+  X(object_left, "pages", "pages given up by object work because somebody touched them raw") \
+  X(wait, "waits", "faults that waited for another node to give way")                        \
+  X(bytes_read, "bytes", "bytes read one-sided from other nodes")                            \
+  X(bytes_written, "bytes", "bytes written one-sided to other nodes")                        \
+  X(op_read, "operations", "one-sided reads")                                                \
+  X(op_write, "operations", "one-sided writes")                                              \
+  X(op_atomic, "operations", "one-sided compare-and-swaps and fetch-adds")                   \
+  X(message_sent, "messages", "messages sent")                                               \
+  X(message_received, "messages", "messages received")                                       \
+  X(lock_local, "locks", "locks taken with no communication")                                \
+  X(lock_remote, "locks", "locks that had to be fetched from another node")                  \
+  X(barrier, "barriers", "barriers passed")                                                  \
+  X(alloc, "calls", "allocations from the global heap")                                      \
+  X(free_local, "calls", "blocks freed at their home")                                       \
+  X(free_remote, "calls", "blocks freed on another node than their home")                    \
+  X(object_local, "borrows", "objects borrowed at their home")                               \
+  X(object_hit, "borrows", "objects borrowed from the cache without communication")          \
+  X(object_revalidate, "borrows", "cached objects found current by one read of the header")  \
+  X(object_miss, "borrows", "objects fetched from another node")                             \
+  X(object_write, "borrows", "objects of other nodes borrowed to be changed")                \
+  X(object_write_back, "objects", "changed objects written to their home")                   \
+  X(object_move, "objects", "owned objects moved to another node")                           \
+  X(object_recall, "objects", "standing objects called back for somebody who waits")         \
+  X(object_wait, "borrows", "borrows that waited in the queue of the object's home")         \
+  X(object_evict, "objects", "copies put out of the object cache for want of room")
 
 // Latency histograms: bucket i counts events of [2^i, 2^(i+1)) nanoseconds.
 #define DSM_HISTOGRAMS(X)                                       \

@@ -103,6 +103,7 @@ void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, 
   std::array<net::Op, 7> ops;
   std::size_t used = 0, swap = 0;
   if (todo.read_before) ops[used++] = net::read_op(Region::kMeta, header, &event.before, sizeof(Header));
+  if (todo.write_bytes) write_own_pages(object);
   if (todo.swap) ops[swap = used++] = net::cas_op(Region::kMeta, header, todo.expected, todo.desired);
   if (todo.add_first != 0) ops[used++] = net::fetch_add_op(Region::kMeta, header, todo.add_first);
   if (scattered && (todo.write_bytes || todo.read_bytes)) {
@@ -285,7 +286,7 @@ bool Objects::freed(void* block, std::size_t bytes) {
       net::Op look = net::read_op(Region::kMeta, latch_offset(page), &latch, sizeof latch);
       execute_ops(node_.self, {&look, 1});
     }
-    if (mode_of(latch) == proto::Mode::kObject) {
+    if (proto::mode_of(latch) == proto::Mode::kObject) {
       for (std::uint64_t object = at & ~(kObjectGranule - 1); object < end; object += kObjectGranule) {
         if (!end_life(object, begin)) ++standing;
       }
@@ -305,7 +306,7 @@ bool Objects::end_life(std::uint64_t address, std::uint64_t block) {
     net::Op swap = net::cas_op(Region::kMeta, offset, old, proto::freed_word(old));
     execute_ops(node_.self, {&swap, 1});
     if (swap.old != old) continue;
-    if (hold_of(old) != proto::Hold::kStanding) return true;
+    if (proto::hold_of(old) != proto::Hold::kStanding) return true;
     {
       const std::lock_guard guard(waiting_frees_lock_);
       waiting_frees_.push_back({address, block});

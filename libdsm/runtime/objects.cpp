@@ -2,11 +2,15 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/latency.h"
 #include "base/meta_layout.h"
 #include "base/signals.h"
+#include "runtime/misuse.h"
 #include "runtime/node.h"
 #include "runtime/object_queues.h"
 #include "runtime/pages.h"
@@ -14,9 +18,6 @@
 
 namespace dsm::runtime {
 namespace {
-
-// So long a waiting thread keeps the program's signals blocked at a stretch.
-constexpr std::int64_t kSliceNs = 50'000'000;
 
 enum State : std::uint64_t { kLeft = 0, kOpen = 1, kClosing = 2 };
 constexpr std::uint64_t kStateMask = 3;
@@ -66,8 +67,10 @@ void Objects::pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind 
   pin.bytes.store(bytes, std::memory_order_relaxed);
   pin.address.store(address, std::memory_order_release);
   publish();
-  if (!holds_all(address, bytes)) [[unlikely]]
-    enter(pin);
+  if (!holds_all(address, bytes) || pin.owner->raw_page.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    pin.owner->raw_page.store(0);  // the thread runs, so its raw access has been made
+    if (!holds_all(address, bytes)) enter(pin);
+  }
 }
 
 void Objects::let_pages_go(Pin& pin) {
@@ -90,60 +93,63 @@ void Objects::unpin(Pin& pin) {
     reconsider(address, bytes);
 }
 
-// The borrow that has ended may have been what a page that is to leave waited for.
+// The borrow that has ended may have been what a page waited for that is to leave, or to go from this node.
 void Objects::reconsider(std::uint64_t address, std::uint64_t bytes) {
   const PageId last = node_.geometry.page_of(address + bytes - 1);
   for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
-    if ((pages_[page].load() & kStateMask) != kClosing) continue;
+    if (is_open(pages_[page].load())) continue;
     const SignalsBlocked blocked;
     node_.pages->event(page, kReconsider);
-    node_.pages->notify_change(node_.pages->entry(page).changed);  // raw accesses of this node wait for pins, too
   }
 }
 
+// Pages of several chunks are asked for together, and waited for one by one. While it waits the pin is not published:
+// a page that is to leave must not wait for it.
 void Objects::enter(Pin& pin) {
   const Geometry& geometry = node_.geometry;
   const std::uint64_t address = pin.address.load();
   const PageId first = geometry.page_of(address);
-  const PageId last = geometry.page_of(address + pin.bytes.load() - 1);
-  for (PageId at = first; at <= last;) {
+  const PageId end = geometry.page_of(address + pin.bytes.load() - 1) + 1;
+  for (PageId at = first; at < end; at = (at / kPagesPerChunk + 1) * kPagesPerChunk) {
     if (geometry.home(at) == node_.self && !geometry.interleaved(at)) node_.service->share_chunk(at);
-    const PageId end = std::min(last + 1, (at / kPagesPerChunk + 1) * kPagesPerChunk);
-    const SignalsBlocked blocked;
-    node_.pages->hint({at, static_cast<std::uint32_t>(end - at)},
-                      {.kind = proto::EventKind::kFault, .access = Access::kObject});
-    at = end;
   }
-  for (PageId page = first; page <= last; ++page) enter_page(pin, page);
+  do {
+    pin.address.store(0);
+    reconsider(address, pin.bytes.load());
+    for (PageId at = first; at < end;) {
+      const PageId next = std::min(end, (at / kPagesPerChunk + 1) * kPagesPerChunk);
+      const SignalsBlocked blocked;
+      node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)});
+      at = next;
+    }
+    pin.address.store(address);
+  } while (!holds_now(pin));
 }
 
-void Objects::enter_page(Pin& pin, PageId page) {
-  Entry& entry = node_.pages->entry(page);
-  std::atomic<std::uint64_t>& word = pages_[page];
-  for (;;) {
+// Whether the published pin keeps all its pages: open ones, since who closes them sees it; closing ones if they are
+// still here, since who decides that they leave does so under the entry's lock.
+bool Objects::holds_now(const Pin& pin) {
+  const std::uint64_t address = pin.address.load();
+  const PageId last = node_.geometry.page_of(address + pin.bytes.load() - 1);
+  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    if (is_open(pages_[page].load())) continue;
     const SignalsBlocked blocked;
-    if (is_open(word.load())) return;
+    Entry& entry = node_.pages->entry(page);
     entry.lock.lock();
-    const std::uint32_t seen = entry.changed.load();
-    const bool here = entry.page.access == Access::kObject;
-    if (here && !entry.page.look_asked) word.store(in_state(word.load(), kOpen));  // nobody waits for it any more
-    const bool stay = here && (is_open(word.load()) || pin.owner->holds_others(&pin));
+    const bool holds = open(page);
     entry.lock.unlock();
-    if (stay) return;  // the pin was published before the entry's lock was taken: whoever closes it sees it now
-    if (here) {
-      // It is to leave: out of its way, and in again once it is back.
-      const std::uint64_t address = pin.address.exchange(0);
-      node_.pages->event(page, kReconsider);
-      if ((word.load() & kStateMask) == kClosing) node_.pages->await_change(entry.changed, seen, kSliceNs);
-      pin.address.store(address);
-    } else {
-      node_.pages->event(page, {.kind = proto::EventKind::kFault, .access = Access::kObject});
-      if (!is_open(word.load())) node_.pages->await_change(entry.changed, seen, kSliceNs);
-    }
+    if (!holds) return false;
   }
+  return true;
 }
 
 // --- the page protocol ----------------------------------------------------------------------------------------------
+
+bool Objects::open(PageId page) const {
+  const std::uint64_t word = pages_[page].load();
+  if (is_open(word)) return true;
+  return (word & kStateMask) == kClosing && my_pins().holds_other_pages();
+}
 
 bool Objects::pinned(PageId page) const {
   const std::uint64_t begin = node_.geometry.address_of(page);
@@ -156,41 +162,58 @@ bool Objects::may_leave(PageId page) {
   std::atomic<std::uint64_t>& word = pages_[page];
   if (is_open(word.load())) word.store(in_state(word.load(), kClosing));
   pins_barrier();
-  if (pinned(page)) return false;
+  const std::uint64_t begin = node_.geometry.address_of(page);
+  bool held = false;
+  for_each_pin([&](const Pin& pin) {
+    held |= pin.owner->raw_page.load() != page + 1 && pin.holds_pages() && pin.overlaps(begin, kPageBytes);
+  });
+  if (held) return false;
   if (ObjectCopies* copies = copies_.load()) copies->leaving(page);
   return true;
 }
 
-void Objects::left(PageId page) {
-  pages_[page].store(in_state(pages_[page].load(), kLeft));
-  if (ObjectCopies* copies = copies_.load()) copies->left(page);
-  count(node_.stats->object_leave);
+void Objects::left(PageRange pages) {
+  ObjectCopies* const copies = copies_.load();
+  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+    pages_[page].store(in_state(pages_[page].load(), kLeft));
+    if (copies != nullptr) copies->left(page);
+  }
 }
 
-void Objects::entered(PageId page) {
-  pages_[page].store(in_state(pages_[page].load() + kOneGeneration, kOpen));
-  count(node_.stats->object_enter);
+void Objects::entered(PageRange pages) {
+  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+    pages_[page].store(in_state(pages_[page].load() + kOneGeneration, kOpen));
+  }
 }
 
-// Of the pins those of other threads matter: this one's own may not hold up its own access.
-bool Objects::close_for_raw(PageId page, std::uint64_t address, pid_t tid, bool may_wait) {
-  static_cast<void>(address);
-  Entry& entry = node_.pages->entry(page);
-  for (;;) {
-    entry.lock.lock();
-    const std::uint32_t seen = entry.changed.load();
-    std::atomic<std::uint64_t>& word = pages_[page];
-    if (is_open(word.load())) word.store(in_state(word.load(), kClosing));
-    pins_barrier();
-    bool others = false;
-    const std::uint64_t begin = node_.geometry.address_of(page);
-    for_each_pin([&](const Pin& pin) {
-      others |= pin.owner->tid.load() != tid && pin.holds_pages() && pin.overlaps(begin, kPageBytes);
+bool Objects::raw_touch(PageId page, std::uintptr_t address, pid_t tid) {
+  bool changes = false;
+  for_each_thread([&](ThreadPins& thread) {
+    if (thread.tid.load() != tid) return;
+    bool here = false;
+    thread.for_each([&](const Pin& pin) {
+      if (!pin.holds_pages() || !pin.overlaps(node_.geometry.address_of(page), kPageBytes)) return;
+      if (pin.overlaps(address, 1)) end_for_raw_access(node_, pin, address);
+      here = true;
+      changes |= pin.kind.load() == PinKind::kWrite;
     });
-    entry.lock.unlock();
-    if (!others) return true;
-    if (!may_wait) return false;
-    node_.pages->await_change(entry.changed, seen, kSliceNs);
+    if (here) thread.raw_page.store(page + 1);
+  });
+  return changes;
+}
+
+// What this node has raw meanwhile will be written home as a whole page.
+void Objects::write_own_pages(const ObjectAt& object) {
+  const Geometry& geometry = node_.geometry;
+  const std::uint64_t end = object.address + object.bytes;
+  for (std::uint64_t at = object.address; at < end;) {
+    const PageId page = geometry.page_of(at);
+    const std::uint64_t next = std::min(end, geometry.address_of(page + 1));
+    if ((pages_[page].load() & kStateMask) == kLeft) {
+      std::memcpy(node_.service_view + (at - geometry.base),
+                  static_cast<const std::byte*>(object.local) + (at - object.address), next - at);
+    }
+    at = next;
   }
 }
 

@@ -8,7 +8,9 @@
 //    looked through under the entry's lock; the last borrow to end makes the protocol ask again.
 // 3. A thread that borrows something else already may pin a page that is closing (else two threads could wait for each
 //    other's page); others wait until the page has left and come back.
-// 4. Everything here except pin() may run in signal context, with the program's signals blocked.
+// 4. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
+// the
+//    node then keeps the page raw until they end. Their bytes are written to the node's own page, too.
 #pragma once
 
 #include <sys/types.h>
@@ -25,6 +27,7 @@
 #include "base/types.h"
 #include "net/transport.h"
 #include "proto/object.h"
+#include "runtime/object_pages.h"
 #include "runtime/pins.h"
 
 namespace dsm::runtime {
@@ -66,10 +69,10 @@ struct ObjectAt {
 
 class ObjectQueues;
 
-class Objects {
+class Objects final : public ObjectPages {
  public:
   static Result<std::unique_ptr<Objects>> create(Node& node);
-  ~Objects();
+  ~Objects() override;
 
   void set_copies(ObjectCopies* copies) { copies_.store(copies); }
 
@@ -102,14 +105,13 @@ class Objects {
   void* new_block(std::size_t bytes);
   void tell_freed(std::uint64_t address);
 
-  // --- for the page protocol, under the entry's lock ---
-  bool may_leave(PageId page);
-  void left(PageId page);
-  void entered(PageId page);
-  bool pinned(PageId page) const;
-  // A raw access of this node's program to a page in object mode, before the protocol hears of it: closes the page and
-  // waits for the borrows of other threads. False: not yet (engines that may not wait).
-  bool close_for_raw(PageId page, std::uint64_t address, pid_t tid, bool may_wait);
+  // --- ObjectPages: for the page protocol, under the entry's lock ---
+  void entered(PageRange pages) override;
+  bool open(PageId page) const override;
+  bool may_leave(PageId page) override;
+  void left(PageRange pages) override;
+  bool raw_touch(PageId page, std::uintptr_t address, pid_t tid) override;
+  bool pinned(PageId page) const override;
 
   // --- for Blocks ---
   // A block of this node's heap is freed. False: its memory may be used again only once standing owners have answered;
@@ -123,7 +125,8 @@ class Objects {
   Objects(Node& node, std::atomic<std::uint64_t>* pages);
   bool holds_all(std::uint64_t address, std::uint64_t bytes) const;
   void enter(Pin& pin);
-  void enter_page(Pin& pin, PageId page);
+  bool holds_now(const Pin& pin);
+  void write_own_pages(const ObjectAt& object);
   void reconsider(std::uint64_t address, std::uint64_t bytes);
   void execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event);
   void execute_ops(NodeId home, std::span<net::Op> ops);

@@ -14,6 +14,7 @@
 #include "base/trace.h"
 #include "runtime/batch.h"
 #include "runtime/node.h"
+#include "runtime/objects.h"
 #include "runtime/service.h"
 
 namespace dsm::runtime {
@@ -27,6 +28,11 @@ constexpr std::int64_t kUnknown = -1;   // the thread did not have to wait: it i
 constexpr std::int64_t kNotLetGo = -2;  // it waits, or has been woken and has not come back yet
 
 std::uint32_t now_us() { return static_cast<std::uint32_t>(now_ns() / 1000); }
+
+// Nothing asked for leads to what is wanted. A wish of the other kind comes first: its grant wakes all who wait.
+bool must_ask(const proto::Page& page, Access wanted) {
+  return !allows(page.want, wanted) && !exclude(page.want, wanted);
+}
 
 void* map_sparse(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -77,16 +83,17 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
 
   Entry& entry = table_[page];
   entry.lock.lock();
-  if (entry.page.access >= wanted) {
+  if (allows(entry.page.access, wanted)) {
     // Somebody was faster, or the kernel has taken the mapping away (reclaim): both are mended by mapping it again.
     node_.engine->map({page, 1}, entry.page.access);
     entry.lock.unlock();
     return mem::FaultVerdict::kRetry;
   }
+  if (entry.page.access == Access::kObject && node_.objects->raw_touch(page, address, tid)) wanted = Access::kWrite;
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
-  if (entry.page.access < wanted) return wait_for(page, entry, wanted, tid);
+  if (!allows(entry.page.access, wanted)) return wait_for(page, entry, wanted, tid);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
@@ -96,7 +103,8 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
 // The thread that faults now is the one that a coming grant is for. What it was granted before it has used; so has
 // another thread if that shows.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
-  if (entry.page.fresh && (entry.user_tid == tid || used(entry)))
+  const bool asks = entry.page.access == Access::kObject;  // borrows say themselves when they are done
+  if (entry.page.fresh && !asks && (entry.user_tid == tid || used(page, entry)))
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
   entry.user_cpu_ns = kUnknown;
@@ -125,8 +133,8 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
     entry.lock.unlock();
     return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
   }
-  while (entry.page.access < wanted && !entry.no_such) {
-    if (entry.page.want < wanted) {  // it was for another thread's smaller wish, or has come and gone: ask again
+  while (!allows(entry.page.access, wanted) && !entry.no_such) {
+    if (must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
       entry.user_cpu_ns = kNotLetGo;
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
       continue;
@@ -237,6 +245,33 @@ void Pages::on_no_such_page(PageId page) {
   entry.lock.unlock();
 }
 
+// --- object work ----------------------------------------------------------------------------------------------------
+
+void Pages::gain_for_objects(PageRange pages) {
+  hint(pages, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+  for (std::uint32_t i = 0; i < pages.count; ++i) await_open(pages.first + i);
+}
+
+// As wait_for(), for a thread that is not in a fault.
+void Pages::await_open(PageId page) {
+  Entry& entry = table_[page];
+  entry.lock.lock();
+  while (!node_.objects->open(page)) {
+    if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
+      entry.user_tid = current_tid();
+      entry.user_cpu_ns = kNotLetGo;
+      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+      continue;
+    }
+    const std::uint32_t seen = entry.changed.load();
+    entry.lock.unlock();
+    await_change(entry.changed, seen);
+    entry.lock.lock();
+    if (entry.user_tid == current_tid()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
+  }
+  entry.lock.unlock();
+}
+
 // --- waiting --------------------------------------------------------------------------------------------------------
 
 // A brief spin catches the quick answers. One of the threads that wait handles the answers that come for this node, so
@@ -275,7 +310,9 @@ void Pages::notify_change(std::atomic<std::uint32_t>& word) {
 
 // --- how long a page is kept ----------------------------------------------------------------------------------------
 
-bool Pages::used(const Entry& entry) const {
+bool Pages::used(PageId page, const Entry& entry) const {
+  if (exclude(entry.page.access, Access::kObject) && node_.objects != nullptr && node_.objects->pinned(page))
+    return false;
   const std::uint32_t held_us = now_us() - entry.granted_us;
   if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
   if (entry.user_cpu_ns == kNotLetGo) return false;
@@ -309,10 +346,10 @@ Pages::Deferred Pages::tend_deferred() {
     entry.lock.lock();
     entry.deferred = false;
     if (entry.page.look_asked && entry.page.fresh) {
-      if (used(entry)) {
-        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
-      } else {
+      if (!used(batch[i], entry)) {
         defer(batch[i], entry);
+      } else if (entry.page.access != Access::kObject || node_.objects->may_leave(batch[i])) {
+        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
       }
     }
     if (entry.deferred) left = std::max(left, entry.user_cpu_ns == kNotLetGo ? Deferred::kLater : Deferred::kSoon);

@@ -60,7 +60,7 @@ constinit thread_local ThreadPins* mine = nullptr;
 struct ThreadEnd {
   ~ThreadEnd() {
     if (mine == nullptr) return;
-    if (mine->holds_others(nullptr)) {
+    if (mine->holds_any()) {
       if (const PinsLeft say = say_left.load()) say(*mine);
     }
     mine->tid.store(0);
@@ -93,9 +93,15 @@ Pin& ThreadPins::take_slow() {
   }
 }
 
-bool ThreadPins::holds_others(const Pin* except) const {
+bool ThreadPins::holds_any() const {
   bool any = false;
-  for_each([&](const Pin& pin) { any |= &pin != except; });
+  for_each([&](const Pin&) { any = true; });
+  return any;
+}
+
+bool ThreadPins::holds_other_pages() const {
+  bool any = false;
+  for_each([&](const Pin& pin) { any |= pin.holds_pages(); });
   return any;
 }
 

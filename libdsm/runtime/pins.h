@@ -72,10 +72,12 @@ struct ThreadPins {
   std::atomic<std::uint64_t> waits_for{0};    // the object it waits for
   std::atomic<std::uint64_t> wait_number{0};  // counts the waits
   CallSite waits_at;
+  std::atomic<std::uint64_t> raw_page{0};  // number + 1 of a page that it touches raw although it has borrowed of it
+  std::uint32_t hits = 0, locals = 0;      // borrows not yet counted in the node's counters
 
   Pin& take();
-  // The only other pins in use are `except`, or none.
-  bool holds_others(const Pin* except) const;
+  bool holds_any() const;
+  bool holds_other_pages() const;  // a published pin of this thread holds pages
   template <typename See>
   void for_each(See see) const {
     for (const PinBlock* block = first.load(); block != nullptr; block = block->next.load()) {

@@ -41,11 +41,13 @@ struct Copy {
   bool owed = false;       // it was gained for somebody who has not had it yet
   unsigned readers = 0;    // a lock: threads of this node that hold it
   bool writer = false;
-  bool looked = false;  // a lock that readers hold has been offered to other readers
+  bool looked = false;   // a lock that readers hold has been offered to other readers
+  unsigned borrows = 0;  // object work under way
+  bool closed = false;   // no new borrows: the protocol has asked whether the page is still in use
 
   bool executing() const { return next_piece != Piece::kNone; }
   bool locked() const { return executing() || (serial && in_flight); }  // no event may come now
-  bool held() const { return writer || readers != 0; }
+  bool held() const { return writer || readers != 0 || borrows != 0; }
 };
 
 struct Model {

@@ -35,7 +35,7 @@ TEST(PageGive, HomeWritesNothingBack) {
 }
 
 TEST(PageGive, HomeThatNeverTouchedThePageHandsItOver) {
-  run({}, kHome,
+  run(Page{}, kHome,
       {{nudge(2, kWrite), "read latch", "looking, no access, seen exclusive 0"},
        {looked(0, nodes(2)), "waiters - {2}, swap exclusive 0 -> exclusive 2, read latch",
         "yielding, no access, seen exclusive 2"},
@@ -169,7 +169,7 @@ TEST(PageGive, ReleaseOfAReadPageDropsIt) {
 }
 
 TEST(PageGive, ReleaseOfNothingOrOfABusyPageDoesNothing) {
-  run({}, kAway, {{release(), "nothing", "idle, no access, seen exclusive 0"}});
+  run(Page{}, kAway, {{release(), "nothing", "idle, no access, seen exclusive 0"}});
   Page page = writer();
   page.phase = Phase::kLooking;
   run(page, kAway, {{release(), "nothing", "looking, write access, seen exclusive 1"}});
@@ -216,9 +216,9 @@ TEST(PageMessages, DuplicatesAreHarmlessAtRest) {
     Page page;
     Word word;
   };
-  const std::vector<Rest> rests = {{{.seen = kFreeWord}, kFreeWord},
-                                   {{.seen = owned(2)}, owned(2)},
-                                   {{.seen = owned(2)}, owned(3, nodes(4))},
+  const std::vector<Rest> rests = {{Page{.seen = kFreeWord}, kFreeWord},
+                                   {Page{.seen = owned(2)}, owned(2)},
+                                   {Page{.seen = owned(2)}, owned(3, nodes(4))},
                                    {reader(shared_word(nodes(1, 3))), shared_word(nodes(1, 3, 4))},
                                    {writer(), owned(1)}};
   for (const Rest& rest : rests) {
