@@ -176,7 +176,8 @@ void Cache::make_room() {
 bool Cache::evict_one() {
   for (std::uint64_t tries = 0; small_.oldest != nullptr || main_.oldest != nullptr; ++tries) {
     if (tries > 1'000'000) return false;  // nothing but standing copies
-    const bool from_small = small_.oldest != nullptr && (small_.bytes * kSmallShare > limit_ || main_.oldest == nullptr);
+    const bool from_small =
+        small_.oldest != nullptr && (small_.bytes * kSmallShare > limit_ || main_.oldest == nullptr);
     Fifo& queue = from_small ? small_ : main_;
     Copy& copy = *queue.oldest;
     const std::uint8_t uses = copy.uses.load(std::memory_order_relaxed);

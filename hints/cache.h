@@ -1,7 +1,8 @@
 // Copies of other nodes' objects on this node, bounded in bytes, and the objects of other nodes that this node works
 // with: being changed by a thread here, or kept here by transfer (standing).
 //
-// 1. A copy's bytes never change while it is in the table: who changes an object works on a new copy, which replaces the
+// 1. A copy's bytes never change while it is in the table: who changes an object works on a new copy, which replaces
+// the
 //    old one at the end.
 // 2. A copy in the table is of an object whose pages are in object mode here; leaving drops it.
 // 3. Looking up takes no lock: publish the copy in a pin, then see that its address is still what was looked for. What
@@ -20,6 +21,7 @@
 #include <span>
 
 #include "base/futex.h"
+#include "base/meta_layout.h"
 #include "base/types.h"
 #include "hints/slab.h"
 #include "runtime/objects.h"
@@ -46,16 +48,16 @@ struct Copy {
 
 // An object of another node with which this node works.
 struct Holding {
-  std::uint64_t address;
-  Holding* next;                       // in the bucket
-  const runtime::ThreadPins* holder;   // the thread that has the mutable borrow, or is about to; nullptr: none
-  runtime::CallSite site;              // of its borrow
-  std::uint32_t waiting;               // threads that wait for it
-  std::atomic<std::uint32_t> changed;  // bumped when `holder` goes
-  bool standing;                       // by transfer: `copy` is in the table
-  bool dirty;                          // and newer than the home's bytes
-  bool recalled;                       // to be given back when the borrow ends
-  Copy* copy;
+  std::uint64_t address = 0;
+  Holding* next = nullptr;                      // in the bucket
+  const runtime::ThreadPins* holder = nullptr;  // the thread that has the mutable borrow, or is about to; nullptr: none
+  runtime::CallSite site{};                     // of its borrow
+  std::uint32_t waiting = 0;                    // threads that wait for it
+  std::atomic<std::uint32_t> changed{0};        // bumped when `holder` goes
+  bool standing = false;                        // by transfer: `copy` is in the table
+  bool dirty = false;                           // and newer than the home's bytes
+  bool recalled = false;                        // to be given back when the borrow ends
+  Copy* copy = nullptr;
 };
 
 class Cache final : public runtime::ObjectCopies {
@@ -122,7 +124,7 @@ class Cache final : public runtime::ObjectCopies {
   runtime::Node& node_;
   const std::uint64_t limit_;
   std::atomic<Copy*>* buckets_;
-  Copy** pages_;   // lists by page, hashed
+  Copy** pages_;  // lists by page, hashed
   Copy* spanning_ = nullptr;
   Holding** holdings_;
   std::uint16_t* ghosts_;  // fingerprints of what was evicted from the small queue a while ago

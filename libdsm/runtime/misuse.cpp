@@ -57,8 +57,8 @@ void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address)
 
 void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, std::string_view earlier,
                     CallSite then) {
-  log(LogLevel::kError, "borrow", "{} {:#x}{}; {}{}; the program ends", what, address, site_text(now).data(), earlier,
-      site_text(then).data());
+  log(LogLevel::kError, "borrow", "{} {:#x}{}{}{}{}; the program ends", what, address, site_text(now).data(),
+      earlier.empty() ? "" : "; ", earlier, site_text(then).data());
   std::abort();
 }
 

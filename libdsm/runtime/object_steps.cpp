@@ -23,6 +23,14 @@ using proto::Header;
 // A thread that waits so long for an object looks whether it waits for itself.
 constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
 
+// The most a chain has: look, swap, mark, bytes out, bytes in, look, add.
+constexpr std::size_t kMostOps = 7;
+
+void take_results(const proto::BorrowActions& todo, std::span<const net::Op> chain, proto::BorrowEvent& event) {
+  if (todo.swap) event.old = chain[todo.read_before ? 1 : 0].old;
+  if (todo.add_last != 0) event.settled = chain.back().old;
+}
+
 }  // namespace
 
 proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) const {
@@ -31,7 +39,7 @@ proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) co
   const auto granule = [&](PageId page) { return (page - geometry.interleaved_first()) / kGranulePages; };
   const bool scattered = geometry.interleaved(first) &&
                          granule(first) != granule(geometry.page_of(address + std::max<std::uint64_t>(bytes, 1) - 1));
-  return {node_.self, geometry.home(first), bytes <= kScratchBytes, scattered};
+  return {node_.self, geometry.home(first), bytes <= kScratchBytes && geometry.nodes > 1, scattered};
 }
 
 std::atomic<Header>* Objects::header_here(std::uint64_t address) const {
@@ -95,31 +103,53 @@ void Objects::execute_ops(NodeId home, std::span<net::Op> ops) {
 
 // One chain; of an object that has several homes, what goes to its header is one before the bytes and one behind them.
 void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event) {
+  std::array<net::Op, kMostOps> ops;
+  const NodeId home = node_.geometry.home(node_.geometry.page_of(object.address));
+  if (todo.write_bytes) write_own_pages(object);
+  if ((todo.write_bytes || todo.read_bytes) && place(object.address, object.bytes).scattered) {
+    proto::BorrowActions before = todo, after;
+    before.write_bytes = before.read_bytes = before.read_after = false;
+    before.add_last = 0;
+    after.read_after = todo.read_after;
+    after.add_last = todo.add_last;
+    execute(before, object, event);
+    copy_scattered(object, todo.write_bytes);
+    return execute(after, object, event);
+  }
+  const std::span<net::Op> chain = put_chain(todo, object, event, ops);
+  execute_ops(home, chain);
+  take_results(todo, chain, event);
+}
+
+void Objects::execute_all(std::span<ObjectStep> steps) {
+  std::vector<net::Op> ops(steps.size() * kMostOps);
+  std::vector<std::span<net::Op>> chains;
+  std::size_t used = 0;
+  for (ObjectStep& one : steps) {
+    chains.push_back(put_chain(one.todo, one.object, *one.event, std::span(ops).subspan(used)));
+    used += chains.back().size();
+  }
+  if (used == 0) return;
+  const SignalsBlocked blocked;
+  execute_ops(node_.geometry.home(node_.geometry.page_of(steps[0].object.address)), std::span(ops).first(used));
+  for (std::size_t i = 0; i < steps.size(); ++i) take_results(steps[i].todo, chains[i], *steps[i].event);
+}
+
+// The operations of a step, at the front of `ops`.
+std::span<net::Op> Objects::put_chain(const proto::BorrowActions& todo, const ObjectAt& object,
+                                      proto::BorrowEvent& event, std::span<net::Op> ops) const {
   const std::uint64_t header = header_offset(node_.geometry, object.address);
   const std::uint64_t memory = object.address - node_.geometry.base;
-  const NodeId home = node_.geometry.home(node_.geometry.page_of(object.address));
   const auto bytes = static_cast<std::uint32_t>(object.bytes);
-  const bool scattered = place(object.address, object.bytes).scattered;
-  std::array<net::Op, 7> ops;
-  std::size_t used = 0, swap = 0;
+  std::size_t used = 0;
   if (todo.read_before) ops[used++] = net::read_op(Region::kMeta, header, &event.before, sizeof(Header));
-  if (todo.write_bytes) write_own_pages(object);
-  if (todo.swap) ops[swap = used++] = net::cas_op(Region::kMeta, header, todo.expected, todo.desired);
+  if (todo.swap) ops[used++] = net::cas_op(Region::kMeta, header, todo.expected, todo.desired);
   if (todo.add_first != 0) ops[used++] = net::fetch_add_op(Region::kMeta, header, todo.add_first);
-  if (scattered && (todo.write_bytes || todo.read_bytes)) {
-    execute_ops(home, std::span(ops).first(used));
-    if (todo.swap) event.old = ops[swap].old;
-    copy_scattered(object, todo.write_bytes);
-    used = 0;
-  } else {
-    if (todo.write_bytes) ops[used++] = net::write_op(Region::kMemory, memory, object.local, bytes);
-    if (todo.read_bytes) ops[used++] = net::read_op(Region::kMemory, memory, object.local, bytes);
-  }
+  if (todo.write_bytes) ops[used++] = net::write_op(Region::kMemory, memory, object.local, bytes);
+  if (todo.read_bytes) ops[used++] = net::read_op(Region::kMemory, memory, object.local, bytes);
   if (todo.read_after) ops[used++] = net::read_op(Region::kMeta, header, &event.after, sizeof(Header));
   if (todo.add_last != 0) ops[used++] = net::fetch_add_op(Region::kMeta, header, todo.add_last);
-  execute_ops(home, std::span(ops).first(used));
-  if (todo.swap && !(scattered && todo.read_bytes)) event.old = ops[swap].old;
-  if (todo.add_last != 0) event.settled = ops[used - 1].old;
+  return ops.first(used);
 }
 
 proto::Outcome Objects::run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& first,

@@ -111,7 +111,11 @@ void Objects::enter(Pin& pin) {
   const PageId first = geometry.page_of(address);
   const PageId end = geometry.page_of(address + pin.bytes.load() - 1) + 1;
   for (PageId at = first; at < end; at = (at / kPagesPerChunk + 1) * kPagesPerChunk) {
-    if (geometry.home(at) == node_.self && !geometry.interleaved(at)) node_.service->share_chunk(at);
+    if (geometry.home(at) != node_.self || geometry.interleaved(at)) continue;
+    if (node_.space->state(at) == mem::ChunkState::kUnused) {
+      end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
+    }
+    node_.service->share_chunk(at);
   }
   do {
     pin.address.store(0);
@@ -119,7 +123,8 @@ void Objects::enter(Pin& pin) {
     for (PageId at = first; at < end;) {
       const PageId next = std::min(end, (at / kPagesPerChunk + 1) * kPagesPerChunk);
       const SignalsBlocked blocked;
-      node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)});
+      const bool there = node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)});
+      if (!there) end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
       at = next;
     }
     pin.address.store(address);

@@ -67,6 +67,13 @@ struct ObjectAt {
   void* local;  // where its bytes are read to and written from
 };
 
+// A step of a borrow with its object, and where its results go.
+struct ObjectStep {
+  proto::BorrowActions todo;
+  ObjectAt object;
+  proto::BorrowEvent* event;
+};
+
 class ObjectQueues;
 
 class Objects final : public ObjectPages {
@@ -93,6 +100,8 @@ class Objects final : public ObjectPages {
   proto::ObjectPlace place(std::uint64_t address, std::uint64_t bytes) const;
   // Steps the borrow to its next outcome. May wait for other borrows; `site` is told should it be a deadlock.
   proto::Outcome run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event, CallSite site);
+  // The chains of several borrows, none of a scattered object, all of one home, as one chain.
+  void execute_all(std::span<ObjectStep> steps);
   // Whether a copy with that header is what the home has: one read.
   bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
   // As run() for a give-back: never waits.
@@ -129,6 +138,8 @@ class Objects final : public ObjectPages {
   void write_own_pages(const ObjectAt& object);
   void reconsider(std::uint64_t address, std::uint64_t bytes);
   void execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event);
+  std::span<net::Op> put_chain(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event,
+                               std::span<net::Op> ops) const;
   void execute_ops(NodeId home, std::span<net::Op> ops);
   void copy_scattered(const ObjectAt& object, bool write);
   proto::Header begin_life(std::uint64_t address, bool coloured);

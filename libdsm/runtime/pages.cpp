@@ -247,16 +247,20 @@ void Pages::on_no_such_page(PageId page) {
 
 // --- object work ----------------------------------------------------------------------------------------------------
 
-void Pages::gain_for_objects(PageRange pages) {
+bool Pages::gain_for_objects(PageRange pages) {
   hint(pages, {.kind = proto::EventKind::kFault, .access = Access::kObject});
-  for (std::uint32_t i = 0; i < pages.count; ++i) await_open(pages.first + i);
+  for (std::uint32_t i = 0; i < pages.count; ++i) {
+    if (!await_open(pages.first + i)) return false;
+  }
+  return true;
 }
 
 // As wait_for(), for a thread that is not in a fault.
-void Pages::await_open(PageId page) {
+bool Pages::await_open(PageId page) {
   Entry& entry = table_[page];
   entry.lock.lock();
-  while (!node_.objects->open(page)) {
+  bool lost = false;
+  while (!node_.objects->open(page) && !lost) {
     if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
       entry.user_tid = current_tid();
       entry.user_cpu_ns = kNotLetGo;
@@ -267,9 +271,11 @@ void Pages::await_open(PageId page) {
     entry.lock.unlock();
     await_change(entry.changed, seen);
     entry.lock.lock();
+    lost = no_such_page(entry);
     if (entry.user_tid == current_tid()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
   }
   entry.lock.unlock();
+  return !lost;
 }
 
 // --- waiting --------------------------------------------------------------------------------------------------------

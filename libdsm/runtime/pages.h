@@ -45,8 +45,8 @@ class Pages final : public mem::FaultSink {
   Entry& entry(PageId page) { return table_[page]; }
 
   // From an API call, with signals blocked: asks for pages for object work and waits until they are open for it. They
-  // may be closed again at once, in which case the caller asks again.
-  void gain_for_objects(PageRange pages);
+  // may be closed again at once, in which case the caller asks again. False: there is no such memory.
+  bool gain_for_objects(PageRange pages);
 
   // Sleeps until `word` is no longer `seen`, handling this node's messages meanwhile. May return early.
   void await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns = -1);
@@ -68,7 +68,7 @@ class Pages final : public mem::FaultSink {
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
-  void await_open(PageId page);
+  bool await_open(PageId page);
   void read_ahead(PageId missed, Access wanted);
   void run_locked(PageId page, Entry& entry, const proto::Event& event);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);

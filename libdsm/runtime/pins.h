@@ -47,7 +47,8 @@ struct alignas(64) Pin {
   ThreadPins* owner = nullptr;
   std::byte* scratch = nullptr;  // kScratchBytes of this pin alone
   proto::Borrow borrow;
-  std::uint64_t note = 0;  // for the layer above
+  std::uint64_t note = 0;  // for the layer above, as the next
+  std::uint64_t* owner_bits = nullptr;
 
   bool overlaps(std::uint64_t begin, std::uint64_t length) const {
     const std::uint64_t at = address.load();
