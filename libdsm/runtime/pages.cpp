@@ -99,11 +99,12 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   return mem::FaultVerdict::kRetry;
 }
 
-// The thread that faults now is the one that a coming grant is for. What it was granted before it has used; so has
-// another thread if that shows.
+// The thread that faults now is the one that a coming grant is for. What it was granted before it has used, and it may
+// need the page still: what it reads it may be about to write. So has another thread if that shows, and then those who
+// wait elsewhere come first.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
   const bool asks = entry.page.access == Access::kObject;  // borrows say themselves when they are done
-  if (entry.page.fresh && !asks && (entry.user_tid == tid || used(page, entry)))
+  if (entry.page.fresh && !asks && entry.user_tid != tid && used(page, entry))
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
   entry.user_cpu_ns = kUnknown;
@@ -310,7 +311,8 @@ void Pages::notify_change(std::atomic<std::uint32_t>& word) {
 // --- how long a page is kept ----------------------------------------------------------------------------------------
 
 bool Pages::used(PageId page, const Entry& entry) const {
-  if (exclude(entry.page.access, Access::kObject) && node_.objects != nullptr && node_.objects->pinned(page)) return false;
+  if (exclude(entry.page.access, Access::kObject) && node_.objects != nullptr && node_.objects->pinned(page))
+    return false;
   const std::uint32_t held_us = now_us() - entry.granted_us;
   if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
   if (entry.user_cpu_ns == kNotLetGo) return false;
