@@ -6,11 +6,13 @@
 // more, and asks the owner to give way. Every message means no more than "look at the word again", so a late, repeated
 // or misdirected message costs time and nothing else. Whoever gives a page up chooses the next holder and writes it
 // into the word. A node that has been granted a page keeps it until the access it was granted for has run once
-// (`fresh`).
+// (`fresh`). A page that moves from node to node, each reading and then writing it, is handed to its next reader
+// whole (Cox and Fowler, Stenstrom et al., ISCA 1993); who gets it so may only read it at first, which shows whether it
+// writes.
 //
 // Invariants, for every page at any moment (the simulator checks them):
 //   1. access == write  =>  the word is exclusive(self) with an empty set, and nobody else has any access.
-//   2. access == read   =>  self is in the word's set, or is its owner (no writer has begun). No objects are at work.
+//   2. access == read   =>  self is in the word's set, or is its owner. No objects are at work.
 //      access == object =>  self is in the set of a word in object mode, or of one with `objects finish`.
 //   3. At most one chain is in flight for a page of a node: phases kClaiming, kEnlisting, kLooking, kYielding,
 //   kDropping.
@@ -69,6 +71,8 @@ struct Page {
   bool fetched : 1 = false;     // the page's bytes are in place although access is none
   bool reading : 1 = false;     // the look in flight reads the page's bytes too
   bool soft : 1 = false;        // want is a prefetch: give up rather than disturb anybody
+  bool joined : 1 = false;      // read access came by a miss here, not by giving up the right to write
+  bool migratory : 1 = false;   // this node read the page and then wrote it, as the one before it did: so will the next
   PackedNodeSet readers{};      // nodes known to wait for no more than read access (a guess)
   PackedNodeSet borrowers{};    // nodes known to wait for object work (a guess)
   Word seen = 0;                // the latch word as last seen or made

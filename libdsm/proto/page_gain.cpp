@@ -1,4 +1,6 @@
 // How a node gains a page. Read decide() first: everything leads there, with the latch word as last observed.
+#include <bit>
+
 #include "base/check.h"
 #include "proto/transition.h"
 
@@ -30,6 +32,10 @@ void Transition::start() {
     page_.phase = Phase::kWaiting;
     page_.look_asked = true;  // and what we have must have been used
     return;
+  }
+  if (page_.access == Access::kRead && owns()) {  // handed to us whole
+    page_.migratory = true;
+    return granted(Access::kWrite);
   }
   if (owned_by(page_.seen, place_.self, place_.home) && page_.seen != 0) return look();
   if (is_exclusive(page_.seen)) return page_.access == Access::kNone ? claim(kFreeWord) : look();
@@ -69,6 +75,8 @@ void Transition::claimed(Word old, const Latch& latch) {
     page_.fetched = page_.asked == Access::kRead;
     return joined_beside(latch);
   }
+  page_.migratory = page_.joined && page_.asked == Access::kWrite && page_.access == Access::kRead &&
+                    std::has_single_bit(without(set_of(old), place_.self));
   page_.seen = claim_word(old, page_.asked);
   page_.fetched = page_.asked != Access::kObject && !objects_at_work(page_.seen);
   if (page_.enlisted) leave_waiters();
@@ -80,11 +88,13 @@ void Transition::claimed(Word old, const Latch& latch) {
 
 void Transition::granted(Access access) {
   if (page_.enlisted) leave_waiters();  // whoever granted it did not see our bit, so nobody else clears it
+  page_.migratory = page_.migratory && page_.access == Access::kRead && access == Access::kWrite;
   if (page_.access == Access::kNone) {
     do_.map = access;
   } else if (!allows(page_.access, access)) {
     do_.raise = true;
   }
+  page_.joined = access == Access::kRead;
   page_.access = access;
   page_.fetched = false;
   // A prefetch that raises a page does not cancel what is owed.
@@ -137,7 +147,7 @@ void Transition::decide_as_owner(Word word) {
   if (page_.want != Access::kNone && !changes_kind()) {
     if (needs_bytes()) return look();
     page_.look_asked |= waiters_ != 0;
-    return granted(Access::kWrite);
+    return granted(page_.want);
   }
   rest();
   if (page_.fresh) {

@@ -22,6 +22,8 @@ void Transition::yield() {
     return hand_over(exclusive_word(other, place_.home, alike) | finish, alike | node_bit(other));
   }
   if (objects) return hand_over(object_word(alike), alike);
+  const bool lend = page_.migratory && page_.access == Access::kWrite && alike == node_bit(next);
+  if (lend) return hand_over(exclusive_word(next, place_.home), alike);
   const NodeSet self = page_.access == Access::kNone ? 0 : node_bit(place_.self);
   hand_over(shared_word(alike | self), alike);
 }
@@ -30,10 +32,10 @@ void Transition::yield() {
 void Transition::hand_over(Word next, NodeSet served) {
   const bool keep_reading = is_shared(next) && contains(set_of(next), place_.self);
   do_.write_page = page_.access == Access::kWrite && bytes_elsewhere();
-  do_.lower = keep_reading;
+  do_.lower = keep_reading && page_.access == Access::kWrite;
   do_.unmap = !keep_reading && page_.access != Access::kNone;
   page_.access = keep_reading ? Access::kRead : Access::kNone;
-  page_.fresh = page_.fetched = false;
+  page_.fresh = page_.fetched = page_.joined = false;
   page_.readers = page_.readers & ~served;
   page_.borrowers = page_.borrowers & ~served;
   do_.waiters_add += ~served + 1;  // bits that are surely set
@@ -66,7 +68,7 @@ void Transition::tell_whom_we_know() {
 void Transition::take_away() {
   do_.unmap = page_.access != Access::kNone;
   page_.access = Access::kNone;
-  page_.fresh = page_.fetched = false;
+  page_.fresh = page_.fetched = page_.joined = false;
 }
 
 void Transition::drop(Word from) {
@@ -90,7 +92,7 @@ void Transition::dropped(Word old) {
 void Transition::release(Word next) {
   if (page_.phase != Phase::kIdle || page_.access == Access::kNone) return;
   if (page_.access == Access::kObject && page_.fresh) return;  // not behind the borrows' backs
-  if (page_.access == Access::kWrite) return hand_over(next, 0);
+  if (owns()) return hand_over(next, 0);
   drop(page_.seen);
 }
 
@@ -99,7 +101,7 @@ void Transition::release(Word next) {
 // use is awaited: perhaps nobody waits any more.
 void Transition::keep_reading() {
   if (busy() || page_.access == Access::kNone || page_.access == Access::kObject) return;
-  if (page_.access == Access::kRead) return look();
+  if (!owns()) return look();
   page_.look_asked = false;  // all who wait will be told
   hand_over(shared_word(node_bit(place_.self)), 0);
   page_.fresh = true;

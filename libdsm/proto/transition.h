@@ -25,6 +25,7 @@ class Transition {
   bool needs_bytes() const {
     return bytes_elsewhere() && page_.want != Access::kObject && page_.access == Access::kNone && !page_.fetched;
   }
+  bool owns() const { return owned_by(page_.seen, place_.self, place_.home) && set_of(page_.seen) == 0; }
   bool changes_kind() const { return exclude(page_.access, page_.want); }
   bool held_by_us(Word word) const {
     return owned_by(word, place_.self, place_.home) || contains(set_of(word), place_.self);

@@ -100,11 +100,12 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   return mem::FaultVerdict::kRetry;
 }
 
-// The thread that faults now is the one that a coming grant is for. What it was granted before it has used; so has
-// another thread if that shows.
+// The thread that faults now is the one that a coming grant is for. What it was granted before it has used, and it may
+// need the page still: what it reads it may be about to write. So has another thread if that shows, and then those who
+// wait elsewhere come first.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
   const bool asks = entry.page.access == Access::kObject;  // borrows say themselves when they are done
-  if (entry.page.fresh && !asks && (entry.user_tid == tid || used(page, entry)))
+  if (entry.page.fresh && !asks && entry.user_tid != tid && used(page, entry))
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
   entry.user_cpu_ns = kUnknown;

@@ -10,7 +10,7 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   Copy& copy = model_.copy(node, page);
   const proto::Place place = model_.place(node, page);
   const Access before = copy.page.access;
-  copy.hint = copy.page.soft;
+  copy.hint = copy.page.soft || event.kind == proto::EventKind::kPrefetch;
   copy.todo = proto::step(copy.page, place, event);
   copy.voluntary = event.kind == proto::EventKind::kRelease || event.kind == proto::EventKind::kTransfer;
   if (trace_ != nullptr) {

@@ -84,6 +84,7 @@ std::string page_text(const Page& page, Place place) {
   if (page.look_asked) text += ", look asked";
   if (page.enlisted) text += ", enlisted";
   if (page.fetched) text += ", fetched";
+  if (page.migratory) text += ", migratory";
   if (page.readers != 0) text += ", readers " + set_text(page.readers);
   if (page.borrowers != 0) text += ", borrowers " + set_text(page.borrowers);
   return text;

@@ -62,7 +62,7 @@ TEST(PageObject, RawReaderWaitsForAllAndReadsTheBytesBehindThem) {
        {look(2), "read latch, read page", "looking, no access, seen exclusive 1 objects-finish {2,3}, wants read"},
        {looked(finish), "nothing", "waiting, no access, seen exclusive 1 objects-finish {2,3}, wants read"},
        {look(3), "read latch, read page", "looking, no access, seen exclusive 1 objects-finish {2,3}, wants read"},
-       {looked(owned(1)), "map write, wake", "idle, write access, seen exclusive 1, fresh"}});
+       {looked(owned(1)), "map read, wake", "idle, read access, seen exclusive 1, fresh"}});
 }
 
 TEST(PageObject, MemberFinishesBeforeItDrops) {

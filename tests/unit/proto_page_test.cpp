@@ -55,7 +55,7 @@ TEST(PageGain, WriteMissBesideReadersWaitsForThemToDrop) {
 TEST(PageGain, HomeTouchesItsOwnPageInPlace) {
   run(Page{}, kHome,
       {{fault(kRead), "swap free -> shared {0}", "claiming, no access, seen free, wants read"},
-       {done(owned(0)), "map write, wake", "idle, write access, seen exclusive 0, fresh"}});
+       {done(owned(0)), "map read, wake", "idle, read access, seen exclusive 0, fresh"}});
 }
 
 TEST(PageGain, LatchOnlyPageHasNoBytesToRead) {
