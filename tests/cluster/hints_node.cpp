@@ -101,8 +101,109 @@ void exclusion() {
   meet();
 }
 
-const std::map<std::string, std::function<void()>> kChecks = {
-    {"values", values}, {"mixed", mixed}, {"exclusion", exclusion}};
+struct Large {
+  std::uint64_t words[1000];
+};
+
+// One node changes a large and a small object over and over, at the home and elsewhere; nobody ever sees half of it.
+void snapshots() {
+  auto* large = shared<Large>("large", [] { return block<Large>(1); });
+  auto* small = shared<Account>("small", [] { return block<Account>(1); });
+  for (unsigned writer = 0; writer < dsm::nodes(); ++writer) {
+    if (writer == dsm::node()) {
+      for (unsigned i = 0; i < 300; ++i) {
+        auto w = dsm::borrow_mut(large);
+        for (std::uint64_t& word : w->words) ++word;
+        auto v = dsm::borrow_mut(small);
+        for (std::uint64_t& word : v->pad) ++word;
+      }
+    } else {
+      for (unsigned i = 0; i < 300; ++i) {
+        auto r = dsm::borrow_shared(large);
+        for (const std::uint64_t& word : r->words) EXPECT(word == r->words[0]);
+        auto s = dsm::borrow_shared(small);
+        for (const std::uint64_t& word : s->pad) EXPECT(word == s->pad[0]);
+      }
+    }
+    meet();
+    EXPECT(dsm::borrow_shared(large)->words[999] == 300 * (writer + 1));
+    meet();
+  }
+}
+
+// Objects get standing owners, which change them without a word to anybody; the others get them back.
+void transfers() {
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(8); });
+  std::uint64_t value = 0;
+  for (unsigned round = 0; round < 20; ++round) {
+    const unsigned owner = (round + 1) % dsm::nodes();
+    if (round % dsm::nodes() == dsm::node()) {
+      for (unsigned i = 0; i < 8; ++i) dsm::transfer(&accounts[i], owner);
+    }
+    meet();
+    if (owner == dsm::node()) {
+      for (unsigned again = 0; again < 5; ++again) {
+        for (unsigned i = 0; i < 8; ++i) {
+          EXPECT(dsm::borrow_shared(&accounts[i])->balance == value + again);
+          ++dsm::borrow_mut(&accounts[i])->balance;
+        }
+      }
+    }
+    value += 5;
+    meet();
+    const unsigned reader = (round + 2) % dsm::nodes();
+    for (unsigned i = 0; i < 8; ++i) {
+      if (i % 2 == 0 && reader == dsm::node()) EXPECT(accounts[i].balance == value);  // raw
+      EXPECT(dsm::borrow_shared(&accounts[i])->balance == value);
+    }
+    meet();
+  }
+}
+
+// Memory whose pages have several homes.
+void interleaved() {
+  constexpr std::size_t kWords = 40'000;
+  auto* words = static_cast<std::uint64_t*>(dsm::alloc_collective(kWords * sizeof(std::uint64_t)));
+  const std::span<std::uint64_t> all(words, kWords);
+  for (unsigned round = 0; round < 2 * dsm::nodes(); ++round) {
+    if (round % dsm::nodes() == dsm::node()) {
+      auto w = dsm::borrow_mut(all);
+      for (std::uint64_t& word : w) EXPECT(word++ == round);
+    }
+    meet();
+    auto r = dsm::borrow_shared(std::span<const std::uint64_t>(all));
+    for (const std::uint64_t word : r) EXPECT(word == round + 1);
+    r.release();
+    if (round % 2 == 0) EXPECT(words[round] == round + 1);
+    meet();
+  }
+}
+
+// A thread touches a page raw in which it has borrowed an object: the borrow goes on, and nothing is lost.
+void own_page_raw() {
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(64); });
+  for (unsigned round = 0; round < 3 * dsm::nodes(); ++round) {
+    if (round % dsm::nodes() == dsm::node()) {
+      auto w = dsm::borrow_mut(&accounts[1]);
+      EXPECT(w->balance == round);
+      accounts[2].balance = round + 1;
+      EXPECT(accounts[3].balance == 0);
+      w->balance = round + 1;
+    }
+    meet();
+    EXPECT(dsm::borrow_shared(&accounts[2])->balance == round + 1);
+    EXPECT(accounts[1].balance == round + 1);
+    meet();
+  }
+}
+
+const std::map<std::string, std::function<void()>> kChecks = {{"values", values},
+                                                              {"mixed", mixed},
+                                                              {"exclusion", exclusion},
+                                                              {"snapshots", snapshots},
+                                                              {"transfers", transfers},
+                                                              {"interleaved", interleaved},
+                                                              {"own_page_raw", own_page_raw}};
 
 }  // namespace
 
