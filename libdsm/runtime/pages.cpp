@@ -263,8 +263,10 @@ bool Pages::await_open(PageId page) {
   bool lost = false;
   while (!node_.objects->open(page) && !lost) {
     if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
-      entry.user_tid = current_tid();
-      entry.user_cpu_ns = kNotLetGo;
+      // The access that this thread was granted before it has made; nobody needs to know who will borrow.
+      if (entry.page.fresh && (entry.user_tid == current_tid() || used(page, entry))) {
+        run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+      }
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
       continue;
     }
@@ -273,7 +275,6 @@ bool Pages::await_open(PageId page) {
     await_change(entry.changed, seen);
     entry.lock.lock();
     lost = no_such_page(entry);
-    if (entry.user_tid == current_tid()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
   }
   entry.lock.unlock();
   return !lost;
@@ -322,6 +323,7 @@ bool Pages::used(PageId page, const Entry& entry) const {
     return false;
   const std::uint32_t held_us = now_us() - entry.granted_us;
   if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
+  if (entry.page.access == Access::kObject) return held_us >= static_cast<std::uint64_t>(node_.config.hold_us);
   if (entry.user_cpu_ns == kNotLetGo) return false;
   if (entry.user_cpu_ns == kUnknown) return held_us >= static_cast<std::uint64_t>(node_.config.hold_us);
   const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
