@@ -64,9 +64,10 @@ bool copy_quickly(const Engine& engine, std::uint64_t address, std::size_t bytes
   if (header == nullptr) return false;
   const std::byte* const from = engine.in_place(address);
   const std::uint64_t last = address + bytes - 1;
+  const bool one_page = engine.alone || (address ^ last) < kPageBytes;
   for (int tries = 0; tries < kQuickTries; ++tries) {
     const std::uint64_t page = engine.alone ? 1 : engine.objects.page_word(address);
-    const std::uint64_t last_page = engine.alone ? 1 : engine.objects.page_word(last);
+    const std::uint64_t last_page = one_page ? page : engine.objects.page_word(last);
     if (!runtime::Objects::is_open(page) || !runtime::Objects::is_open(last_page)) return false;
     const Header before = header->load(std::memory_order_acquire);
     if (proto::is_writing(before) || proto::hold_of(before) == proto::Hold::kStanding) return false;
@@ -151,8 +152,8 @@ Pin& mut_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t
 // --- elsewhere ------------------------------------------------------------------------------------------------------
 
 // A copy of the cache that will do, kept alive by the pin; nullptr if there is none.
-Copy* keep_copy(Engine& engine, Pin& pin, std::uint64_t address, std::size_t bytes) {
-  Copy* const copy = engine.cache.find(address);
+Copy* keep_copy(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes) {
+  Copy* const copy = engine.cache.find(me, address);
   if (copy == nullptr) return nullptr;
   pin.copy.store(copy, std::memory_order_relaxed);
   publish(pin, address, bytes, PinKind::kCopy);
@@ -162,16 +163,16 @@ Copy* keep_copy(Engine& engine, Pin& pin, std::uint64_t address, std::size_t byt
   return nullptr;
 }
 
-void fetch(Engine& engine, Pin& pin, std::uint64_t address, std::size_t bytes, CallSite site) {
+void fetch(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes, CallSite site) {
   check_own_borrows(address, bytes, false, site);
   engine.objects.pin(pin, address, bytes, PinKind::kFetch);
   const std::uint64_t seen = engine.cache.forgotten();
-  Copy& copy = engine.cache.make(bytes);
+  Copy& copy = engine.cache.make(me, bytes);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
   const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, copy.data}, begin, site);
   DSM_CHECK(outcome == Outcome::kSnapshot, "outcome {}", static_cast<int>(outcome));
   pin.copy.store(&copy);
-  engine.cache.insert(copy, address, pin.borrow.word, seen);
+  engine.cache.insert(me, copy, address, pin.borrow.word, seen);
   engine.objects.let_pages_go(pin);
   pin.data.store(copy.data);
   count(engine.node.stats->object_miss);
@@ -180,7 +181,7 @@ void fetch(Engine& engine, Pin& pin, std::uint64_t address, std::size_t bytes, C
 Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site,
                       std::uint32_t colour) {
   Pin& pin = take(me, site);
-  if (Copy* const copy = keep_copy(engine, pin, address, bytes)) {
+  if (Copy* const copy = keep_copy(engine, me, pin, address, bytes)) {
     Cache::note_use(*copy);
     const Header word = copy->word.load(std::memory_order_relaxed);
     if (proto::colour_of(word) == colour || copy->standing.load(std::memory_order_relaxed)) [[likely]] {
@@ -197,81 +198,89 @@ Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std
     pin.address.store(0);
   }
   count_rest(engine, me);
-  fetch(engine, pin, address, bytes, site);
+  fetch(engine, me, pin, address, bytes, site);
   return pin;
 }
 
-// The working copy begins as what the node has.
-void work_on(Pin& pin, Copy& work, const Copy* current, std::size_t bytes) {
-  if (current != nullptr) std::memcpy(work.data, current->data, bytes);
-  pin.data.store(work.data);
-}
-
-Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site) {
-  check_own_borrows(address, bytes, true, site);
-  count_rest(engine, me);
+Holding* hold(Engine& engine, std::uint64_t address, CallSite site) {
   CallSite earlier;
   Holding* const holding = engine.cache.hold(address, site, &earlier);
-  if (holding == nullptr) {
-    runtime::end_for_misuse("a mutable borrow of", address, site,
-                            "the same thread has it borrowed already, and would wait for itself:", earlier);
-  }
+  if (holding != nullptr) return holding;
+  runtime::end_for_misuse("a mutable borrow of", address, site,
+                          "the same thread has it borrowed already, and would wait for itself:", earlier);
+}
+
+bool stands_here(Engine& engine, ThreadPins& me, std::uint64_t address) {
+  const Copy* const copy = engine.cache.find(me, address);
+  return copy != nullptr && copy->standing.load(std::memory_order_relaxed);
+}
+
+// The header keeps the node's threads apart as it does nodes. What stands here is kept apart by its holding.
+Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site,
+                   bool standing) {
+  check_own_borrows(address, bytes, true, site);
+  Holding* const holding = standing ? hold(engine, address, site) : nullptr;
   Pin& pin = take(me, site);
-  Copy* current = keep_copy(engine, pin, address, bytes);
+  const Copy* current = keep_copy(engine, me, pin, address, bytes);
   engine.objects.pin(pin, address, bytes, PinKind::kWrite);
-  pin.note = reinterpret_cast<std::uint64_t>(holding);
-  Copy& work = engine.cache.make(bytes);
   if (current != nullptr && current->address.load() != address)
     current = nullptr;  // it went before the pages were held
-  if (current == nullptr || !holding->standing) {
+  Copy& work = engine.cache.make(me, bytes);
+  const bool stands = holding != nullptr && holding->standing;
+  if (stands && current == nullptr) {
+    runtime::end_for_misuse("a borrow with another size than the one before, of", address, site, "", {});
+  }
+  if (!stands) {
     const Header known = current != nullptr ? current->word.load() : 0;
     const BorrowEvent begin{
         .kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite, .have = current != nullptr, .copy = known};
     const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, work.data}, begin, site);
     const bool as_known = current != nullptr && proto::version_of(known) == proto::version_of(pin.borrow.word);
+    if (outcome == Outcome::kStanding && holding == nullptr) {
+      engine.cache.retire(me, work);
+      engine.objects.unpin(pin);
+      return mut_elsewhere(engine, me, address, bytes, site, true);
+    }
     if (outcome == Outcome::kStanding) {
-      Copy& kept = engine.cache.make(bytes);
+      Copy& kept = engine.cache.make(me, bytes);
       std::memcpy(kept.data, as_known ? current->data : work.data, bytes);
       engine.cache.stand(*holding, kept, pin.borrow.word, false);
     }
     if (!as_known) current = nullptr;
     count(engine.node.stats->object_write);
   }
-  work_on(pin, work, current, bytes);
+  if (current != nullptr) std::memcpy(work.data, current->data, bytes);
+  pin.data.store(work.data);
+  pin.note = reinterpret_cast<std::uint64_t>(holding);
   pin.copy.store(&work);
   return pin;
 }
 
-// The working copy of a standing object becomes the object.
-void end_standing(Engine& engine, Pin& pin, Holding& holding, bool changed) {
-  Copy& work = *copy_of(pin);
-  if (changed) {
-    engine.cache.stand(holding, work, holding.copy->word.load(), true);
-  } else {
-    engine.cache.retire(work);
-  }
-}
-
 Header end_elsewhere(Engine& engine, Pin& pin, bool changed, NodeId to) {
-  Holding& holding = *reinterpret_cast<Holding*>(pin.note);
+  ThreadPins& me = runtime::my_pins();
+  auto* const holding = reinterpret_cast<Holding*>(pin.note);
   const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
-  if (holding.standing) {
-    end_standing(engine, pin, holding, changed);
+  Copy& work = *copy_of(pin);
+  if (holding != nullptr && holding->standing) {
+    if (changed) {
+      engine.cache.stand(*holding, work, holding->copy->word.load(), true);
+    } else {
+      engine.cache.retire(me, work);
+    }
   } else {
-    Copy& work = *copy_of(pin);
     const std::uint64_t seen = engine.cache.forgotten();
     const BorrowEvent release{.kind = BorrowEventKind::kRelease, .changed = changed, .to = to};
     engine.objects.run(pin.borrow, {address, bytes, work.data}, release, pin.site);
     if (changed) count(engine.node.stats->object_write_back);
     if (to == engine.node.self) {
-      engine.cache.stand(holding, work, pin.borrow.word, false);
+      engine.cache.stand(*holding, work, pin.borrow.word, false);
     } else {
-      engine.cache.insert(work, address, pin.borrow.word, seen);
+      engine.cache.insert(me, work, address, proto::at_rest(pin.borrow.word), seen);
     }
   }
   const Header word = pin.borrow.word;
   give_pin_back(engine, pin);
-  engine.cache.let_go(holding);
+  if (holding != nullptr) engine.cache.let_go(*holding);
   return word;
 }
 
@@ -294,6 +303,9 @@ Header end_here(Engine& engine, Pin& pin, bool changed, NodeId to) {
 }
 
 bool is_here(const Engine& engine, std::uint64_t address, std::size_t bytes) {
+  if (address - engine.slice_begin < engine.slice_bytes) [[likely]]
+    return true;
+  if (address - engine.node.geometry.base < engine.node.geometry.slice_bytes * engine.node.geometry.nodes) return false;
   const proto::ObjectPlace place = engine.objects.place(address, bytes);
   return place.home == engine.node.self && !place.scattered;
 }
@@ -317,7 +329,7 @@ Pin& borrow_mut(void* object, std::size_t bytes, CallSite site) {
   if (here.check) check_overlaps(address, bytes, site);
   ThreadPins& me = runtime::my_pins();
   if (is_here(here, address, bytes)) return mut_here(here, me, address, bytes, site);
-  return mut_elsewhere(here, me, address, bytes, site);
+  return mut_elsewhere(here, me, address, bytes, site, stands_here(here, me, address));
 }
 
 Header end_borrow(Pin& pin, bool changed, NodeId to) {
@@ -327,7 +339,8 @@ Header end_borrow(Pin& pin, bool changed, NodeId to) {
     pin.address.store(0, std::memory_order_release);
     return 0;
   }
-  return pin.note != 0 ? end_elsewhere(here, pin, changed, to) : end_here(here, pin, changed, to);
+  const bool elsewhere = pin.copy.load(std::memory_order_relaxed) != nullptr;
+  return elsewhere ? end_elsewhere(here, pin, changed, to) : end_here(here, pin, changed, to);
 }
 
 // The owner of a coloured object cannot be told its new colour, so no copy of the old one may stay anywhere.
@@ -338,20 +351,25 @@ void end_hinted(Pin& pin, bool changed) {
     engine().objects.forget_everywhere(address);
 }
 
-// A standing object is given back first. It may be standing again by the time it is borrowed.
+// A standing object that goes to another node is given back first. It may be standing again by the time it is borrowed.
 void transfer(void* object, std::size_t bytes, unsigned node, CallSite site) {
   Engine& here = engine();
   const auto address = reinterpret_cast<std::uint64_t>(object);
   check_object(here, address, bytes, site);
-  if (node >= here.node.geometry.nodes)
+  if (node >= here.node.geometry.nodes) {
     runtime::end_for_misuse("a transfer to a node that does not exist, of", address, site, "", {});
+  }
+  ThreadPins& me = runtime::my_pins();
   const NodeId home = here.node.geometry.home(here.node.geometry.page_of(address));
   const auto to = static_cast<NodeId>(node);
+  if (is_here(here, address, bytes)) {
+    end_borrow(mut_here(here, me, address, bytes, site), false, to == home ? kNoNode : to);
+    return;
+  }
   for (bool standing = true; standing;) {
-    const Copy* const copy = here.cache.find(address);
-    if (copy != nullptr && copy->standing.load() && to != here.node.self) here.cache.recalled(address);
-    Pin& pin = borrow_mut(object, bytes, site);
-    standing = pin.note != 0 && to != here.node.self && reinterpret_cast<Holding*>(pin.note)->standing;
+    if (to != here.node.self && stands_here(here, me, address)) here.cache.recalled(address);
+    Pin& pin = mut_elsewhere(here, me, address, bytes, site, true);
+    standing = to != here.node.self && reinterpret_cast<Holding*>(pin.note)->standing;
     end_borrow(pin, false, to == home || standing ? kNoNode : to);
   }
 }

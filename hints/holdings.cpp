@@ -82,7 +82,10 @@ void Cache::stand(Holding& holding, Copy& copy, proto::Header word, bool dirty) 
   const std::lock_guard guard(lock_);
   copy.word.store(proto::at_rest(word), std::memory_order_relaxed);
   copy.standing.store(true, std::memory_order_relaxed);
-  if (Copy* there = find(holding.address); there != nullptr && there != &copy) {
+  forgotten_.fetch_add(1);
+  runtime::pins_barrier();
+  drop_recent(holding.address, holding.address + 1);
+  if (Copy* there = find_in_table(holding.address); there != nullptr && there != &copy) {
     there->standing.store(false, std::memory_order_relaxed);
     unlink(*there);
     doom(*there);

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
+#include <optional>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -22,6 +23,17 @@ using proto::Header;
 
 // A thread that waits so long for an object looks whether it waits for itself.
 constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
+
+// A transport that does more than the processor's own loads and stores may take locks meanwhile.
+class ChainGuard {
+ public:
+  explicit ChainGuard(const net::Transport& transport) {
+    if (!transport.cpu_atomics_agree()) blocked_.emplace();
+  }
+
+ private:
+  std::optional<SignalsBlocked> blocked_;
+};
 
 // The most a chain has: look, swap, mark, bytes out, bytes in, look, add.
 constexpr std::size_t kMostOps = 7;
@@ -45,16 +57,6 @@ proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) co
 std::atomic<Header>* Objects::header_here(std::uint64_t address) const {
   if (!node_.transport->cpu_atomics_agree()) return nullptr;
   return reinterpret_cast<std::atomic<Header>*>(node_.meta_view + header_offset(node_.geometry, address));
-}
-
-Header Objects::add(std::uint64_t address, std::uint64_t operand) {
-  net::Op op = net::fetch_add_op(Region::kMeta, header_offset(node_.geometry, address), operand);
-  const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
-  const SignalsBlocked blocked;
-  const bool done = node_.transport->execute(home, {&op, 1}).has_value();
-  DSM_CHECK(done, "the header of {:#x} cannot be reached", address);
-  if (home != node_.self) count(node_.stats->op_atomic);
-  return op.old;
 }
 
 // --- chains ---------------------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ void Objects::execute_all(std::span<ObjectStep> steps) {
     used += chains.back().size();
   }
   if (used == 0) return;
-  const SignalsBlocked blocked;
+  const ChainGuard guard(*node_.transport);
   execute_ops(node_.geometry.home(node_.geometry.page_of(steps[0].object.address)), std::span(ops).first(used));
   for (std::size_t i = 0; i < steps.size(); ++i) take_results(steps[i].todo, chains[i], *steps[i].event);
 }
@@ -159,7 +161,7 @@ proto::Outcome Objects::run(proto::Borrow& borrow, const ObjectAt& object, const
     const proto::BorrowActions todo = step(borrow, where, event);
     event = {};
     if (todo.has_chain()) {
-      const SignalsBlocked blocked;
+      const ChainGuard guard(*node_.transport);
       event.kind = proto::BorrowEventKind::kDone;
       execute(todo, object, event);
     }
@@ -177,11 +179,10 @@ bool Objects::is_current(std::uint64_t address, std::uint64_t bytes, Header copy
   proto::BorrowEvent event{.kind = proto::BorrowEventKind::kBorrow, .have = true, .copy = copy};
   const proto::BorrowActions look = step(borrow, place(address, bytes), event);
   event = {proto::BorrowEventKind::kDone};
-  {
-    const SignalsBlocked blocked;
-    execute(look, {address, bytes, nullptr}, event);
-  }
-  return step(borrow, place(address, bytes), event).outcome == proto::Outcome::kHit;
+  const ChainGuard guard(*node_.transport);
+  execute(look, {address, bytes, nullptr}, event);
+  const bool hit = step(borrow, place(address, bytes), event).outcome == proto::Outcome::kHit;
+  return hit && proto::hold_of(borrow.word) != proto::Hold::kStanding;
 }
 
 void Objects::forget_everywhere(std::uint64_t address) {

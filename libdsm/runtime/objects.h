@@ -102,14 +102,12 @@ class Objects final : public ObjectPages {
   proto::Outcome run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event, CallSite site);
   // The chains of several borrows, none of a scattered object, all of one home, as one chain.
   void execute_all(std::span<ObjectStep> steps);
-  // Whether a copy with that header is what the home has: one read.
+  // Whether a copy with that header is what the home has, and no node has a newer one: one read.
   bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
   // As run() for a give-back: never waits.
   proto::Outcome give_back(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event);
   // The header of an object homed here, for the processor's own atomics; nullptr if those do not agree with others'.
   std::atomic<proto::Header>* header_here(std::uint64_t address) const;
-  // Atomic on the header wherever it is; the word before.
-  proto::Header add(std::uint64_t address, std::uint64_t operand);
   // A block of this node's object arenas whose life begins: for an owned pointer. nullptr if memory is used up.
   void* new_block(std::size_t bytes);
   void tell_freed(std::uint64_t address);

@@ -20,7 +20,7 @@ constinit std::atomic<ThreadPins*> all_threads{nullptr};
 
 namespace {
 
-constinit std::atomic<PinsLeft> say_left{nullptr};
+constinit std::atomic<ThreadEndHook> end_hook{nullptr};
 
 void* map(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -60,9 +60,7 @@ constinit thread_local ThreadPins* mine = nullptr;
 struct ThreadEnd {
   ~ThreadEnd() {
     if (mine == nullptr) return;
-    if (mine->holds_any()) {
-      if (const PinsLeft say = say_left.load()) say(*mine);
-    }
+    if (const ThreadEndHook hook = end_hook.load()) hook(*mine);
     mine->tid.store(0);
     mine = nullptr;
   }
@@ -79,7 +77,7 @@ ThreadPins& my_pins() {
   return *mine;
 }
 
-void on_borrow_across_thread_exit(PinsLeft say) { say_left.store(say); }
+void on_thread_end(ThreadEndHook hook) { end_hook.store(hook); }
 
 Pin& ThreadPins::take_slow() {
   for (PinBlock* block = first.load();; block = block->next.load()) {
