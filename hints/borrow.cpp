@@ -57,25 +57,32 @@ Copy* copy_of(const Pin& pin) { return const_cast<Copy*>(static_cast<const Copy*
 
 // --- at the home ----------------------------------------------------------------------------------------------------
 
+// A call of memcpy costs more than most objects.
+inline void copy_small(std::byte* to, const std::byte* from, std::size_t bytes) {
+  if (bytes == 64) return static_cast<void>(std::memcpy(to, from, 64));
+  if (bytes == 8) return static_cast<void>(std::memcpy(to, from, 8));
+  std::memcpy(to, from, bytes);
+}
+
 // Copies a small object in between two looks at its header and at its pages. False: somebody is changing it, or a page
 // is not in object mode.
 bool copy_quickly(const Engine& engine, std::uint64_t address, std::size_t bytes, std::byte* to) {
-  const std::atomic<Header>* const header = engine.objects.header_here(address);
+  const std::atomic<Header>* const header = engine.header(address);
   if (header == nullptr) return false;
   const std::byte* const from = engine.in_place(address);
   const std::uint64_t last = address + bytes - 1;
   const bool one_page = engine.alone || (address ^ last) < kPageBytes;
   for (int tries = 0; tries < kQuickTries; ++tries) {
-    const std::uint64_t page = engine.alone ? 1 : engine.objects.page_word(address);
-    const std::uint64_t last_page = one_page ? page : engine.objects.page_word(last);
+    const std::uint64_t page = engine.alone ? 1 : engine.page_word(address);
+    const std::uint64_t last_page = one_page ? page : engine.page_word(last);
     if (!runtime::Objects::is_open(page) || !runtime::Objects::is_open(last_page)) return false;
     const Header before = header->load(std::memory_order_acquire);
     if (proto::is_writing(before) || proto::hold_of(before) == proto::Hold::kStanding) return false;
-    std::memcpy(to, from, bytes);
+    copy_small(to, from, bytes);
     std::atomic_thread_fence(std::memory_order_acquire);
     const Header after = header->load(std::memory_order_acquire);
     if (proto::version_of(before) != proto::version_of(after) || proto::is_writing(after)) continue;
-    if (engine.alone || (page == engine.objects.page_word(address) && last_page == engine.objects.page_word(last))) {
+    if (engine.alone || (page == engine.page_word(address) && last_page == engine.page_word(last))) {
       return true;
     }
   }
@@ -132,8 +139,8 @@ Pin& mut_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t
   count_some(me.locals, engine.node.stats->object_local);
   hold_pages(engine, pin, address, bytes, PinKind::kWrite);
   pin.data.store(engine.in_place(address), std::memory_order_relaxed);
-  const proto::Turn turn{engine.node.self, Wish::kWrite, engine.objects.place(address, bytes).small, true};
-  if (std::atomic<Header>* const header = engine.objects.header_here(address)) {
+  const proto::Turn turn{engine.node.self, Wish::kWrite, !engine.alone && bytes <= runtime::kScratchBytes, true};
+  if (std::atomic<Header>* const header = engine.header(address)) {
     Header word = header->load(std::memory_order_relaxed);
     while (!proto::is_asked(word) && proto::grantable(word, turn)) {
       const Header granted = proto::granted_word(word, turn);
@@ -286,7 +293,7 @@ Header end_elsewhere(Engine& engine, Pin& pin, bool changed, NodeId to) {
 
 Header end_here(Engine& engine, Pin& pin, bool changed, NodeId to) {
   const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
-  std::atomic<Header>* const header = engine.objects.header_here(address);
+  std::atomic<Header>* const header = engine.header(address);
   if (pin.borrow.wish == Wish::kWrite && header != nullptr && to == kNoNode) [[likely]] {
     const std::uint64_t add =
         (changed ? proto::kOneVersion : 0) - proto::held_by(proto::Hold::kLocked, engine.node.self) - proto::kWriting;
@@ -333,12 +340,12 @@ Pin& borrow_mut(void* object, std::size_t bytes, CallSite site) {
 }
 
 Header end_borrow(Pin& pin, bool changed, NodeId to) {
-  Engine& here = engine();
   if (pin.kind.load(std::memory_order_relaxed) == PinKind::kCopy) {
     pin.copy.store(nullptr, std::memory_order_relaxed);
     pin.address.store(0, std::memory_order_release);
     return 0;
   }
+  Engine& here = engine();
   const bool elsewhere = pin.copy.load(std::memory_order_relaxed) != nullptr;
   return elsewhere ? end_elsewhere(here, pin, changed, to) : end_here(here, pin, changed, to);
 }

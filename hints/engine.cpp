@@ -21,11 +21,15 @@ Engine::Engine(runtime::Node& the_node)
       cache(the_node, static_cast<std::uint64_t>(the_node.config.object_cache)),
       alone(the_node.geometry.nodes == 1),
       check(the_node.config.check != 0),
+      range_begin(the_node.geometry.base),
+      range_bytes(the_node.geometry.memory_bytes()),
       slice_begin(the_node.geometry.address_of(the_node.geometry.slice_first(the_node.self))),
       slice_bytes(the_node.geometry.slice_bytes),
       // Memory that is never shared has one view only.
       slice_view(alone ? reinterpret_cast<std::byte*>(slice_begin)
-                       : the_node.service_view + (slice_begin - the_node.geometry.base)) {
+                       : the_node.service_view + (slice_begin - the_node.geometry.base)),
+      slice_headers(objects.slice_headers()),
+      slice_pages(objects.slice_pages()) {
   objects.set_copies(&cache);
   runtime::on_thread_end(end_thread);
 }
@@ -44,10 +48,7 @@ Engine& make_engine() {
 
 // --- checks ---------------------------------------------------------------------------------------------------------
 
-void check_object(const Engine& engine, std::uint64_t address, std::size_t bytes, CallSite site) {
-  const Geometry& geometry = engine.node.geometry;
-  if (bytes - 1 < kMostBytes && geometry.holds(address) && geometry.holds(address + bytes - 1)) [[likely]]
-    return;
+void end_for_object(std::uint64_t address, std::size_t bytes, CallSite site) {
   const char* const fault = address == 0             ? "a borrow of a null pointer,"
                             : bytes - 1 < kMostBytes ? "a borrow of memory that is not in the global heap:"
                                                      : "a borrow of no bytes or of more than 64 MiB at";

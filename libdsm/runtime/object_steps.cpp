@@ -54,9 +54,10 @@ proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) co
   return {node_.self, geometry.home(first), bytes <= kScratchBytes && geometry.nodes > 1, scattered};
 }
 
-std::atomic<Header>* Objects::header_here(std::uint64_t address) const {
+std::atomic<Header>* Objects::slice_headers() const {
   if (!node_.transport->cpu_atomics_agree()) return nullptr;
-  return reinterpret_cast<std::atomic<Header>*>(node_.meta_view + header_offset(node_.geometry, address));
+  const std::uint64_t begin = node_.geometry.address_of(node_.geometry.slice_first(node_.self));
+  return reinterpret_cast<std::atomic<Header>*>(node_.meta_view + header_offset(node_.geometry, begin));
 }
 
 // --- chains ---------------------------------------------------------------------------------------------------------

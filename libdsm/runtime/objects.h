@@ -91,8 +91,8 @@ class Objects final : public ObjectPages {
   void let_pages_go(Pin& pin);
   // The pin is free.
   void unpin(Pin& pin);
-  // Whether a page of this one-page object is open, by its word. Equal words before and after: it has been all along.
-  std::uint64_t page_word(std::uint64_t address) const;
+  // Words of the pages of this node's slice, the first at [0]. Open, and equal before and after: open all along.
+  const std::atomic<std::uint64_t>* slice_pages() const;
   static bool is_open(std::uint64_t word) { return (word & 3) == 1; }
   // Every node forgets its copy of the object; a borrow that has one keeps it until its end. Waits for their answers.
   void forget_everywhere(std::uint64_t address);
@@ -106,8 +106,9 @@ class Objects final : public ObjectPages {
   bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
   // As run() for a give-back: never waits.
   proto::Outcome give_back(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event);
-  // The header of an object homed here, for the processor's own atomics; nullptr if those do not agree with others'.
-  std::atomic<proto::Header>* header_here(std::uint64_t address) const;
+  // Headers of this node's slice, one a granule, for the processor's own atomics; nullptr if those do not agree with
+  // others'.
+  std::atomic<proto::Header>* slice_headers() const;
   // A block of this node's object arenas whose life begins: for an owned pointer. nullptr if memory is used up.
   void* new_block(std::size_t bytes);
   void tell_freed(std::uint64_t address);

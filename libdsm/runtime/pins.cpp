@@ -16,7 +16,8 @@ namespace dsm::runtime {
 
 namespace detail {
 constinit std::atomic<ThreadPins*> all_threads{nullptr};
-}
+constinit thread_local ThreadPins* mine = nullptr;
+}  // namespace detail
 
 namespace {
 
@@ -54,26 +55,22 @@ ThreadPins* claim_record(pid_t self) {
   return made;
 }
 
-constinit thread_local ThreadPins* mine = nullptr;
-
 // Its destructor runs at the end of a thread that has borrowed something.
 struct ThreadEnd {
   ~ThreadEnd() {
-    if (mine == nullptr) return;
-    if (const ThreadEndHook hook = end_hook.load()) hook(*mine);
-    mine->tid.store(0);
-    mine = nullptr;
+    if (detail::mine == nullptr) return;
+    if (const ThreadEndHook hook = end_hook.load()) hook(*detail::mine);
+    detail::mine->tid.store(0);
+    detail::mine = nullptr;
   }
 };
 
 }  // namespace
 
-ThreadPins& my_pins() {
-  if (mine == nullptr) [[unlikely]] {
-    static thread_local const ThreadEnd end;
-    static_cast<void>(&end);
-    mine = claim_record(current_tid());
-  }
+ThreadPins& detail::claim_pins() {
+  static thread_local const ThreadEnd end;
+  static_cast<void>(&end);
+  mine = claim_record(current_tid());
   return *mine;
 }
 

@@ -93,8 +93,16 @@ struct ThreadPins {
   Pin& take_slow();
 };
 
+namespace detail {
+extern constinit thread_local ThreadPins* mine;
+ThreadPins& claim_pins();
+}  // namespace detail
+
 // This thread's record. Not for signal context.
-ThreadPins& my_pins();
+inline ThreadPins& my_pins() {
+  ThreadPins* const made = detail::mine;
+  return made != nullptr ? *made : detail::claim_pins();
+}
 // Called at the end of a thread that has a record, before that goes to another thread.
 using ThreadEndHook = void (*)(ThreadPins&);
 void on_thread_end(ThreadEndHook hook);
