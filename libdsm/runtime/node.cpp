@@ -13,6 +13,7 @@
 #include "runtime/blocks.h"
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
+#include "runtime/holds.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
 #include "runtime/service.h"
@@ -80,6 +81,9 @@ Result<void> make_parts(Node& node) {
   auto pages = Pages::create(node);
   if (!pages) return tl::unexpected(pages.error());
   node.pages = std::move(*pages);
+  auto holds = Holds::create(node);
+  if (!holds) return tl::unexpected(holds.error());
+  node.holds = std::move(*holds);
   node.calls = std::make_unique<Calls>(node);
   node.chunks = std::make_unique<SliceChunks>(node);
   auto heap = heap::make_heap(node.geometry, node.self, *node.chunks, static_cast<unsigned>(node.config.arenas));
@@ -104,6 +108,7 @@ void on_peer_down(const cluster::PeerDown& down) {
 Result<void> go(Node& node) {
   run_start_hooks(node);
   if (auto started = node.engine->start(*node.pages); !started) return started;
+  node.holds->start();
   node.service->start();
   node.job->watch(on_peer_down);
   return {};
