@@ -57,6 +57,7 @@ bool Holds::used(PageId page, const Entry& entry) const {
   if (raw && node_.objects != nullptr && node_.objects->pinned(page)) return false;
   const std::uint32_t held = held_us(entry);
   if (held >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
+  if (!raw) return held >= static_cast<std::uint64_t>(node_.config.hold_us);  // borrows say themselves when they end
   if (entry.user_cpu_ns == kUserWaits) return false;
   if (entry.user_cpu_ns == kUserRuns) return held >= static_cast<std::uint64_t>(node_.config.hold_us);
   const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
