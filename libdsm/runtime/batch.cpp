@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/meta_layout.h"
 #include "base/trace.h"
+#include "runtime/holds.h"
 #include "runtime/latch_lock.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
@@ -193,7 +194,7 @@ void Batch::give() {
   }
 }
 
-// When was it gained and who shall use it: Pages::used() decides by these when the page may go again.
+// When was it gained and who shall use it: Holds::used() decides by these when the page may go again.
 void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
   entry.granted_us = static_cast<std::uint32_t>(now_ns() / 1000);
@@ -247,9 +248,8 @@ void Batch::await_use(std::size_t index) {
       item.event = *event;
       item.active = true;
     }
-  } else if (!node.pages->used(page, *item.entry)) {
-    node.pages->defer(page, *item.entry);
-    node.service->nudge();
+  } else if (!node.holds->used(page, *item.entry)) {
+    node.holds->defer(page, *item.entry);
   } else if (item.entry->page.access != Access::kObject || node.objects->may_leave(page)) {
     item.event = {.kind = proto::EventKind::kUsed};
     item.active = true;

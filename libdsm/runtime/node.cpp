@@ -13,6 +13,7 @@
 #include "runtime/blocks.h"
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
+#include "runtime/holds.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
@@ -82,6 +83,9 @@ Result<void> make_parts(Node& node) {
   auto pages = Pages::create(node);
   if (!pages) return tl::unexpected(pages.error());
   node.pages = std::move(*pages);
+  auto holds = Holds::create(node);
+  if (!holds) return tl::unexpected(holds.error());
+  node.holds = std::move(*holds);
   node.calls = std::make_unique<Calls>(node);
   auto objects = Objects::create(node);
   if (!objects) return tl::unexpected(objects.error());
@@ -109,6 +113,7 @@ void on_peer_down(const cluster::PeerDown& down) {
 Result<void> go(Node& node) {
   run_start_hooks(node);
   if (auto started = node.engine->start(*node.pages); !started) return started;
+  node.holds->start();
   node.service->start();
   node.job->watch(on_peer_down);
   return {};

@@ -1,7 +1,8 @@
 // One node of a job: all its parts, wired. Everything above the layers meets here and nowhere else.
 //
 // Threads: the program's (in API calls and, with inline engines, in the fault path), the service thread (messages,
-// requests of other nodes, pages whose use is awaited), the engine's handler thread if it has one, the job's watcher.
+// requests of other nodes), the holds thread (pages whose use is awaited), the engine's handler thread if it has one,
+// the job's watcher.
 #pragma once
 
 #include <memory>
@@ -20,6 +21,7 @@
 namespace dsm::runtime {
 
 class Pages;    // pages.h: runs the protocol
+class Holds;    // holds.h: keeps pages until they have been used
 class Service;  // service.h: the message loop
 class Calls;    // calls.h: requests to other nodes and their replies
 class Blocks;   // blocks.h: allocation and free of any node's memory
@@ -40,6 +42,7 @@ struct Node {
   std::unique_ptr<mem::FaultEngine> engine;
   std::unique_ptr<mem::AddressSpace> space;
   std::unique_ptr<Pages> pages;
+  std::unique_ptr<Holds> holds;
   std::unique_ptr<Calls> calls;
   std::unique_ptr<Objects> objects;
   std::unique_ptr<heap::ChunkSource> chunks;

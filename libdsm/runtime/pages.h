@@ -53,15 +53,10 @@ class Pages final : public mem::FaultSink {
   // Bumps a word that threads await, and wakes them.
   void notify_change(std::atomic<std::uint32_t>& word);
 
-  // Service loop: looks after the pages whose use is awaited. What is left to do: nothing; look again when the thread
-  // that is to use a page has come back (it says so) or the hold ends; look again soon.
-  enum class Deferred : std::uint8_t { kNone, kLater, kSoon };
-  Deferred tend_deferred();
-
   // For Batch, under the entry's lock.
   void wake(Entry& entry) { notify_change(entry.changed); }
-  bool used(PageId page, const Entry& entry) const;
-  void defer(PageId page, Entry& entry);
+  // For Holds, under the entry's lock.
+  void event_locked(PageId page, Entry& entry, const proto::Event& event) { run_locked(page, entry, event); }
 
  private:
   Pages(Node& node, PageTable table, Workspace* spaces);
@@ -75,7 +70,6 @@ class Pages final : public mem::FaultSink {
   std::uint32_t clip(PageRange pages) const;
 
   static constexpr std::size_t kWorkspaces = 8;
-  static constexpr std::size_t kMaxDeferred = 4096;
 
   Node& node_;
   PageTable table_;
@@ -84,11 +78,8 @@ class Pages final : public mem::FaultSink {
   FutexLock stream_lock_;
   proto::Streams read_streams_, write_streams_;
   std::atomic<std::uint32_t> waiting_{0};          // threads in await_change
+  std::atomic<bool> short_waits_{false};           // the last wait of a leader was worth a longer spin
   std::atomic<const void*> leader_word_{nullptr};  // what the thread waits for that handles this node's messages
-
-  FutexLock deferred_lock_;
-  std::array<PageId, kMaxDeferred> deferred_{};
-  std::size_t deferred_count_ = 0;
 };
 
 }  // namespace dsm::runtime

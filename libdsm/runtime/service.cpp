@@ -24,14 +24,6 @@
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
-namespace {
-
-// While the use of a page is awaited the thread looks again after naps that double. It sleeps rather than spins or
-// yields: the thread that is to use the page may need this very CPU.
-constexpr std::int64_t kFirstNapNs = 4'000;
-constexpr std::int64_t kLongestNapNs = 1'000'000;
-
-}  // namespace
 
 Service::Service(Node& node)
     : node_(node),
@@ -58,18 +50,9 @@ void Service::loop() {
   ::prctl(PR_SET_NAME, "dsm-service");
   ::prctl(PR_SET_TIMERSLACK, 1);
   if (!become_urgent()) prefer_latency();
-  std::int64_t nap_ns = kFirstNapNs;
   while (!stopping_.load()) {
     unsigned handled = node_transport_->poll(service_sink_, 64);
     while (take_backlog()) ++handled;
-    if (const auto left = node_.pages->tend_deferred(); left != Pages::Deferred::kNone) {
-      const bool later = left == Pages::Deferred::kLater;
-      if (later || handled != 0) nap_ns = kFirstNapNs;
-      node_transport_->wait(net::Waiter::kService, later ? kLongestNapNs : nap_ns);
-      nap_ns = std::min(2 * nap_ns, kLongestNapNs);
-      continue;
-    }
-    nap_ns = kFirstNapNs;
     if (handled == 0) node_transport_->wait(net::Waiter::kService, -1);
   }
 }
