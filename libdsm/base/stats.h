@@ -20,6 +20,14 @@ namespace dsm {
   X(invalidate, "pages", "pages given up because another node writes")              \
   X(write_back, "pages", "pages whose bytes were written to their home")            \
   X(chunk_shared, "chunks", "2 MiB chunks turned from private to shared")           \
+  X(chunk_leased, "chunks", "2 MiB chunks leased from memory nodes")                \
+  X(fresh_page, "pages", "pages touched for the first time, no communication")      \
+  X(resident_pages, "pages", "other nodes' pages that are here now")                \
+  X(evicted, "pages", "pages put out of the local memory")                          \
+  X(evict_write, "pages", "pages written to their home for that")                   \
+  X(evict_stall, "faults", "faults that had to make room themselves")               \
+  X(rested, "pages", "pages made inaccessible to see whether they are in use")      \
+  X(refault, "faults", "touches of such pages, no communication")                   \
   X(wait, "waits", "faults that waited for another node to give way")               \
   X(bytes_read, "bytes", "bytes read one-sided from other nodes")                   \
   X(bytes_written, "bytes", "bytes written one-sided to other nodes")               \
@@ -57,7 +65,7 @@ struct Histogram {
   }
 };
 
-inline constexpr std::uint32_t kStatsVersion = 1;
+inline constexpr std::uint32_t kStatsVersion = 2;
 
 struct NodeStats {
   std::uint32_t version;

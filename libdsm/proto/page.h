@@ -71,6 +71,7 @@ static_assert(sizeof(PageMessage) == 24);
 enum class EventKind : std::uint8_t {
   kFault,     // the program needs `access`
   kPrefetch,  // it will need it; do not disturb anybody
+  kFresh,     // its bytes here and at home mean nothing: own it without reading them; do not disturb anybody
   kRelease,   // it needs the page no more; with access kRead: it goes on reading, but needs to write no more
   kTransfer,  // as kRelease, and `node` shall be the owner
   kMessage,   // `message` from `node`

@@ -23,6 +23,13 @@ void Transition::prefetch(Access access) {
   start();
 }
 
+// What is in place is as good as what is at home.
+void Transition::fresh() {
+  if (page_.phase != Phase::kIdle || page_.access == Access::kWrite) return;
+  page_.fetched = page_.access == Access::kNone;
+  prefetch(Access::kWrite);
+}
+
 // A request from rest. Guessing that the page is as last seen (or free) makes the common miss one round trip.
 void Transition::start() {
   if (owned_by(page_.seen, place_.self, place_.home) && page_.seen != 0) return look();
@@ -38,6 +45,7 @@ Word Transition::claim_word(Word from, Access asked) const {
 void Transition::claim(Word from) {
   DSM_CHECK(is_shared(from), "claim from {:x}", from);
   if (page_.soft && page_.want == Access::kWrite && without(set_of(from), place_.self) != 0) {
+    page_.fetched = false;
     stop_wanting();  // readers would have to drop
     return rest();
   }

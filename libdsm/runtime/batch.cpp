@@ -79,9 +79,11 @@ void Batch::take_away() {
            });
 }
 
-// What a latch word of zeros in memory means. A page of a slice is its home's until that shares it; one of the
-// interleaved region is free from the start: its home's program has no more to do with it than any other.
-proto::Word Batch::stored_zero() const { return node.geometry.interleaved(first) ? proto::kFreeWord : 0; }
+// What a latch word of zeros in memory means. A page of a program node's slice is its home's until that shares it; any
+// other is free from the start: its home's program, if it has one, has no more to do with it than any other.
+proto::Word Batch::stored_zero() const {
+  return node.geometry.interleaved(first) || node.geometry.lent(first) ? proto::kFreeWord : 0;
+}
 
 // The chain of all pages: write-backs first, then each page's atomics and latch reads, then the page reads.
 void Batch::run_chain() {
@@ -157,6 +159,7 @@ void Batch::give() {
   for (const Access access : {Access::kRead, Access::kWrite}) {
     for_runs([=](const Item& item) { return item.actions.map == access; },
              [&](std::size_t at, std::size_t n) {
+               if (map_later) return;
                if (bytes)
                  node.engine->map({first + at, static_cast<std::uint32_t>(n)}, access);
                else

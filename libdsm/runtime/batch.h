@@ -35,6 +35,7 @@ struct Batch {
   PageId first;
   std::span<Item> items;  // items[i] is page first + i; its entry's lock is held
   std::span<net::Op> ops;
+  bool map_later = false;  // what is granted stays inaccessible until it faults
 
   void run();
 

@@ -6,7 +6,9 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "runtime/leases.h"
 #include "runtime/node.h"
+#include "runtime/pages.h"
 
 namespace dsm::runtime {
 
@@ -37,5 +39,17 @@ bool SliceChunks::purge(void* address, std::size_t bytes) {
   }
   return ::madvise(address, bytes, MADV_DONTNEED) == 0;
 }
+
+void* LentChunks::take(std::uint64_t chunks, std::size_t alignment) {
+  const SignalsBlocked blocked;
+  const auto first = node_.leases->lease(chunks, alignment / kChunkBytes);
+  if (!first) return nullptr;
+  for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) {
+    node_.pages->hint({*first + chunk * kPagesPerChunk, kPagesPerChunk}, {.kind = proto::EventKind::kFresh});
+  }
+  return reinterpret_cast<void*>(node_.geometry.address_of(*first));
+}
+
+bool LentChunks::purge(void*, std::size_t) { return false; }
 
 }  // namespace dsm::runtime

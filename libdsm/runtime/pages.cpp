@@ -13,6 +13,7 @@
 #include "base/meta_layout.h"
 #include "base/trace.h"
 #include "runtime/batch.h"
+#include "runtime/leases.h"
 #include "runtime/node.h"
 #include "runtime/service.h"
 
@@ -72,13 +73,15 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
     case mem::ChunkState::kShared:
       break;
   }
+  if (node_.geometry.lent(page) && node_.leases->lessee(page) == kNoNode) return mem::FaultVerdict::kNotOurs;
   count(wanted == Access::kWrite ? node_.stats->fault_write : node_.stats->fault_read);
   trace(TraceEvent::kFault, page, static_cast<std::uint64_t>(wanted));
 
   Entry& entry = table_[page];
   entry.lock.lock();
   if (entry.page.access >= wanted) {
-    // Somebody was faster, or the kernel has taken the mapping away (reclaim): both are mended by mapping it again.
+    // Somebody was faster, it was never mapped, or the kernel has taken the mapping away (reclaim): all are mended by
+    // mapping it (again).
     node_.engine->map({page, 1}, entry.page.access);
     entry.lock.unlock();
     return mem::FaultVerdict::kRetry;
@@ -163,7 +166,7 @@ void Pages::read_ahead(PageId missed, Access wanted) {
 void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event) {
   Item item{&entry, event, {}, true};
   net::Op ops[kOpsPerPage];
-  Batch{node_, page, {&item, 1}, ops}.run();
+  Batch{node_, page, {&item, 1}, ops, event.kind == proto::EventKind::kFresh}.run();
 }
 
 void Pages::event(PageId page, const proto::Event& event) {
@@ -208,7 +211,8 @@ std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool 
     work.items[held] = Item{&entry, event, {}, true};
   }
   if (held != 0) {
-    Batch{node_, pages.first, {work.items, held}, work.ops}.run();
+    const bool map_later = event.kind == proto::EventKind::kFresh;
+    Batch{node_, pages.first, {work.items, held}, work.ops, map_later}.run();
     for (std::uint32_t i = 0; i < held; ++i) work.items[i].entry->lock.unlock();
   }
   space_locks_[space].unlock();
