@@ -27,7 +27,10 @@ struct Frame {
   std::uint32_t left = 0;  // which departure its last one from the young queue was
   Queue queue = Queue::kNone;
   std::atomic<bool> back{false};  // touched since it was rested: set by whoever sees it, without the lock
+  std::atomic<bool> here{false};  // the caller's, as the next
+  std::atomic<bool> resting{false};
 };
+static_assert(sizeof(Frame) == 8);
 
 class Eviction {
  public:

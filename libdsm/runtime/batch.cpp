@@ -8,6 +8,7 @@
 #include "base/meta_layout.h"
 #include "base/trace.h"
 #include "runtime/latch_lock.h"
+#include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
 #include "runtime/service.h"
@@ -60,7 +61,7 @@ void Batch::step_all() {
 
 void Batch::take_away() {
   const bool bytes = place().has_bytes;
-  for_runs([](const Item& item) { return item.actions.lower; },
+  for_runs([this](const Item& item) { return item.actions.lower && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
                node.engine->lower({first + at, static_cast<std::uint32_t>(n)});
@@ -68,7 +69,7 @@ void Batch::take_away() {
                latch_permission(*items[at].entry, Access::kRead);
              count(node.stats->downgrade, n);
            });
-  for_runs([](const Item& item) { return item.actions.unmap; },
+  for_runs([this](const Item& item) { return item.actions.unmap && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
                node.engine->unmap({first + at, static_cast<std::uint32_t>(n)});
@@ -77,6 +78,26 @@ void Batch::take_away() {
              count(node.stats->invalidate, n);
              trace(TraceEvent::kUnmap, first + at, n);
            });
+}
+
+// Out of the program's reach although it has access: there is nothing to take away, and all to give.
+bool Batch::rests(const Item& item) const {
+  return node.local != nullptr && place().has_bytes && node.local->resting(page_of(item));
+}
+
+PageId Batch::page_of(const Item& item) const { return first + static_cast<PageId>(&item - items.data()); }
+
+// Where local memory is bounded: which pages have bytes here now.
+void Batch::note_bytes() {
+  if (node.local == nullptr || !node.local->covers(first)) return;
+  for (const Item& item : items) {
+    if (!item.active) continue;
+    if (item.actions.read_page) {
+      node.local->filled(page_of(item));
+    } else if (item.actions.write_page && !node.local->here(page_of(item))) {
+      node.local->cut({page_of(item), 1});  // it was never touched; reading its zeroes has made bytes of them
+    }
+  }
 }
 
 // What a latch word of zeros in memory means. A page of a program node's slice is its home's until that shares it; any
@@ -119,6 +140,7 @@ void Batch::run_chain() {
   const NodeId home = place().home;
   const auto done = node.transport->execute(home, ops.first(used));
   DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", home, done.error().context);
+  note_bytes();
   std::size_t at = words;
   for (Item& item : items) {
     if (!item.active) continue;
@@ -168,7 +190,7 @@ void Batch::give() {
                trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
              });
   }
-  for_runs([](const Item& item) { return item.actions.raise; },
+  for_runs([this](const Item& item) { return item.actions.raise && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
                node.engine->raise({first + at, static_cast<std::uint32_t>(n)});
@@ -176,14 +198,34 @@ void Batch::give() {
                latch_permission(*items[at].entry, Access::kWrite);
              count(node.stats->upgrade, n);
            });
+  if (!map_later) map_rested();
   for (Item& item : items) {
     if (item.active && (item.actions.map != Access::kNone || item.actions.raise)) note_grant(item);
+  }
+}
+
+// Pages that are raised while they rest: there is no mapping to raise.
+void Batch::map_rested() {
+  for (const Item& item : items) {
+    if (item.active && item.actions.raise && rests(item)) node.engine->map({page_of(item), 1}, Access::kWrite);
+  }
+}
+
+void Batch::note_mapping(const Item& item) {
+  const PageId page = page_of(item);
+  if (map_later) {
+    if (item.actions.map != Access::kNone) node.local->unmapped(page);
+  } else if (item.actions.raise && node.local->resting(page)) {
+    node.local->came_back(page);
+  } else {
+    node.local->mapped(page);
   }
 }
 
 // When was it gained and who shall use it: Pages::used() decides by these when the page may go again.
 void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
+  if (node.local != nullptr && place().has_bytes) note_mapping(item);
   entry.granted_us = static_cast<std::uint32_t>(now_ns() / 1000);
   if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
 }

@@ -52,6 +52,11 @@ struct Batch {
   void for_runs(Wanted wanted, Do act);
   proto::Place place() const;
   proto::Word stored_zero() const;
+  PageId page_of(const Item& item) const;
+  bool rests(const Item& item) const;
+  void note_bytes();
+  void note_mapping(const Item& item);
+  void map_rested();
   void note_grant(Item& item);
   void await_use(std::size_t index);
 };

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "runtime/leases.h"
+#include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
 
@@ -50,6 +51,10 @@ void* LentChunks::take(std::uint64_t chunks, std::size_t alignment) {
   return reinterpret_cast<void*>(node_.geometry.address_of(*first));
 }
 
-bool LentChunks::purge(void*, std::size_t) { return false; }
+bool LentChunks::purge(void* address, std::size_t bytes) {
+  const SignalsBlocked blocked;
+  const PageId first = node_.geometry.page_of(reinterpret_cast<std::uintptr_t>(address));
+  return node_.local->discard({first, static_cast<std::uint32_t>(bytes >> kPageShift)});
+}
 
 }  // namespace dsm::runtime

@@ -14,6 +14,7 @@
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
 #include "runtime/leases.h"
+#include "runtime/local_memory.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
 #include "runtime/service.h"
@@ -83,6 +84,9 @@ Result<void> make_parts(Node& node) {
   node.pages = std::move(*pages);
   node.calls = std::make_unique<Calls>(node);
   if (node.geometry.memory_nodes != 0) {
+    auto local = LocalMemory::create(node);
+    if (!local) return tl::unexpected(local.error());
+    node.local = std::move(*local);
     node.leases = std::make_unique<Leases>(node);
     node.chunks = std::make_unique<LentChunks>(node);
   } else {
@@ -113,6 +117,7 @@ void on_peer_down(unsigned program_nodes, const cluster::PeerDown& down) {
 Result<void> go(Node& node) {
   run_start_hooks(node);
   if (auto started = node.engine->start(*node.pages); !started) return started;
+  if (node.local != nullptr) node.local->start();
   node.service->start();
   node.job->watch(
       [nodes = node.geometry.program_nodes()](const cluster::PeerDown& down) { on_peer_down(nodes, down); });

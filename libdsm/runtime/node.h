@@ -19,12 +19,13 @@
 
 namespace dsm::runtime {
 
-class Pages;    // pages.h: runs the protocol
-class Service;  // service.h: the message loop
-class Calls;    // calls.h: requests to other nodes and their replies
-class Blocks;   // blocks.h: allocation and free of any node's memory
-class Roots;    // roots.h: named roots and collective allocation
-class Leases;   // leases.h: memory of the memory nodes
+class Pages;        // pages.h: runs the protocol
+class Service;      // service.h: the message loop
+class Calls;        // calls.h: requests to other nodes and their replies
+class Blocks;       // blocks.h: allocation and free of any node's memory
+class Roots;        // roots.h: named roots and collective allocation
+class Leases;       // leases.h: memory of the memory nodes
+class LocalMemory;  // local_memory.h: the bound on what this node holds of it
 
 struct Node {
   Config config;
@@ -39,6 +40,7 @@ struct Node {
   std::unique_ptr<mem::FaultEngine> engine;
   std::unique_ptr<mem::AddressSpace> space;
   std::unique_ptr<Pages> pages;
+  std::unique_ptr<LocalMemory> local;  // only if there are memory nodes
   std::unique_ptr<Calls> calls;
   std::unique_ptr<Leases> leases;  // only if there are memory nodes
   std::unique_ptr<heap::ChunkSource> chunks;

@@ -14,6 +14,7 @@
 #include "base/trace.h"
 #include "runtime/batch.h"
 #include "runtime/leases.h"
+#include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/service.h"
 
@@ -78,22 +79,49 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   trace(TraceEvent::kFault, page, static_cast<std::uint64_t>(wanted));
 
   Entry& entry = table_[page];
-  entry.lock.lock();
+  Room room(node_.local.get());
+  lock_with_room(page, entry, room);
   if (entry.page.access >= wanted) {
-    // Somebody was faster, it was never mapped, or the kernel has taken the mapping away (reclaim): all are mended by
-    // mapping it (again).
-    node_.engine->map({page, 1}, entry.page.access);
+    map_again(page, entry);
     entry.lock.unlock();
     return mem::FaultVerdict::kRetry;
   }
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
+  room.drop();
   if (entry.page.access < wanted) return wait_for(page, entry, wanted, tid);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
   return mem::FaultVerdict::kRetry;
+}
+
+// Takes the entry's lock; where local memory is bounded and the page's bytes are not here, there is room for them then.
+void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
+  const bool bounded = node_.local != nullptr && node_.local->covers(page);
+  if (bounded && !node_.local->here(page)) room.make();
+  entry.lock.lock();
+  while (bounded && !room.has() && !node_.local->here(page)) {
+    entry.lock.unlock();
+    room.make();
+    entry.lock.lock();
+  }
+}
+
+// The page may be touched already: somebody was faster, it was never touched yet, it rested, or the kernel has taken
+// the mapping away (reclaim).
+void Pages::map_again(PageId page, Entry& entry) {
+  node_.engine->map({page, 1}, entry.page.access);
+  if (node_.local == nullptr || !node_.local->covers(page)) return;
+  if (!node_.local->here(page)) {
+    node_.local->filled(page);
+    node_.local->mapped(page);
+    count(node_.stats->fresh_page);
+  } else if (node_.local->resting(page)) {
+    node_.local->came_back(page);
+    count(node_.stats->refault);
+  }
 }
 
 // The thread that faults now is the one that a coming grant is for. What it was granted before it has used; so has
@@ -153,9 +181,12 @@ void Pages::read_ahead(PageId missed, Access wanted) {
   const auto most = static_cast<std::uint32_t>(node_.config.readahead);
   if (most == 0 || !stream_lock_.try_lock()) return;
   auto& streams = wanted == Access::kWrite ? write_streams_ : read_streams_;
-  const std::uint32_t ahead = streams.advise(missed, most);
+  std::uint32_t ahead = streams.advise(missed, most);
   stream_lock_.unlock();
   if (ahead == 0) return;
+  Room room(node_.local.get());
+  const bool bounded = node_.local != nullptr && node_.local->covers(missed);
+  if (bounded && (ahead = room.spare(ahead)) == 0) return;
   const std::uint32_t got =
       run_batch({missed + 1, ahead}, {.kind = proto::EventKind::kPrefetch, .access = wanted}, false);
   count(node_.stats->readahead_pages, got);
@@ -190,16 +221,29 @@ std::uint32_t Pages::clip(PageRange pages) const {
 // Runs the event for the first pages of the range and returns for how many. With `insist` at least one, else only those
 // whose locks are free at once.
 std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool insist) {
-  std::uint32_t count = clip(pages);
-  if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? count : 0;
-  std::size_t space = 0;
-  while (space < kWorkspaces && !space_locks_[space].try_lock()) ++space;
-  if (space == kWorkspaces) {
-    if (!insist) return 0;
-    this->event(pages.first, event);
-    return 1;
+  if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? clip(pages) : 0;
+  return with_locks(pages, insist, [&](Batch& batch) {
+    for (Item& item : batch.items) {
+      item.event = event;
+      item.active = true;
+    }
+    batch.map_later = event.kind == proto::EventKind::kFresh;
+    batch.run();
+  });
+}
+
+// nullptr if all are in use.
+Workspace* Pages::borrow_space() {
+  for (std::size_t space = 0; space < kWorkspaces; ++space) {
+    if (space_locks_[space].try_lock()) return &spaces_[space];
   }
-  Workspace& work = spaces_[space];
+  return nullptr;
+}
+
+void Pages::return_space(Workspace* space) { space_locks_[static_cast<std::size_t>(space - spaces_)].unlock(); }
+
+std::uint32_t Pages::lock_pages(PageRange pages, bool insist, std::span<Item> items) {
+  const auto count = std::min<std::uint32_t>(clip(pages), static_cast<std::uint32_t>(items.size()));
   std::uint32_t held = 0;
   for (; held < count; ++held) {
     Entry& entry = table_[pages.first + held];
@@ -208,18 +252,16 @@ std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool 
     } else if (!entry.lock.try_lock()) {
       break;
     }
-    work.items[held] = Item{&entry, event, {}, true};
+    items[held] = Item{&entry, {}, {}, false};
   }
-  if (held != 0) {
-    const bool map_later = event.kind == proto::EventKind::kFresh;
-    Batch{node_, pages.first, {work.items, held}, work.ops, map_later}.run();
-    for (std::uint32_t i = 0; i < held; ++i) work.items[i].entry->lock.unlock();
-  }
-  space_locks_[space].unlock();
   return held;
 }
 
 void Pages::hint(PageRange pages, const proto::Event& event) {
+  Room room(node_.local.get());
+  if (event.kind == proto::EventKind::kPrefetch && node_.local != nullptr && node_.local->covers(pages.first)) {
+    pages.count = room.spare(pages.count);  // what does not fit is not fetched
+  }
   while (pages.count != 0) {
     const std::uint32_t done = run_batch(pages, event, true);
     pages = {pages.first + done, pages.count - done};

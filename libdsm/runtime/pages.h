@@ -18,12 +18,13 @@
 #include "net/transport.h"
 #include "proto/page.h"
 #include "proto/stream.h"
+#include "runtime/batch.h"
 #include "runtime/entry.h"
 
 namespace dsm::runtime {
 
 struct Node;
-struct Workspace;  // batch.h
+class Room;  // local_memory.h
 
 class Pages final : public mem::FaultSink {
  public:
@@ -43,6 +44,11 @@ class Pages final : public mem::FaultSink {
   // One page. For latch-only pages this is the ground of locks.
   void event(PageId page, const proto::Event& event);
   Entry& entry(PageId page) { return table_[page]; }
+  // Takes the locks of the first pages of the range and calls act(Batch&) with them held; returns for how many. With
+  // `insist` at least one, else only those whose locks are free at once. The batch's items have no event yet. Call with
+  // signals blocked.
+  template <typename Act>
+  std::uint32_t with_locks(PageRange pages, bool insist, Act act);
 
   // Sleeps until `word` is no longer `seen`, handling this node's messages meanwhile. May return early.
   void await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns = -1);
@@ -64,10 +70,15 @@ class Pages final : public mem::FaultSink {
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
+  void lock_with_room(PageId page, Entry& entry, Room& room);
+  void map_again(PageId page, Entry& entry);
   void read_ahead(PageId missed, Access wanted);
   void run_locked(PageId page, Entry& entry, const proto::Event& event);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);
   std::uint32_t clip(PageRange pages) const;
+  Workspace* borrow_space();
+  void return_space(Workspace* space);
+  std::uint32_t lock_pages(PageRange pages, bool insist, std::span<Item> items);
 
   static constexpr std::size_t kWorkspaces = 8;
   static constexpr std::size_t kMaxDeferred = 4096;
@@ -85,5 +96,22 @@ class Pages final : public mem::FaultSink {
   std::array<PageId, kMaxDeferred> deferred_{};
   std::size_t deferred_count_ = 0;
 };
+
+template <typename Act>
+std::uint32_t Pages::with_locks(PageRange pages, bool insist, Act act) {
+  Workspace* const space = borrow_space();
+  if (space == nullptr && !insist) return 0;
+  Item item;  // without a workspace one page at a time
+  net::Op ops[kOpsPerPage];
+  const std::span<Item> items = space != nullptr ? std::span<Item>(space->items) : std::span(&item, 1);
+  const std::uint32_t held = lock_pages(pages, insist, items);
+  if (held != 0) {
+    Batch batch{node_, pages.first, items.first(held), space != nullptr ? std::span<net::Op>(space->ops) : ops};
+    act(batch);
+    for (const Item& done : batch.items) done.entry->lock.unlock();
+  }
+  if (space != nullptr) return_space(space);
+  return held;
+}
 
 }  // namespace dsm::runtime
