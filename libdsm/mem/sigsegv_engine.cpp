@@ -22,6 +22,7 @@ namespace {
 int protection_of(Access access) {
   switch (access) {
     case Access::kNone:
+    case Access::kObject:
       return PROT_NONE;
     case Access::kRead:
       return PROT_READ;

@@ -55,6 +55,7 @@ void Batch::step_all() {
   const proto::Place here = place();
   for (Item& item : items) {
     if (!item.active) continue;
+    item.had = item.entry->page.access;
     item.actions = step(item.entry->page, here, item.event);
   }
 }
@@ -69,7 +70,13 @@ void Batch::take_away() {
                latch_permission(*items[at].entry, Access::kRead);
              count(node.stats->downgrade, n);
            });
-  for_runs([this](const Item& item) { return item.actions.unmap && !rests(item); },
+  for_runs([](const Item& item) { return item.actions.unmap && item.had == Access::kObject; },
+           [&](std::size_t at, std::size_t n) {
+             node.objects->left({first + at, static_cast<std::uint32_t>(n)});
+             for (Item& item : items.subspan(at, n)) node.pages->wake(*item.entry);  // who wants to borrow asks again
+             count(node.stats->object_left, n);
+           });
+  for_runs([this](const Item& item) { return item.actions.unmap && item.had != Access::kObject && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
                node.engine->unmap({first + at, static_cast<std::uint32_t>(n)});
@@ -190,6 +197,13 @@ void Batch::give() {
                trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
              });
   }
+  for_runs([](const Item& item) { return item.actions.map == Access::kObject; },
+           [&](std::size_t, std::size_t n) { count(node.stats->object_entered, n); });
+  for_runs([](const Item& item) { return item.actions.map == Access::kObject || item.actions.reopen; },
+           [&](std::size_t at, std::size_t n) {
+             node.objects->entered({first + at, static_cast<std::uint32_t>(n)});
+             for (Item& item : items.subspan(at, n)) node.pages->wake(*item.entry);
+           });
   for_runs([this](const Item& item) { return item.actions.raise && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
@@ -240,11 +254,13 @@ void Batch::tell() {
     }
     while (end < items.size() && items[end].active && items[end].actions.send_to == todo.send_to &&
            items[end].actions.send_kind == todo.send_kind && items[end].actions.send_want == todo.send_want &&
-           items[end].actions.send_readers == todo.send_readers) {
+           items[end].actions.send_readers == todo.send_readers &&
+           items[end].actions.send_borrowers == todo.send_borrowers) {
       ++end;
     }
-    const proto::PageMessage message{todo.send_kind, todo.send_want,   0, static_cast<std::uint32_t>(end - i),
-                                     first + i,      todo.send_readers};
+    const proto::PageMessage message{
+        todo.send_kind,    todo.send_want,     0, static_cast<std::uint32_t>(end - i), first + i,
+        todo.send_readers, todo.send_borrowers};
     for (NodeSet left = todo.send_to; left != 0; left &= left - 1) {
       send_pages(node, static_cast<NodeId>(std::countr_zero(left)), message);
     }
@@ -275,12 +291,12 @@ void Batch::await_use(std::size_t index) {
       item.event = *event;
       item.active = true;
     }
-  } else if (node.pages->used(*item.entry)) {
-    item.event = {.kind = proto::EventKind::kUsed};
-    item.active = true;
-  } else {
+  } else if (!node.pages->used(page, *item.entry)) {
     node.pages->defer(page, *item.entry);
     node.service->nudge();
+  } else if (item.entry->page.access != Access::kObject || node.objects->may_leave(page)) {
+    item.event = {.kind = proto::EventKind::kUsed};
+    item.active = true;
   }
 }
 

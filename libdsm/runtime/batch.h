@@ -21,7 +21,8 @@ struct Item {
   Entry* entry;
   proto::Event event;
   proto::Actions actions;
-  bool active;  // has an event to be stepped
+  bool active;                 // has an event to be stepped
+  Access had = Access::kNone;  // before the step
 };
 
 // The lists a batch works in. Too large for a signal stack, so batches of more than one page borrow one from a pool.

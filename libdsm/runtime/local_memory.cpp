@@ -180,7 +180,7 @@ void LocalMemory::put_out_run(PageRange run) {
       for (Item& item : batch.items) {
         if (item.entry->page.access == Access::kWrite) count(node_.stats->evict_write);
         item.event = {.kind = proto::EventKind::kRelease};
-        item.active = true;
+        item.active = item.entry->page.access != Access::kObject;
       }
       batch.run();
       cut_released(batch);
@@ -192,11 +192,14 @@ void LocalMemory::put_out_run(PageRange run) {
 // Pages that are being worked on stay, and get another turn.
 void LocalMemory::cut_released(Batch& batch) {
   const auto released = [](const Item& item) {
-    return at_rest(item.entry->page) && item.entry->page.access == Access::kNone;
+    const Access access = item.entry->page.access;  // work on objects is done at home
+    return at_rest(item.entry->page) && (access == Access::kNone || access == Access::kObject);
   };
   for (std::size_t i = 0; i < batch.items.size();) {
     std::size_t end = i;
-    for (; end < batch.items.size() && released(batch.items[end]); ++end) batch.items[end].entry->page.fetched = false;
+    for (; end < batch.items.size() && released(batch.items[end]); ++end) {
+      batch.items[end].entry->page.fetched = false;
+    }
     if (end > i) {
       cut({batch.first + i, static_cast<std::uint32_t>(end - i)});
       count(node_.stats->evicted, end - i);
@@ -217,7 +220,8 @@ void LocalMemory::rest_run(PageRange run) {
       for (std::size_t i = 0; i < batch.items.size(); ++i) {
         const proto::Page& page = batch.items[i].entry->page;
         batch.items[i].active = false;
-        if (!at_rest(page) || page.access == Access::kNone || !here(batch.first + i)) continue;
+        const bool raw = page.access == Access::kRead || page.access == Access::kWrite;
+        if (!raw || !at_rest(page) || !here(batch.first + i)) continue;
         if (!resting(batch.first + i)) {
           node_.engine->unmap({batch.first + i, 1});
           unmapped(batch.first + i);

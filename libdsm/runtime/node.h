@@ -16,6 +16,7 @@
 #include "mem/fault_engine.h"
 #include "net/transport.h"
 #include "runtime/entry.h"
+#include "runtime/object_pages.h"
 
 namespace dsm::runtime {
 
@@ -39,6 +40,7 @@ struct Node {
   std::unique_ptr<net::Transport> transport;
   std::unique_ptr<mem::FaultEngine> engine;
   std::unique_ptr<mem::AddressSpace> space;
+  std::unique_ptr<ObjectPages> objects;
   std::unique_ptr<Pages> pages;
   std::unique_ptr<LocalMemory> local;  // only if there are memory nodes
   std::unique_ptr<Calls> calls;

@@ -30,6 +30,11 @@ constexpr std::int64_t kNotLetGo = -2;  // it waits, or has been woken and has n
 
 std::uint32_t now_us() { return static_cast<std::uint32_t>(now_ns() / 1000); }
 
+// Nothing asked for leads to what is wanted. A wish of the other kind comes first: its grant wakes all who wait.
+bool must_ask(const proto::Page& page, Access wanted) {
+  return !allows(page.want, wanted) && !exclude(page.want, wanted);
+}
+
 void* map_sparse(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return memory == MAP_FAILED ? nullptr : memory;
@@ -81,16 +86,17 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   Entry& entry = table_[page];
   Room room(node_.local.get());
   lock_with_room(page, entry, room);
-  if (entry.page.access >= wanted) {
+  if (allows(entry.page.access, wanted)) {
     map_again(page, entry);
     entry.lock.unlock();
     return mem::FaultVerdict::kRetry;
   }
+  if (entry.page.access == Access::kObject) node_.objects->raw_touch(page, address, tid);
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
   room.drop();
-  if (entry.page.access < wanted) return wait_for(page, entry, wanted, tid);
+  if (!allows(entry.page.access, wanted)) return wait_for(page, entry, wanted, tid);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
@@ -124,10 +130,12 @@ void Pages::map_again(PageId page, Entry& entry) {
   }
 }
 
-// The thread that faults now is the one that a coming grant is for. What it was granted before it has used; so has
-// another thread if that shows.
+// The thread that faults now is the one that a coming grant is for. What it was granted before it has used, and it may
+// need the page still: what it reads it may be about to write. So has another thread if that shows, and then those who
+// wait elsewhere come first.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
-  if (entry.page.fresh && (entry.user_tid == tid || used(entry)))
+  const bool asks = entry.page.access == Access::kObject;  // borrows say themselves when they are done
+  if (entry.page.fresh && !asks && entry.user_tid != tid && used(page, entry))
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
   entry.user_cpu_ns = kUnknown;
@@ -156,8 +164,8 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
     entry.lock.unlock();
     return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
   }
-  while (entry.page.access < wanted && !entry.no_such) {
-    if (entry.page.want < wanted) {  // it was for another thread's smaller wish, or has come and gone: ask again
+  while (!allows(entry.page.access, wanted) && !entry.no_such) {
+    if (must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
       entry.user_cpu_ns = kNotLetGo;
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
       continue;
@@ -283,6 +291,33 @@ void Pages::on_no_such_page(PageId page) {
   entry.lock.unlock();
 }
 
+// --- object work ----------------------------------------------------------------------------------------------------
+
+void Pages::gain_for_objects(PageRange pages) {
+  hint(pages, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+  for (std::uint32_t i = 0; i < pages.count; ++i) await_open(pages.first + i);
+}
+
+// As wait_for(), for a thread that is not in a fault.
+void Pages::await_open(PageId page) {
+  Entry& entry = table_[page];
+  entry.lock.lock();
+  while (!node_.objects->open(page)) {
+    if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
+      entry.user_tid = current_tid();
+      entry.user_cpu_ns = kNotLetGo;
+      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+      continue;
+    }
+    const std::uint32_t seen = entry.changed.load();
+    entry.lock.unlock();
+    await_change(entry.changed, seen);
+    entry.lock.lock();
+    if (entry.user_tid == current_tid()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
+  }
+  entry.lock.unlock();
+}
+
 // --- waiting --------------------------------------------------------------------------------------------------------
 
 // A brief spin catches the quick answers. One of the threads that wait handles the answers that come for this node, so
@@ -321,7 +356,9 @@ void Pages::notify_change(std::atomic<std::uint32_t>& word) {
 
 // --- how long a page is kept ----------------------------------------------------------------------------------------
 
-bool Pages::used(const Entry& entry) const {
+bool Pages::used(PageId page, const Entry& entry) const {
+  if (exclude(entry.page.access, Access::kObject) && node_.objects != nullptr && node_.objects->pinned(page))
+    return false;
   const std::uint32_t held_us = now_us() - entry.granted_us;
   if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
   if (entry.user_cpu_ns == kNotLetGo) return false;
@@ -355,10 +392,10 @@ Pages::Deferred Pages::tend_deferred() {
     entry.lock.lock();
     entry.deferred = false;
     if (entry.page.look_asked && entry.page.fresh) {
-      if (used(entry)) {
-        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
-      } else {
+      if (!used(batch[i], entry)) {
         defer(batch[i], entry);
+      } else if (entry.page.access != Access::kObject || node_.objects->may_leave(batch[i])) {
+        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
       }
     }
     if (entry.deferred) left = std::max(left, entry.user_cpu_ns == kNotLetGo ? Deferred::kLater : Deferred::kSoon);

@@ -50,6 +50,10 @@ class Pages final : public mem::FaultSink {
   template <typename Act>
   std::uint32_t with_locks(PageRange pages, bool insist, Act act);
 
+  // From an API call, with signals blocked: asks for pages for object work and waits until they are open for it. They
+  // may be closed again at once, in which case the caller asks again.
+  void gain_for_objects(PageRange pages);
+
   // Sleeps until `word` is no longer `seen`, handling this node's messages meanwhile. May return early.
   void await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns = -1);
   // Bumps a word that threads await, and wakes them.
@@ -62,7 +66,7 @@ class Pages final : public mem::FaultSink {
 
   // For Batch, under the entry's lock.
   void wake(Entry& entry) { notify_change(entry.changed); }
-  bool used(const Entry& entry) const;
+  bool used(PageId page, const Entry& entry) const;
   void defer(PageId page, Entry& entry);
 
  private:
@@ -72,6 +76,7 @@ class Pages final : public mem::FaultSink {
   static bool no_such_page(Entry& entry);
   void lock_with_room(PageId page, Entry& entry, Room& room);
   void map_again(PageId page, Entry& entry);
+  void await_open(PageId page);
   void read_ahead(PageId missed, Access wanted);
   void run_locked(PageId page, Entry& entry, const proto::Event& event);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);
