@@ -170,7 +170,10 @@ int compare(const Options& options, const std::vector<std::string>& patterns) {
       theirs.push_back(run_worker({}, options, pattern, "malloc",
                                   [&] { return (*peer)->bound_this_process(local * kMiB + kItself); }));
     }
-    Row row{fmt::format("touch, {}, {} % fits", pattern, options.fit), median(own), "ns"};
+    Row row;
+    row.name = fmt::format("touch, {}, {} % fits", pattern, options.fit);
+    row.value = median(own);
+    row.unit = "ns";
     if (peer) row.peer = median(theirs), row.peer_name = (*peer)->name(), row.goal = Goal::kRatioAtMost, row.bound = 1;
     if (row.value < 0 || row.peer.value_or(0) < 0) {
       fmt::print(stderr, "bench_bounded: a worker failed ({})\n", pattern);

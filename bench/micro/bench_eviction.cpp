@@ -114,7 +114,12 @@ int run(double scale, bool json) {
     const Outcome best = run_best(trace);
     if (json) {
       for (const auto& [name, peer] : {std::pair{"LRU", lru}, std::pair{"FIFO", fifo}, std::pair{"best", best}}) {
-        Row row{fmt::format("hits, {}, beside {}", trace.name, name), 100 * ours.hits, "%", 100 * peer.hits, name};
+        Row row;
+        row.name = fmt::format("hits, {}, beside {}", trace.name, name);
+        row.value = 100 * ours.hits;
+        row.unit = "%";
+        row.peer = 100 * peer.hits;
+        row.peer_name = name;
         if (peer.hits != best.hits) row.goal = Goal::kRatioAtLeast, row.bound = 1;
         fmt::print("{}\n", row.to_json());
       }

@@ -142,9 +142,9 @@ int shared() {
   unsigned wrong = dsm::nodes() != 2;
   for (std::uint64_t round = 1; round < 4; ++round) {
     for (std::size_t page = 0; page < kPages; ++page) put(mine, page, round);
-    barrier->wait();
+    barrier->arrive_and_wait();
     for (std::size_t page = 0; page < kPages; ++page) wrong += !is(theirs, page, round);
-    barrier->wait();
+    barrier->arrive_and_wait();
   }
   wrong += dsm::usable_size(theirs) < kPages * kPage;
   dsm::free(theirs);

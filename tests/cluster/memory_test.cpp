@@ -166,7 +166,9 @@ TEST(MemoryNodes, OptionsThatMakeNoSenseAreRefused) {
 }
 
 TEST(MemoryNodes, AProgramWithoutDsmrunHearsThatItHasNone) {
-  Process run({bin("memory_program"), "fresh"}, {.environment = {"DSM_MEMORY_NODES=1", "DSM_LOCAL_MEMORY=8M"}});
+  Start start;
+  start.environment = {"DSM_MEMORY_NODES=1", "DSM_LOCAL_MEMORY=8M"};
+  Process run({bin("memory_program"), "fresh"}, start);
   EXPECT_EQ(run.wait(), 1);
   EXPECT_EQ(count(run.err(), "memory nodes are processes that dsmrun starts"), 1) << run.err();
 }

@@ -72,7 +72,7 @@ TEST(PageGain, FreshPageIsOwnedWithoutItsBytes) {
   run(Page{}, kAway,
       {{{.kind = EventKind::kFresh},
         "swap free -> exclusive 1",
-        "claiming, no access, seen free, wants write softly, fetched"},
+        "claiming, no access, seen free, wants softly write, fetched"},
        {done(kFreeWord), "map write, wake", "idle, write access, seen exclusive 1"}});
 }
 
@@ -81,15 +81,15 @@ TEST(PageGain, FreshPageThatOthersHaveIsLeftToThem) {
   run(Page{}, kAway,
       {{{.kind = EventKind::kFresh},
         "swap free -> exclusive 1",
-        "claiming, no access, seen free, wants write softly, fetched"},
-       {done(shared_word(nodes(2))), "", "idle, no access, seen shared {2}"}});
+        "claiming, no access, seen free, wants softly write, fetched"},
+       {done(shared_word(nodes(2))), "nothing", "idle, no access, seen shared {2}"}});
 }
 
 TEST(PageGain, FreshPageThatIsReadHereIsRaised) {
   run(reader(shared_word(nodes(1))), kAway,
       {{{.kind = EventKind::kFresh},
         "swap shared {1} -> exclusive 1",
-        "claiming, read access, seen shared {1}, wants write softly"},
+        "claiming, read access, seen shared {1}, wants softly write"},
        {done(shared_word(nodes(1))), "raise, wake", "idle, write access, seen exclusive 1"}});
 }
 
