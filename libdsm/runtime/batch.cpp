@@ -40,6 +40,7 @@ void Batch::for_runs(Wanted wanted, Do act) {
 void Batch::run() {
   for (bool any = true; any;) {
     step_all();
+    settle_landed();
     take_away();
     run_chain();
     give();
@@ -94,12 +95,31 @@ bool Batch::rests(const Item& item) const {
 
 PageId Batch::page_of(const Item& item) const { return first + static_cast<PageId>(&item - items.data()); }
 
+bool Batch::lands(const Item& item) const {
+  return landing != nullptr && node.local != nullptr && node.local->covers(first) && !node.local->here(page_of(item));
+}
+
+// Bytes that have landed are worthless if the claim before them failed; else the page is mapped with them now, or they
+// go to their place, because it has to wait.
+void Batch::settle_landed() {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    Item& item = items[i];
+    if (!item.landed || item.actions.map == Access::kRead || item.actions.map == Access::kWrite) continue;
+    item.landed = false;
+    if (!item.entry->page.fetched) continue;
+    std::memcpy(node.service_view + ((first + i) << kPageShift), landing + i * kPageBytes, kPageBytes);
+    node.local->filled(first + i);
+  }
+}
+
 // Where local memory is bounded: which pages have bytes here now.
 void Batch::note_bytes() {
   if (node.local == nullptr || !node.local->covers(first)) return;
-  for (const Item& item : items) {
+  for (Item& item : items) {
     if (!item.active) continue;
-    if (item.actions.read_page) {
+    if (item.actions.read_page && lands(item)) {
+      item.landed = true;
+    } else if (item.actions.read_page) {
       node.local->filled(page_of(item));
     } else if (item.actions.write_page && !node.local->here(page_of(item))) {
       node.local->cut({page_of(item), 1});  // it was never touched; reading its zeroes has made bytes of them
@@ -141,7 +161,12 @@ void Batch::run_chain() {
     }
   }
   const std::size_t reads = used;
-  for_runs([](const Item& item) { return item.actions.read_page; }, pages_op(net::read_op));
+  for_runs([this](const Item& item) { return item.actions.read_page && !lands(item); }, pages_op(net::read_op));
+  for_runs([this](const Item& item) { return item.actions.read_page && lands(item); },
+           [&](std::size_t at, std::size_t n) {
+             const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
+             ops[used++] = net::read_op(Region::kMemory, (first + at) << kPageShift, landing + at * kPageBytes, bytes);
+           });
   if (used == 0) return;
 
   const NodeId home = place().home;
@@ -186,16 +211,10 @@ void Batch::count_chain(std::span<const net::Op> chain, std::size_t words, std::
 void Batch::give() {
   const bool bytes = place().has_bytes;
   for (const Access access : {Access::kRead, Access::kWrite}) {
-    for_runs([=](const Item& item) { return item.actions.map == access; },
-             [&](std::size_t at, std::size_t n) {
-               if (map_later) return;
-               if (bytes)
-                 node.engine->map({first + at, static_cast<std::uint32_t>(n)}, access);
-               else
-                 latch_permission(*items[at].entry, access);
-               count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
-               trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
-             });
+    for (const bool landed : {false, true}) {
+      for_runs([=](const Item& item) { return item.actions.map == access && item.landed == landed; },
+               [&](std::size_t at, std::size_t n) { map(at, n, access); });
+    }
   }
   for_runs([](const Item& item) { return item.actions.map == Access::kObject; },
            [&](std::size_t, std::size_t n) { count(node.stats->object_entered, n); });
@@ -216,6 +235,25 @@ void Batch::give() {
   for (Item& item : items) {
     if (item.active && (item.actions.map != Access::kNone || item.actions.raise)) note_grant(item);
   }
+}
+
+// A run of pages, all of which have landed or none.
+void Batch::map(std::size_t at, std::size_t n, Access access) {
+  if (map_later) return;
+  const PageRange pages{first + at, static_cast<std::uint32_t>(n)};
+  if (!place().has_bytes) {
+    latch_permission(*items[at].entry, access);
+  } else if (items[at].landed) {
+    node.engine->bring(pages, landing + at * kPageBytes, access);
+    for (Item& item : items.subspan(at, n)) {
+      item.landed = false;
+      node.local->filled(page_of(item));
+    }
+  } else {
+    node.engine->map(pages, access);
+  }
+  count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
+  trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
 }
 
 // Pages that are raised while they rest: there is no mapping to raise.

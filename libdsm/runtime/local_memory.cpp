@@ -36,6 +36,17 @@ std::uint32_t ahead_of(const Node& node, std::uint32_t bound) {
   return std::clamp(bound / 100 * percent, std::uint32_t{16}, kMostAhead);
 }
 
+// Calls act(index of the first, run) for each run of consecutive pages.
+template <typename Do>
+void for_each_run(std::span<const PageId> pages, Do act) {
+  for (std::size_t i = 0; i < pages.size();) {
+    std::size_t end = i + 1;
+    while (end < pages.size() && pages[end] == pages[i] + (end - i)) ++end;
+    act(i, PageRange{pages[i], static_cast<std::uint32_t>(end - i)});
+    i = end;
+  }
+}
+
 bool at_rest(const proto::Page& page) { return page.phase == proto::Phase::kIdle; }
 
 }  // namespace
@@ -146,32 +157,16 @@ void LocalMemory::cut(PageRange pages) {
 
 // --- putting out ----------------------------------------------------------------------------------------------------
 
-// Takes pages one by one from choose(page), under the lock, and hands them to act(run) as runs of consecutive ones.
-template <typename Choose, typename Do>
-void LocalMemory::each_run(std::uint32_t most, Choose choose, Do act) {
+// Puts out so many pages at the most, consecutive ones together.
+void LocalMemory::put_out(std::uint32_t most) {
   std::array<PageId, kRound> pages;
   std::uint32_t chosen = 0;
   {
     const std::lock_guard guard(lock_);
-    while (chosen < std::min(most, kRound) && choose(pages[chosen])) ++chosen;
+    while (chosen < most && policy_.next_victim(pages[chosen])) ++chosen;
   }
   std::sort(pages.begin(), pages.begin() + chosen);
-  for (std::uint32_t i = 0; i < chosen;) {
-    std::uint32_t end = i + 1;
-    while (end < chosen && pages[end] == pages[i] + (end - i)) ++end;
-    act(PageRange{pages[i], end - i});
-    i = end;
-  }
-}
-
-void LocalMemory::put_out(std::uint32_t most) {
-  each_run(
-      most, [this](PageId& page) { return policy_.next_victim(page); }, [this](PageRange run) { put_out_run(run); });
-}
-
-void LocalMemory::lay_to_rest(std::uint32_t most) {
-  each_run(
-      most, [this](PageId& page) { return policy_.next_rest(page); }, [this](PageRange run) { rest_run(run); });
+  for_each_run(std::span(pages).first(chosen), [this](std::size_t, PageRange run) { put_out_run(run); });
 }
 
 void LocalMemory::put_out_run(PageRange run) {
@@ -212,30 +207,55 @@ void LocalMemory::cut_released(Batch& batch) {
   }
 }
 
-// Takes the pages out of the program's reach, and writes back what it has changed, so that putting them out finds them
-// clean.
-void LocalMemory::rest_run(PageRange run) {
-  while (run.count != 0) {
-    const std::uint32_t done = node_.pages->with_locks(run, true, [this](Batch& batch) {
-      for (std::size_t i = 0; i < batch.items.size(); ++i) {
-        const proto::Page& page = batch.items[i].entry->page;
-        batch.items[i].active = false;
-        const bool raw = page.access == Access::kRead || page.access == Access::kWrite;
-        if (!raw || !at_rest(page) || !here(batch.first + i)) continue;
-        if (!resting(batch.first + i)) {
-          node_.engine->unmap({batch.first + i, 1});
-          unmapped(batch.first + i);
-          count(node_.stats->rested);
-        }
-        if (page.access != Access::kWrite) continue;
-        batch.items[i].event = {.kind = proto::EventKind::kRelease, .access = Access::kRead};
-        batch.items[i].active = true;
-        count(node_.stats->evict_write);
-      }
-      batch.run();
-    });
-    run = {run.first + done, run.count - done};
+// Takes pages out of the program's reach, all at once, and writes back what it has changed, so that putting them out
+// finds them clean. Pages that are being worked on are in use: they are left alone. By the thread only.
+void LocalMemory::lay_to_rest() {
+  std::array<PageId, kRound> pages;
+  std::uint32_t chosen = 0;
+  {
+    const std::lock_guard guard(lock_);
+    while (chosen < kRound && policy_.next_rest(pages[chosen])) ++chosen;
   }
+  std::sort(pages.begin(), pages.begin() + chosen);
+  std::uint32_t held = 0;
+  for (std::uint32_t i = 0; i < chosen; ++i) {
+    Entry& entry = node_.pages->entry(pages[i]);
+    if (!entry.lock.try_lock()) continue;
+    const proto::Page& page = entry.page;
+    const bool raw = page.access == Access::kRead || page.access == Access::kWrite;
+    if (raw && at_rest(page) && here(pages[i]) && !resting(pages[i])) {
+      pages[held] = pages[i];
+      rest_items_[held++] = Item{&entry, {}, {}, false};
+    } else {
+      entry.lock.unlock();
+    }
+  }
+  rest_held(std::span(pages).first(held));
+  for (std::uint32_t i = 0; i < held; ++i) rest_items_[i].entry->lock.unlock();
+}
+
+void LocalMemory::rest_held(std::span<const PageId> pages) {
+  std::array<PageRange, kRound> ranges;
+  std::size_t count_of_ranges = 0;
+  for_each_run(pages, [&](std::size_t, PageRange run) { ranges[count_of_ranges++] = run; });
+  node_.engine->unmap_all(std::span(ranges).first(count_of_ranges));
+  count(node_.stats->rested, pages.size());
+  for (std::size_t i = 0; i < pages.size(); ++i) {
+    unmapped(pages[i]);
+    Item& item = rest_items_[i];
+    if (item.entry->page.access != Access::kWrite) continue;
+    item.event = {.kind = proto::EventKind::kRelease, .access = Access::kRead};
+    item.active = true;
+    count(node_.stats->evict_write);
+  }
+  for_each_run(pages, [&](std::size_t at, PageRange run) {
+    while (run.count != 0) {
+      const std::uint32_t some = node_.pages->clip(run);
+      Batch{node_, run.first, std::span(rest_items_).subspan(at, some), rest_ops_}.run();
+      at += some;
+      run = {run.first + some, run.count - some};
+    }
+  });
 }
 
 bool LocalMemory::discard(PageRange pages) {
@@ -284,7 +304,7 @@ void LocalMemory::loop() {
       {
         const std::lock_guard guard(still_);
         put_out(kRound);
-        lay_to_rest(kRound);
+        lay_to_rest();
       }
       if (cuts_.load() == seen) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);
     }

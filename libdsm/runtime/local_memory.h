@@ -11,20 +11,22 @@
 // All calls are safe in signal context; outside of it with signals blocked.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <thread>
 
 #include "base/futex.h"
 #include "base/result.h"
 #include "base/types.h"
 #include "proto/eviction.h"
+#include "runtime/batch.h"
 
 namespace dsm::runtime {
 
 struct Node;
-struct Batch;
 
 class LocalMemory {
  public:
@@ -64,13 +66,10 @@ class LocalMemory {
   void loop();
   void ring();
   void put_out(std::uint32_t most);
-  void lay_to_rest(std::uint32_t most);
+  void lay_to_rest();
   void put_out_run(PageRange run);
-  void rest_run(PageRange run);
+  void rest_held(std::span<const PageId> pages);
   void cut_released(Batch& batch);
-  template <typename Choose, typename Do>
-  void each_run(std::uint32_t most, Choose choose, Do act);
-
   Node& node_;
   proto::Frame* const frames_;
   const std::uint32_t bound_, wake_above_, fill_to_;  // pages
@@ -81,6 +80,8 @@ class LocalMemory {
   std::atomic<std::uint32_t> cuts_{0};  // bumped when room has come up
   std::atomic<std::uint32_t> rung_{0};  // 0: the thread sleeps, or is about to look once more
   std::atomic<bool> stopping_{false};
+  std::array<Item, kRound> rest_items_;  // the thread's, as the next
+  std::array<net::Op, kRound * kOpsPerPage> rest_ops_;
   std::thread thread_;
 };
 

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <new>
 
 #include "base/check.h"
@@ -54,11 +55,14 @@ Result<std::unique_ptr<Pages>> Pages::create(Node& node) {
   auto table = PageTable::create(node.geometry);
   if (!table) return tl::unexpected(table.error());
   void* spaces = map_sparse(kWorkspaces * sizeof(Workspace));
-  if (spaces == nullptr) return fail(Errc::kNoMemory, "no memory for the page batches");
-  return std::unique_ptr<Pages>(new Pages(node, *table, static_cast<Workspace*>(spaces)));
+  void* landings = map_sparse(kLandings * kPageBytes);
+  if (spaces == nullptr || landings == nullptr) return fail(Errc::kNoMemory, "no memory for the page batches");
+  return std::unique_ptr<Pages>(
+      new Pages(node, *table, static_cast<Workspace*>(spaces), static_cast<std::byte*>(landings)));
 }
 
-Pages::Pages(Node& node, PageTable table, Workspace* spaces) : node_(node), table_(table), spaces_(spaces) {}
+Pages::Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings)
+    : node_(node), table_(table), spaces_(spaces), landings_(landings) {}
 Pages::~Pages() = default;
 
 // --- faults ---------------------------------------------------------------------------------------------------------
@@ -205,7 +209,24 @@ void Pages::read_ahead(PageId missed, Access wanted) {
 void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event) {
   Item item{&entry, event, {}, true};
   net::Op ops[kOpsPerPage];
-  Batch{node_, page, {&item, 1}, ops, event.kind == proto::EventKind::kFresh}.run();
+  std::byte* const landing = node_.local != nullptr ? take_landing() : nullptr;
+  Batch{node_, page, {&item, 1}, ops, landing, event.kind == proto::EventKind::kFresh}.run();
+  if (landing != nullptr) give_landing(landing);
+}
+
+// nullptr if all are in use.
+std::byte* Pages::take_landing() {
+  for (std::uint64_t used = landings_used_.load(); used != ~std::uint64_t{0};) {
+    const auto free = static_cast<unsigned>(std::countr_one(used));
+    if (landings_used_.compare_exchange_weak(used, used | std::uint64_t{1} << free)) {
+      return landings_ + free * kPageBytes;
+    }
+  }
+  return nullptr;
+}
+
+void Pages::give_landing(std::byte* landing) {
+  landings_used_.fetch_and(~(std::uint64_t{1} << static_cast<std::size_t>(landing - landings_) / kPageBytes));
 }
 
 void Pages::event(PageId page, const proto::Event& event) {

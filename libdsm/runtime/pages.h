@@ -44,6 +44,8 @@ class Pages final : public mem::FaultSink {
   // One page. For latch-only pages this is the ground of locks.
   void event(PageId page, const proto::Event& event);
   Entry& entry(PageId page) { return table_[page]; }
+  // How many pages of the range, from the first on, may be one batch.
+  std::uint32_t clip(PageRange pages) const;
   // Takes the locks of the first pages of the range and calls act(Batch&) with them held; returns for how many. With
   // `insist` at least one, else only those whose locks are free at once. The batch's items have no event yet. Call with
   // signals blocked.
@@ -70,7 +72,7 @@ class Pages final : public mem::FaultSink {
   void defer(PageId page, Entry& entry);
 
  private:
-  Pages(Node& node, PageTable table, Workspace* spaces);
+  Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
@@ -80,18 +82,22 @@ class Pages final : public mem::FaultSink {
   void read_ahead(PageId missed, Access wanted);
   void run_locked(PageId page, Entry& entry, const proto::Event& event);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);
-  std::uint32_t clip(PageRange pages) const;
+  std::byte* take_landing();
+  void give_landing(std::byte* landing);
   Workspace* borrow_space();
   void return_space(Workspace* space);
   std::uint32_t lock_pages(PageRange pages, bool insist, std::span<Item> items);
 
   static constexpr std::size_t kWorkspaces = 8;
+  static constexpr std::size_t kLandings = 64;  // one bit each in landings_used_
   static constexpr std::size_t kMaxDeferred = 4096;
 
   Node& node_;
   PageTable table_;
   Workspace* spaces_;
   std::array<FutexLock, kWorkspaces> space_locks_;
+  std::byte* landings_;  // kLandings pages for batches of one page
+  std::atomic<std::uint64_t> landings_used_{0};
   FutexLock stream_lock_;
   proto::Streams read_streams_, write_streams_;
   std::atomic<std::uint32_t> waiting_{0};          // threads in await_change
@@ -111,7 +117,8 @@ std::uint32_t Pages::with_locks(PageRange pages, bool insist, Act act) {
   const std::span<Item> items = space != nullptr ? std::span<Item>(space->items) : std::span(&item, 1);
   const std::uint32_t held = lock_pages(pages, insist, items);
   if (held != 0) {
-    Batch batch{node_, pages.first, items.first(held), space != nullptr ? std::span<net::Op>(space->ops) : ops};
+    Batch batch{node_, pages.first, items.first(held), space != nullptr ? std::span<net::Op>(space->ops) : ops,
+                space != nullptr ? space->landing : nullptr};
     act(batch);
     for (const Item& done : batch.items) done.entry->lock.unlock();
   }
