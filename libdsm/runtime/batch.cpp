@@ -121,10 +121,19 @@ void Batch::note_bytes() {
       item.landed = true;
     } else if (item.actions.read_page) {
       node.local->filled(page_of(item));
-    } else if (item.actions.write_page && !node.local->here(page_of(item))) {
+    } else if (item.actions.write_page && landing == nullptr && !node.local->here(page_of(item))) {
       node.local->cut({page_of(item), 1});  // it was never touched; reading its zeroes has made bytes of them
     }
   }
+}
+
+// Where the bytes of pages are that go home. What is about to be cut out is read out of the memory file: through the
+// service view it would be mapped there first, and the cut would have to make every CPU forget that.
+const std::byte* Batch::bytes_of(std::size_t at, std::size_t n) const {
+  const std::uint64_t offset = (first + at) << kPageShift;
+  if (landing == nullptr || node.local == nullptr || !node.local->covers(first)) return node.service_view + offset;
+  node.local->read_out({first + at, static_cast<std::uint32_t>(n)}, landing + at * kPageBytes);
+  return landing + at * kPageBytes;
 }
 
 // What a latch word of zeros in memory means. A page of a program node's slice is its home's until that shares it; any
@@ -137,14 +146,12 @@ proto::Word Batch::stored_zero() const {
 void Batch::run_chain() {
   std::size_t used = 0;
   std::byte* const service = node.service_view;
-  const auto pages_op = [&](auto make) {
-    return [&, make](std::size_t at, std::size_t n) {
-      const std::uint64_t offset = (first + at) << kPageShift;
-      ops[used++] = make(Region::kMemory, offset, service + offset, static_cast<std::uint32_t>(n * kPageBytes));
-    };
-  };
   const proto::Word zero = stored_zero();
-  for_runs([](const Item& item) { return item.actions.write_page; }, pages_op(net::write_op));
+  for_runs([](const Item& item) { return item.actions.write_page; },
+           [&](std::size_t at, std::size_t n) {
+             const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
+             ops[used++] = net::write_op(Region::kMemory, (first + at) << kPageShift, bytes_of(at, n), bytes);
+           });
   const std::size_t words = used;
   for (std::size_t i = 0; i < items.size(); ++i) {
     Item& item = items[i];
@@ -161,12 +168,16 @@ void Batch::run_chain() {
     }
   }
   const std::size_t reads = used;
-  for_runs([this](const Item& item) { return item.actions.read_page && !lands(item); }, pages_op(net::read_op));
+  const auto read_into = [&](auto place_of) {
+    return [&, place_of](std::size_t at, std::size_t n) {
+      const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
+      ops[used++] = net::read_op(Region::kMemory, (first + at) << kPageShift, place_of(at), bytes);
+    };
+  };
+  for_runs([this](const Item& item) { return item.actions.read_page && !lands(item); },
+           read_into([&](std::size_t at) { return service + ((first + at) << kPageShift); }));
   for_runs([this](const Item& item) { return item.actions.read_page && lands(item); },
-           [&](std::size_t at, std::size_t n) {
-             const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
-             ops[used++] = net::read_op(Region::kMemory, (first + at) << kPageShift, landing + at * kPageBytes, bytes);
-           });
+           read_into([&](std::size_t at) { return landing + at * kPageBytes; }));
   if (used == 0) return;
 
   const NodeId home = place().home;

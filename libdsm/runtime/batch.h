@@ -61,6 +61,7 @@ struct Batch {
   PageId page_of(const Item& item) const;
   bool rests(const Item& item) const;
   bool lands(const Item& item) const;
+  const std::byte* bytes_of(std::size_t at, std::size_t n) const;
   void note_bytes();
   void settle_landed();
   void map(std::size_t at, std::size_t n, Access access);

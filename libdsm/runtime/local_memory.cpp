@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -155,6 +156,16 @@ void LocalMemory::cut(PageRange pages) {
   futex_wake(cuts_, INT32_MAX, FutexScope::kProcess);
 }
 
+void LocalMemory::read_out(PageRange pages, std::byte* to) const {
+  const int fd = node_.job->fds()[node_.self].memory_fd;
+  const std::size_t bytes = std::size_t{pages.count} << kPageShift;
+  for (std::size_t done = 0; done < bytes;) {
+    const ssize_t got = ::pread(fd, to + done, bytes - done, static_cast<off_t>((pages.first << kPageShift) + done));
+    DSM_CHECK(got > 0 || (got < 0 && errno == EINTR), "cannot read this node's memory file: errno {}", errno);
+    if (got > 0) done += static_cast<std::size_t>(got);
+  }
+}
+
 // --- putting out ----------------------------------------------------------------------------------------------------
 
 // Puts out so many pages at the most, consecutive ones together.
@@ -251,7 +262,7 @@ void LocalMemory::rest_held(std::span<const PageId> pages) {
   for_each_run(pages, [&](std::size_t at, PageRange run) {
     while (run.count != 0) {
       const std::uint32_t some = node_.pages->clip(run);
-      Batch{node_, run.first, std::span(rest_items_).subspan(at, some), rest_ops_}.run();
+      Batch{node_, run.first, std::span(rest_items_).subspan(at, some), rest_ops_, rest_landing_.get()}.run();
       at += some;
       run = {run.first + some, run.count - some};
     }

@@ -48,8 +48,9 @@ class LocalMemory {
   void filled(PageId page);  // its bytes have come, or will at once
   void unmapped(PageId page) { frames_[page].resting.store(true, std::memory_order_relaxed); }
   void mapped(PageId page) { frames_[page].resting.store(false, std::memory_order_relaxed); }
-  void came_back(PageId page);  // a resting page is mapped because the program has touched it
-  void cut(PageRange pages);    // nobody needs their bytes here
+  void came_back(PageId page);                          // a resting page is mapped because the program has touched it
+  void cut(PageRange pages);                            // nobody needs their bytes here
+  void read_out(PageRange pages, std::byte* to) const;  // zeroes where there are none
 
   // The content of these pages of this node's is dead: drops it, here and at home. False if not all of them could be
   // had; those are as they were.
@@ -70,6 +71,7 @@ class LocalMemory {
   void put_out_run(PageRange run);
   void rest_held(std::span<const PageId> pages);
   void cut_released(Batch& batch);
+
   Node& node_;
   proto::Frame* const frames_;
   const std::uint32_t bound_, wake_above_, fill_to_;  // pages
@@ -82,6 +84,7 @@ class LocalMemory {
   std::atomic<bool> stopping_{false};
   std::array<Item, kRound> rest_items_;  // the thread's, as the next
   std::array<net::Op, kRound * kOpsPerPage> rest_ops_;
+  const std::unique_ptr<std::byte[]> rest_landing_{new std::byte[kRound * kPageBytes]};
   std::thread thread_;
 };
 
