@@ -93,6 +93,8 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   if (allows(entry.page.access, wanted)) {
     map_again(page, entry);
     entry.lock.unlock();
+    room.drop();
+    if (node_.local != nullptr) node_.local->rest_some();
     return mem::FaultVerdict::kRetry;
   }
   if (entry.page.access == Access::kObject) node_.objects->raw_touch(page, address, tid);
@@ -104,6 +106,7 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
+  if (node_.local != nullptr) node_.local->rest_some();
   return mem::FaultVerdict::kRetry;
 }
 
