@@ -13,22 +13,15 @@
 #include "base/meta_layout.h"
 #include "base/trace.h"
 #include "runtime/batch.h"
+#include "runtime/holds.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
 #include "runtime/node.h"
+#include "runtime/objects.h"
 #include "runtime/service.h"
 
 namespace dsm::runtime {
 namespace {
-
-// A thread that has been let go has surely made its access once it has run for this long.
-constexpr std::int64_t kUseNs = 3000;
-
-// Entry::user_cpu_ns
-constexpr std::int64_t kUnknown = -1;   // the thread did not have to wait: it is running
-constexpr std::int64_t kNotLetGo = -2;  // it waits, or has been woken and has not come back yet
-
-std::uint32_t now_us() { return static_cast<std::uint32_t>(now_ns() / 1000); }
 
 // Nothing asked for leads to what is wanted. A wish of the other kind comes first: its grant wakes all who wait.
 bool must_ask(const proto::Page& page, Access wanted) {
@@ -96,7 +89,7 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
     if (node_.local != nullptr) node_.local->rest_some();
     return mem::FaultVerdict::kRetry;
   }
-  if (entry.page.access == Access::kObject) node_.objects->raw_touch(page, address, tid);
+  if (entry.page.access == Access::kObject && node_.objects->raw_touch(page, address, tid)) wanted = Access::kWrite;
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
@@ -141,10 +134,10 @@ void Pages::map_again(PageId page, Entry& entry) {
 // wait elsewhere come first.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
   const bool asks = entry.page.access == Access::kObject;  // borrows say themselves when they are done
-  if (entry.page.fresh && !asks && entry.user_tid != tid && used(page, entry))
+  if (entry.page.fresh && !asks && entry.user_tid != tid && node_.holds->used(page, entry))
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
-  entry.user_cpu_ns = kUnknown;
+  entry.user_cpu_ns = kUserRuns;
 }
 
 // Whether the page's home has said that it does not exist. Asked by the thread that is about to tell the program.
@@ -160,7 +153,10 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   const std::int64_t begin = now_ns();
   count(node_.stats->wait);
   trace(TraceEvent::kWait, page, entry.page.seen);
-  entry.user_cpu_ns = kNotLetGo;
+  // What was granted before has been used, by this thread or, as note_user() knows, by another.
+  if (entry.page.fresh && entry.page.access != Access::kObject)
+    run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+  entry.user_cpu_ns = kUserWaits;
   if (entry.ask_again) {
     entry.ask_again = false;
     run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
@@ -172,7 +168,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   }
   while (!allows(entry.page.access, wanted) && !entry.no_such) {
     if (must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
-      entry.user_cpu_ns = kNotLetGo;
+      entry.user_cpu_ns = kUserWaits;
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
       continue;
     }
@@ -186,7 +182,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   entry.user_cpu_ns = thread_cpu_ns(tid);
   const bool awaited = entry.deferred;
   entry.lock.unlock();
-  if (awaited) node_.service->nudge();  // it may look now whether the page has been used
+  if (awaited) node_.holds->let_go();
   node_.stats->wait_latency.add(now_ns() - begin);
   return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
 }
@@ -225,19 +221,25 @@ void Pages::on_no_such_page(PageId page) {
 
 // --- object work ----------------------------------------------------------------------------------------------------
 
-void Pages::gain_for_objects(PageRange pages) {
+bool Pages::gain_for_objects(PageRange pages) {
   hint(pages, {.kind = proto::EventKind::kFault, .access = Access::kObject});
-  for (std::uint32_t i = 0; i < pages.count; ++i) await_open(pages.first + i);
+  for (std::uint32_t i = 0; i < pages.count; ++i) {
+    if (!await_open(pages.first + i)) return false;
+  }
+  return true;
 }
 
 // As wait_for(), for a thread that is not in a fault.
-void Pages::await_open(PageId page) {
+bool Pages::await_open(PageId page) {
   Entry& entry = table_[page];
   entry.lock.lock();
-  while (!node_.objects->open(page)) {
+  bool lost = false;
+  while (!node_.objects->open(page) && !lost) {
     if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
-      entry.user_tid = current_tid();
-      entry.user_cpu_ns = kNotLetGo;
+      // The access that this thread was granted before it has made; nobody needs to know who will borrow.
+      if (entry.page.fresh && (entry.user_tid == current_tid() || node_.holds->used(page, entry))) {
+        run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+      }
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
       continue;
     }
@@ -245,9 +247,10 @@ void Pages::await_open(PageId page) {
     entry.lock.unlock();
     await_change(entry.changed, seen);
     entry.lock.lock();
-    if (entry.user_tid == current_tid()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
+    lost = no_such_page(entry);
   }
   entry.lock.unlock();
+  return !lost;
 }
 
 // --- waiting --------------------------------------------------------------------------------------------------------
@@ -261,16 +264,20 @@ void Pages::await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, s
   if (node_.transport->claim_access()) {
     leader_word_.store(&word);
     const std::int64_t begin = now_ns();
+    const std::int64_t spin_max_ns = node_.config.spin_max_us * 1000;
+    const std::int64_t spin_ns = short_waits_.load() ? spin_max_ns : node_.config.spin_us * 1000;
+    std::int64_t waited = 0;
     for (bool late = false; !done() && !late;) {
       if (node_.service->poll_for_access() != 0) continue;
-      const std::int64_t waited = now_ns() - begin;
+      waited = now_ns() - begin;
       late = timeout_ns >= 0 && waited >= timeout_ns;
-      if (waited < node_.config.spin_us * 1000) {
+      if (waited < spin_ns) {
         cpu_relax();
       } else if (!late) {
         node_.transport->wait(net::Waiter::kAccess, timeout_ns < 0 ? -1 : timeout_ns - waited);
       }
     }
+    short_waits_.store(waited < spin_max_ns);
     leader_word_.store(nullptr);
     node_.transport->release_access();
   } else if (!done()) {
@@ -284,56 +291,6 @@ void Pages::notify_change(std::atomic<std::uint32_t>& word) {
   if (waiting_.load() == 0) return;
   futex_wake(word, INT32_MAX, FutexScope::kProcess);
   if (leader_word_.load() == &word) node_.transport->wake(net::Waiter::kAccess);
-}
-
-// --- how long a page is kept ----------------------------------------------------------------------------------------
-
-bool Pages::used(PageId page, const Entry& entry) const {
-  if (exclude(entry.page.access, Access::kObject) && node_.objects != nullptr && node_.objects->pinned(page))
-    return false;
-  const std::uint32_t held_us = now_us() - entry.granted_us;
-  if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
-  if (entry.user_cpu_ns == kNotLetGo) return false;
-  if (entry.user_cpu_ns == kUnknown) return held_us >= static_cast<std::uint64_t>(node_.config.hold_us);
-  const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
-  return cpu < 0 || cpu > entry.user_cpu_ns + kUseNs;
-}
-
-void Pages::defer(PageId page, Entry& entry) {
-  if (entry.deferred) return;
-  deferred_lock_.lock();
-  DSM_CHECK(deferred_count_ < kMaxDeferred, "too many contended pages at once");
-  deferred_[deferred_count_++] = page;
-  deferred_lock_.unlock();
-  entry.deferred = true;
-}
-
-Pages::Deferred Pages::tend_deferred() {
-  std::array<PageId, 64> batch;
-  deferred_lock_.lock();
-  const std::size_t count = std::min(deferred_count_, batch.size());
-  std::copy_n(deferred_.begin(), count, batch.begin());  // oldest first
-  std::copy(deferred_.begin() + static_cast<std::ptrdiff_t>(count),
-            deferred_.begin() + static_cast<std::ptrdiff_t>(deferred_count_), deferred_.begin());
-  deferred_count_ -= count;
-  Deferred left = deferred_count_ == 0 ? Deferred::kNone : Deferred::kSoon;
-  deferred_lock_.unlock();
-
-  for (std::size_t i = 0; i < count; ++i) {
-    Entry& entry = table_[batch[i]];
-    entry.lock.lock();
-    entry.deferred = false;
-    if (entry.page.look_asked && entry.page.fresh) {
-      if (!used(batch[i], entry)) {
-        defer(batch[i], entry);
-      } else if (entry.page.access != Access::kObject || node_.objects->may_leave(batch[i])) {
-        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
-      }
-    }
-    if (entry.deferred) left = std::max(left, entry.user_cpu_ns == kNotLetGo ? Deferred::kLater : Deferred::kSoon);
-    entry.lock.unlock();
-  }
-  return left;
 }
 
 }  // namespace dsm::runtime
