@@ -221,7 +221,7 @@ void LocalMemory::cut_released(Batch& batch) {
 
 // The faulting thread does it: what it unmaps itself, on the CPU that has used it, no other CPU need be told if the
 // program has no other thread at work. The thread "dsm-evict" would interrupt the program for every page (measured:
-// half of that thread's time and a third more for a fault). Putting out resting pages interrupts nobody.
+// half of that thread's time). Putting out resting pages unmaps nothing.
 void LocalMemory::rest_some() {
   if (charged_.load(std::memory_order_relaxed) <= fill_to_ || unwatched_.load(std::memory_order_relaxed) < kRestRound ||
       !still_resting_.try_lock()) {
