@@ -106,6 +106,7 @@ Options options_of(std::uint64_t seed) {
   if (random.percent(8)) choose_storm(random, options);
   if (random.percent(40)) options.weights.borrow = random.between(1, 12);
   options.small_objects = random.percent(50);
+  if (random.percent(25)) options.weights.fresh = random.between(1, 6);
   return options;
 }
 
@@ -125,13 +126,13 @@ std::string describe(const Options& options) {
   return fmt::format(
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
-      "cut {}%; read:write:modify:borrow:prefetch:keep-reading:release:transfer "
-      "{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{} "
+      "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{} "
       "mutation "
       "{}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
       options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.borrow,
-      w.prefetch, w.keep_reading, w.release, w.transfer, options.small_objects ? " small-objects" : "",
+      w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, options.small_objects ? " small-objects" : "",
       options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "",
       options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "", name_of(options.mutation));

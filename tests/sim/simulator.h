@@ -64,7 +64,17 @@ class Simulator {
     std::uint8_t a, b;
   };
 
-  enum class Intent : std::uint8_t { kRead, kWrite, kModify, kBorrow, kPrefetch, kKeepReading, kRelease, kTransfer };
+  enum class Intent : std::uint8_t {
+    kRead,
+    kWrite,
+    kModify,
+    kBorrow,
+    kPrefetch,
+    kFresh,
+    kKeepReading,
+    kRelease,
+    kTransfer
+  };
   enum class ThreadState : std::uint8_t {
     kChoosing,
     kTrying,

@@ -10,8 +10,15 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   Copy& copy = model_.copy(node, page);
   const proto::Place place = model_.place(node, page);
   const Access before = copy.page.access;
-  copy.hint = copy.page.soft || event.kind == proto::EventKind::kPrefetch;
+  const bool fresh = event.kind == proto::EventKind::kFresh;
+  copy.hint = copy.page.soft || event.kind == proto::EventKind::kPrefetch || fresh;
   copy.todo = proto::step(copy.page, place, event);
+  if (copy.dead && copy.todo.map == Access::kWrite) {  // the program says what its bytes are from now on
+    const std::uint64_t value = ++last_value_;
+    model_.bytes(node, page) = model_.truth[page] = {value, value};
+    for (unsigned half = 0; half < kObjectsPerPage; ++half) model_.history(page, half).changed(value, counts_.moves);
+  }
+  copy.dead = copy.page.fetched && (copy.dead || fresh);
   copy.voluntary = event.kind == proto::EventKind::kRelease || event.kind == proto::EventKind::kTransfer;
   if (trace_ != nullptr) {
     trace("node {} page {}: {} => {}  [{}]", node, page, event_text(event, place), actions_text(copy.todo, place),

@@ -65,7 +65,7 @@ void Simulator::choose(Thread& thread) {
   unsigned draw = random_.below(model_.options.weight_sum());
   unsigned intent = 0;
   for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.borrow, weights.prefetch,
-                                weights.keep_reading, weights.release}) {
+                                weights.fresh, weights.keep_reading, weights.release}) {
     if (draw < weight) break;
     draw -= weight;
     ++intent;
@@ -124,6 +124,9 @@ void Simulator::fault_or_hint(Thread& thread) {
   switch (thread.intent) {
     case Intent::kPrefetch:
       event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};
+      break;
+    case Intent::kFresh:
+      event.kind = proto::EventKind::kFresh;
       break;
     case Intent::kKeepReading:
       event = {.kind = proto::EventKind::kRelease, .access = Access::kRead};
