@@ -39,7 +39,7 @@ Pin& borrow_mut(void* object, std::size_t bytes, CallSite site) {
   if (here.check) check_overlaps(address, bytes, site);
   ThreadPins& me = runtime::my_pins();
   if (is_here(here, address, bytes)) return mut_here(here, me, address, bytes, site);
-  return mut_elsewhere(here, me, address, bytes, site, stands_here(here, me, address));
+  return mut_elsewhere(here, me, address, bytes, site);
 }
 
 Header end_borrow(Pin& pin, bool changed, NodeId to) {
@@ -78,7 +78,7 @@ void transfer(void* object, std::size_t bytes, unsigned node, CallSite site) {
   }
   for (bool standing = true; standing;) {
     if (to != here.node.self && stands_here(here, me, address)) here.cache.recalled(address);
-    Pin& pin = mut_elsewhere(here, me, address, bytes, site, true);
+    Pin& pin = mut_elsewhere(here, me, address, bytes, site);
     standing = to != here.node.self && reinterpret_cast<Holding*>(pin.note)->standing;
     end_borrow(pin, false, to == home || standing ? kNoNode : to);
   }
