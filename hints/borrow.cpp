@@ -39,7 +39,7 @@ Pin& borrow_mut(void* object, std::size_t bytes, CallSite site) {
   if (here.check) check_overlaps(address, bytes, site);
   ThreadPins& me = runtime::my_pins();
   if (is_here(here, address, bytes)) return mut_here(here, me, address, bytes, site);
-  return mut_elsewhere(here, me, address, bytes, site, stands_here(here, me, address));
+  return mut_elsewhere(here, me, address, bytes, site);
 }
 
 Header end_borrow(Pin& pin, bool changed, NodeId to) {
@@ -53,12 +53,23 @@ Header end_borrow(Pin& pin, bool changed, NodeId to) {
   return elsewhere ? end_elsewhere(here, pin, changed, to) : end_here(here, pin, changed, to);
 }
 
-// The owner of a coloured object cannot be told its new colour, so no copy of the old one may stay anywhere.
+// The owner of a coloured object cannot be told its new colour, so no copy of the old one may stay anywhere: they go
+// before the change can be seen, and while it is being written nobody can fetch another. A large object of another node
+// is not yet being written then, so its copies go once more.
 void end_hinted(Pin& pin, bool changed) {
-  const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
-  const Header word = end_borrow(pin, changed);
-  if (changed && proto::is_coloured(word)) [[unlikely]]
-    engine().objects.forget_everywhere(address);
+  const bool mutable_borrow = pin.kind.load(std::memory_order_relaxed) == runtime::PinKind::kWrite;
+  if (!mutable_borrow || !changed || !proto::is_coloured(pin.borrow.word)) [[likely]] {
+    end_borrow(pin, changed);
+    return;
+  }
+  runtime::Objects& objects = engine().objects;
+  const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
+  const bool elsewhere = pin.copy.load() != nullptr && !pin.borrow.give_back;
+  const bool small = objects.place(address, bytes).small;
+  if (elsewhere && small) objects.begin_writing(pin.borrow, address);
+  objects.forget_everywhere(address);
+  end_borrow(pin, changed);
+  if (elsewhere && !small) objects.forget_everywhere(address);
 }
 
 // A standing object that goes to another node is given back first. It may be standing again by the time it is borrowed.
@@ -78,7 +89,7 @@ void transfer(void* object, std::size_t bytes, unsigned node, CallSite site) {
   }
   for (bool standing = true; standing;) {
     if (to != here.node.self && stands_here(here, me, address)) here.cache.recalled(address);
-    Pin& pin = mut_elsewhere(here, me, address, bytes, site, true);
+    Pin& pin = mut_elsewhere(here, me, address, bytes, site);
     standing = to != here.node.self && reinterpret_cast<Holding*>(pin.note)->standing;
     end_borrow(pin, false, to == home || standing ? kNoNode : to);
   }

@@ -90,7 +90,7 @@ void begin_standing(Pin& pin, const Holding& holding) {
 }
 
 // Gains the object for `work`. False: this node is its standing owner, or has been a moment ago; begin again.
-bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding* holding, const Copy* current, Copy& work) {
+bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, const Copy* current, Copy& work) {
   const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
   const Header known = current != nullptr ? current->word.load() : 0;
   const BorrowEvent begin{
@@ -100,11 +100,10 @@ bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding* holding, const Copy
   if (as_known) std::memcpy(work.data, current->data, bytes);
   count(engine.node.stats->object_write);
   if (outcome == Outcome::kLocked) return true;
-  if (holding == nullptr) return false;
   Copy& kept = engine.cache.make(me, bytes);
   std::memcpy(kept.data, work.data, bytes);
-  if (!engine.cache.adopt(*holding, kept, pin.borrow.word)) return false;
-  begin_standing(pin, *holding);
+  if (!engine.cache.adopt(holding, kept, pin.borrow.word)) return false;
+  begin_standing(pin, holding);
   return true;
 }
 
@@ -119,28 +118,27 @@ void gain_again(Engine& engine, ThreadPins& me, Pin& pin) {
 
 }  // namespace
 
-// The header keeps the node's threads apart as it does nodes. What stands here is kept apart by its holding.
-Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site,
-                   bool standing) {
+// One thread of the node at a time: the header keeps nodes apart, the holding the threads of one.
+Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site) {
   check_own_borrows(address, bytes, true, site);
-  Holding* const holding = standing ? hold(engine, address, site) : nullptr;
+  Holding* const holding = hold(engine, address, site);
   Pin& pin = take(me, site);
   const Copy* current = keep_copy(engine, me, pin, address, bytes);
   engine.objects.pin(pin, address, bytes, PinKind::kWrite);
   // It may have gone before the pages were held.
   if (current != nullptr && current->address.load() != address) current = nullptr;
   Copy& work = engine.cache.make(me, bytes);
-  if (holding != nullptr && holding->standing) {
-    if (current == nullptr) {
+  if (holding->standing) {
+    if (holding->copy->bytes.load() != bytes) {
       runtime::end_for_misuse("a borrow with another size than the one before, of", address, site, "", {});
     }
-    std::memcpy(work.data, current->data, bytes);
+    std::memcpy(work.data, holding->copy->data, bytes);
     begin_standing(pin, *holding);
-  } else if (!gain(engine, me, pin, holding, current, work)) {
+  } else if (!gain(engine, me, pin, *holding, current, work)) {
     engine.cache.retire(me, work);
     engine.objects.unpin(pin);
-    if (holding != nullptr) engine.cache.let_go(*holding);
-    return mut_elsewhere(engine, me, address, bytes, site, true);
+    engine.cache.let_go(*holding);
+    return mut_elsewhere(engine, me, address, bytes, site);
   }
   pin.data.store(work.data);
   pin.note = reinterpret_cast<std::uint64_t>(holding);
@@ -169,7 +167,7 @@ Header end_elsewhere(Engine& engine, Pin& pin, bool changed, NodeId to) {
   }
   const Header word = pin.borrow.word;
   give_pin_back(engine, pin);
-  if (holding != nullptr) engine.cache.let_go(*holding);
+  engine.cache.let_go(*holding);
   return word;
 }
 

@@ -68,9 +68,7 @@ Header end_here(Engine& engine, Pin& pin, bool changed, NodeId to);
 
 Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site,
                       std::uint32_t colour);
-// `standing`: this node is the object's standing owner, or is to be it.
-Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site,
-                   bool standing);
+Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site);
 Header end_elsewhere(Engine& engine, Pin& pin, bool changed, NodeId to);
 
 }  // namespace dsm::hints

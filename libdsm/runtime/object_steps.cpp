@@ -186,6 +186,13 @@ bool Objects::is_current(std::uint64_t address, std::uint64_t bytes, Header copy
   return hit && proto::hold_of(borrow.word) != proto::Hold::kStanding;
 }
 
+void Objects::begin_writing(proto::Borrow& borrow, std::uint64_t address) {
+  proto::BorrowEvent event;
+  const ChainGuard guard(*node_.transport);
+  execute({.add_first = proto::kWriting}, {address, 1, nullptr}, event);
+  borrow.word |= proto::kWriting;
+}
+
 bool Objects::stands_here(std::uint64_t address, std::uint64_t version) {
   proto::BorrowEvent event;
   const ChainGuard guard(*node_.transport);

@@ -105,6 +105,8 @@ class Objects final : public ObjectPages {
   void execute_all(std::span<ObjectStep> steps);
   // Whether a copy with that header is what the home has, and no node has a newer one: one read.
   bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
+  // Puts the mark into the header of a small object that this borrow has locked, before its release would.
+  void begin_writing(proto::Borrow& borrow, std::uint64_t address);
   // Whether the header says that this node is the standing owner of that version.
   bool stands_here(std::uint64_t address, std::uint64_t version);
   // As run() for a give-back: never waits.
