@@ -10,6 +10,7 @@
 #include <system_error>
 #include <thread>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/futex.h"
@@ -85,6 +86,7 @@ void UffdThread::end() {
 
 // Thread "dsm-fault".
 void UffdThread::handle_loop() {
+  const OwnAllocations own;
   uffd_msg buffer[16];
   std::int64_t spin_until = 0;
   while (true) {
