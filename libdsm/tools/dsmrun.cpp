@@ -21,6 +21,7 @@
 #include "cluster/supervise.h"
 #include "mem/fault_engine.h"
 #include "tools/dsmrun_options.h"
+#include "tools/preload_library.h"
 #include "tools/stats_json.h"
 #include "tools/stats_view.h"
 
@@ -78,6 +79,12 @@ int run(const Request& request) {
   if (!program) {
     say("{}", program.error().text);
     return program.error().exit_code;
+  }
+  if (request.preload) {
+    if (const auto obstacle = preload_for(*program)) {
+      say("{}", obstacle->text);
+      return obstacle->exit_code;
+    }
   }
   fit_default_slice(*config, request.nodes);
   const Geometry geometry = cluster::geometry_of(*config, request.nodes);
