@@ -23,8 +23,6 @@ namespace dsm {
   X(number, hold_max_ms, "20", 1, 10000, false, "as hold_us, while the thread that faulted has not run yet")          \
   X(number, spin_us, "5", 0, 1000, false, "microseconds a waiting thread spins before it blocks")                     \
   X(number, arenas, "0", 0, 256, false, "heap arenas of a node; 0 means one per CPU")                                 \
-  X(bytes, mmap, "0", 0, std::int64_t{1} << 47, false,                                                                \
-    "preload: private anonymous mmaps from this size on are global; 0: none")                                         \
   X(number, children, "0", 0, 1, false, "preload: 1 puts programs that the program starts on the library, too")       \
   X(number, log, "1", 0, 3, false, "log level: 0 errors, 1 warnings, 2 information, 3 debugging")                     \
   X(number, check, "0", 0, 1, false, "1 turns on the costly checks")                                                  \

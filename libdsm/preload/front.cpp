@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "runtime/blocks.h"
+#include "runtime/forks.h"
 #include "runtime/node.h"
 
 // libc's own allocator by the names that glibc exports for those who stand in front of it.
@@ -74,7 +75,7 @@ void release_slow(void* block) {
   const int saved_errno = errno;
   if (!global(block)) {
     __libc_free(block);
-  } else {
+  } else if (!runtime::in_forked_child()) {
     const OwnAllocations own;
     front_node()->blocks->release(block);
   }

@@ -11,6 +11,7 @@
 #include "base/allocation_gate.h"
 #include "base/log.h"
 #include "cluster/endings.h"
+#include "preload/descriptors.h"
 #include "preload/front.h"
 #include "runtime/node.h"
 
@@ -50,7 +51,10 @@ void prepare_environment(const Config& config) {
 
 [[gnu::constructor]] void start() {
   const OwnAllocations own;
-  const auto node = runtime::start_node(runtime::Program::kUnmodified);
+  const auto node = [] {
+    const OwnDescriptors descriptors;
+    return runtime::start_node(runtime::Program::kUnmodified);
+  }();
   if (!node) {
     log(LogLevel::kError, "preload", "the program is not started, since its memory would not be the global heap's");
     ::_exit(node.error().code == Errc::kBadOption ? cluster::kExitUsage : cluster::kExitUnavailable);

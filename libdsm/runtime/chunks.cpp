@@ -28,6 +28,16 @@ void* SliceChunks::take(std::uint64_t chunks, std::size_t alignment) {
   return reinterpret_cast<void*>(address);
 }
 
+void SliceChunks::hold_for_fork() {
+  sharing_lock_.lock();
+  lock_.lock();
+}
+
+void SliceChunks::release_after_fork() {
+  lock_.unlock();
+  sharing_lock_.unlock();
+}
+
 bool SliceChunks::purge(void* address, std::size_t bytes) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(sharing_lock_);

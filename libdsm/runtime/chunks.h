@@ -20,6 +20,10 @@ class SliceChunks final : public heap::ChunkSource {
   // Held while a chunk turns shared, so that purge() never drops shared memory.
   FutexLock& sharing_lock() { return sharing_lock_; }
 
+  // Around a fork: no chunk is taken, dropped or turned shared meanwhile. With signals blocked.
+  void hold_for_fork();
+  void release_after_fork();
+
  private:
   Node& node_;
   FutexLock lock_;
