@@ -199,13 +199,15 @@ bool instruction_fetch(const ucontext_t& context) { return (context.uc_mcontext.
 
 void answer_fault_sig(FaultSink& sink, const Geometry& geometry, const siginfo_t& info, ucontext_t& context) {
   const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
+  siginfo_t as_told = info;
   switch (sink.on_fault(address, wanted_access(context), current_tid())) {
     case FaultVerdict::kRetry:
       return;
     case FaultVerdict::kPending:
       break;
     case FaultVerdict::kNotOurs:
-      return raise_in_program_sig(SIGSEGV, address, context);
+      if (info.si_signo != SIGSEGV) return raise_in_program_sig(SIGSEGV, address, context);
+      return deliver(SIGSEGV, as_told, context);
     case FaultVerdict::kLost:
       report_lost_sig(geometry, address);
       return raise_in_program_sig(SIGBUS, address, context);

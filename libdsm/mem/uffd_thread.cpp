@@ -44,6 +44,7 @@ class UffdThread final : public UffdEngine, private FaultReceiver {
 
   const char* name() const override { return "uffd-thread"; }
   bool faults_inline() const override { return false; }
+  bool system_calls_wait() const override { return !userfault().user_mode_only(); }
 
  private:
   Result<void> begin() override;

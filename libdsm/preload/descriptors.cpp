@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,11 +28,18 @@ constexpr int kMostOwn = 1024;  // descriptors from here on are not looked at
 
 // Written by the constructor only, before there are other threads of the program.
 constinit std::bitset<kMostOwn> own{};
-constinit std::bitset<kMostOwn> open_before{};
+constinit struct stat before[kMostOwn]{};  // st_nlink is 0 where nothing was open
 constinit std::bitset<kMostOwn> placeholders{};
 constinit int own_end = 0;  // no descriptor from here on is the runtime's
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+
+// A number that was open before may have been closed and taken again (the rendezvous with dsmrun is).
+bool is_as_before(int fd) {
+  const struct stat& old = before[fd];
+  struct stat now {};
+  return old.st_nlink != 0 && ::fstat(fd, &now) == 0 && now.st_ino == old.st_ino && now.st_dev == old.st_dev;
+}
 
 bool is_own(int fd) { return fd >= 0 && fd < own_end && own.test(static_cast<std::size_t>(fd)); }
 
@@ -63,7 +71,7 @@ int close_range_around_own(unsigned first, unsigned last, int flags) {
 
 OwnDescriptors::OwnDescriptors() {
   const int limit = limit_on_descriptors();
-  for (int fd = 0; fd < limit; ++fd) open_before.set(static_cast<std::size_t>(fd), is_open(fd));
+  for (int fd = 0; fd < limit; ++fd) static_cast<void>(::fstat(fd, &before[fd]));
   const int least = std::min(kLeastOwn, limit / 2);
   int filler = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   while (filler >= 0 && filler < least) {
@@ -78,7 +86,7 @@ OwnDescriptors::~OwnDescriptors() {
     const auto bit = static_cast<std::size_t>(fd);
     if (placeholders.test(bit)) {
       __close(fd);
-    } else if (!open_before.test(bit) && is_open(fd)) {
+    } else if (is_open(fd) && !is_as_before(fd)) {
       own.set(bit);
       own_end = fd + 1;
     }

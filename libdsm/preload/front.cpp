@@ -23,6 +23,7 @@ void __libc_free(void* block) noexcept;
 namespace dsm::preload {
 
 constinit Slice own_slice{};
+constinit bool system_calls_need_care = false;
 
 namespace {
 
@@ -58,6 +59,7 @@ std::size_t usable_size_of_libc(void* block) {
 void open_front(runtime::Node& started) {
   const Geometry& geometry = started.geometry;
   own_slice = {geometry.address_of(geometry.slice_first(started.self)), geometry.slice_bytes};
+  system_calls_need_care = !quiet(started) && !started.engine->system_calls_wait();
   node.store(&started, std::memory_order_release);
 }
 

@@ -38,6 +38,9 @@ inline bool in_own_slice(const void* block) {
 }
 inline bool direct() { return allocations == Allocations::kDirect; }
 
+// System calls on shared pages may give EFAULT with this node's engine, and the library has to hide that.
+extern constinit bool system_calls_need_care;
+
 // From now on threads of the program get blocks of the global heap.
 void open_front(runtime::Node& node);
 // The node whose heap this is; nullptr before open_front().

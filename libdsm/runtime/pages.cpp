@@ -56,6 +56,16 @@ Pages::~Pages() = default;
 
 // --- faults ---------------------------------------------------------------------------------------------------------
 
+// Whether this thread's last fault on private memory was at the same place. (A handler thread serves all threads; what
+// it hears of private memory is over by then.)
+bool Pages::private_fault_again(std::uintptr_t address) const {
+  __attribute__((tls_model("initial-exec"))) constinit static thread_local std::uintptr_t last = 0;
+  if (!node_.engine->faults_inline()) return false;
+  const bool again = last == address;
+  last = again ? 0 : address;
+  return again;
+}
+
 mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t tid) {
   if (node_.engine->faults_inline()) tid = current_tid();
   const std::int64_t begin = now_ns();
@@ -64,7 +74,8 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
     case mem::ChunkState::kUnused:
       return mem::FaultVerdict::kNotOurs;
     case mem::ChunkState::kPrivate:
-      return mem::FaultVerdict::kRetry;  // it came just before the chunk was opened
+      // It came just before the chunk was opened; or the program has closed the page itself, and faults again.
+      return private_fault_again(address) ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
     case mem::ChunkState::kSharing:
       if (!node_.engine->faults_inline()) return mem::FaultVerdict::kPending;  // the end of the sharing lets it go on
       node_.space->wait_shared(page);

@@ -61,6 +61,7 @@ class Pages final : public mem::FaultSink {
 
  private:
   Pages(Node& node, PageTable table, Workspace* spaces);
+  bool private_fault_again(std::uintptr_t address) const;
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
