@@ -9,30 +9,40 @@
 namespace dsm {
 
 // X(field, unit, help)
-#define DSM_COUNTERS(X)                                                             \
-  X(fault_read, "faults", "read faults taken by the program")                       \
-  X(fault_write, "faults", "write faults taken by the program")                     \
-  X(miss_remote, "pages", "pages fetched from another node's memory")               \
-  X(miss_local, "pages", "faults on pages homed here, no bytes moved")              \
-  X(readahead_pages, "pages", "pages fetched ahead of need")                        \
-  X(upgrade, "pages", "pages raised from read to write access")                     \
-  X(downgrade, "pages", "pages lowered from write to read access for another node") \
-  X(invalidate, "pages", "pages given up because another node writes")              \
-  X(write_back, "pages", "pages whose bytes were written to their home")            \
-  X(chunk_shared, "chunks", "2 MiB chunks turned from private to shared")           \
-  X(wait, "waits", "faults that waited for another node to give way")               \
-  X(bytes_read, "bytes", "bytes read one-sided from other nodes")                   \
-  X(bytes_written, "bytes", "bytes written one-sided to other nodes")               \
-  X(op_read, "operations", "one-sided reads")                                       \
-  X(op_write, "operations", "one-sided writes")                                     \
-  X(op_atomic, "operations", "one-sided compare-and-swaps and fetch-adds")          \
-  X(message_sent, "messages", "messages sent")                                      \
-  X(message_received, "messages", "messages received")                              \
-  X(lock_local, "locks", "locks taken with no communication")                       \
-  X(lock_remote, "locks", "locks that had to be fetched from another node")         \
-  X(barrier, "barriers", "barriers passed")                                         \
-  X(alloc, "calls", "allocations from the global heap")                             \
-  X(free_local, "calls", "blocks freed at their home")                              \
+#define DSM_COUNTERS(X)                                                                      \
+  X(fault_read, "faults", "read faults taken by the program")                                \
+  X(fault_write, "faults", "write faults taken by the program")                              \
+  X(miss_remote, "pages", "pages fetched from another node's memory")                        \
+  X(miss_local, "pages", "faults on pages homed here, no bytes moved")                       \
+  X(readahead_pages, "pages", "pages fetched ahead of need")                                 \
+  X(upgrade, "pages", "pages raised from read to write access")                              \
+  X(downgrade, "pages", "pages lowered from write to read access for another node")          \
+  X(invalidate, "pages", "pages given up because another node writes")                       \
+  X(write_back, "pages", "pages whose bytes were written to their home")                     \
+  X(chunk_shared, "chunks", "2 MiB chunks turned from private to shared")                    \
+  X(chunk_leased, "chunks", "2 MiB chunks leased from memory nodes")                         \
+  X(fresh_page, "pages", "pages touched for the first time, with no communication")          \
+  X(resident_pages, "pages", "other nodes' pages that are here now")                         \
+  X(evicted, "pages", "pages put out of the local memory")                                   \
+  X(evict_write, "pages", "pages written to their home for that")                            \
+  X(evict_stall, "faults", "faults that had to make room themselves")                        \
+  X(rested, "pages", "pages made inaccessible to see whether they are in use")               \
+  X(refault, "faults", "touches of such pages, with no communication")                       \
+  X(object_entered, "pages", "pages gained for object work")                                 \
+  X(object_left, "pages", "pages given up by object work because somebody touched them raw") \
+  X(wait, "waits", "faults that waited for another node to give way")                        \
+  X(bytes_read, "bytes", "bytes read one-sided from other nodes")                            \
+  X(bytes_written, "bytes", "bytes written one-sided to other nodes")                        \
+  X(op_read, "operations", "one-sided reads")                                                \
+  X(op_write, "operations", "one-sided writes")                                              \
+  X(op_atomic, "operations", "one-sided compare-and-swaps and fetch-adds")                   \
+  X(message_sent, "messages", "messages sent")                                               \
+  X(message_received, "messages", "messages received")                                       \
+  X(lock_local, "locks", "locks taken with no communication")                                \
+  X(lock_remote, "locks", "locks that had to be fetched from another node")                  \
+  X(barrier, "barriers", "barriers passed")                                                  \
+  X(alloc, "calls", "allocations from the global heap")                                      \
+  X(free_local, "calls", "blocks freed at their home")                                       \
   X(free_remote, "calls", "blocks freed on another node than their home")
 
 // Latency histograms: bucket i counts events of [2^i, 2^(i+1)) nanoseconds.
@@ -57,7 +67,7 @@ struct Histogram {
   }
 };
 
-inline constexpr std::uint32_t kStatsVersion = 1;
+inline constexpr std::uint32_t kStatsVersion = 2;
 
 struct NodeStats {
   std::uint32_t version;

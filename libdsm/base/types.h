@@ -22,8 +22,18 @@ inline constexpr std::size_t kPagesPerChunk = kChunkBytes / kPageBytes;
 constexpr NodeSet node_bit(NodeId node) { return NodeSet{1} << node; }
 constexpr bool contains(NodeSet set, NodeId node) { return (set >> node & 1) != 0; }
 
-// What a node's application view lets the program do with a page. Ordered: each includes the one before.
-enum class Access : std::uint8_t { kNone, kRead, kWrite };
+// What a node may do with a page. kNone, kRead and kWrite are what the application view lets the program do. kObject:
+// the view is closed, and the node works on the page's objects beside other nodes (object mode).
+enum class Access : std::uint8_t { kNone, kRead, kWrite, kObject };
+
+// Whether who has one kind of access may do what takes the other.
+constexpr bool allows(Access have, Access wanted) {
+  return have == wanted || wanted == Access::kNone || (have == Access::kWrite && wanted == Access::kRead);
+}
+// Whether one has to be given up for the other: object mode and the application view exclude each other.
+constexpr bool exclude(Access one, Access other) {
+  return one != Access::kNone && other != Access::kNone && (one == Access::kObject) != (other == Access::kObject);
+}
 
 // A run of consecutive pages.
 struct PageRange {

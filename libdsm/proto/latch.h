@@ -1,13 +1,15 @@
 // The latch word: who may do what with a page. It lives at the page's home, changes only by atomic operations, and is
 // the only truth about the page: messages merely ask somebody to look at it again.
 //
-//   63   62 61      56 55      48 47                                        0
-//   | mode | owner^home | reserved | set of nodes, one bit each              |
+//   63   62 61      56 55      49 48   47                                        0
+//   | mode | owner^home | reserved | of | set of nodes, one bit each              |
 //
 // mode exclusive: `owner` holds the page, or is to hold it once every node of `set` has dropped its copy. The members
-//                 of `set` may still read. Nobody writes until `set` is empty.
+//                 of `set` may still read, and so may the owner if it did before. With `of` (objects finish) they may
+//                 still work on objects, and the owner has no access. Nobody writes until `set` is empty.
 // mode shared:    the members of `set` may read; home memory is current. An empty set is a free page.
-// mode object:    reserved for object-granular work (an intention lock: `set` = participants).
+// mode object:    the members of `set`, never empty, work on objects at the home, each object under its header's
+//                 rules; nobody has the page in its application view (an intention lock).
 //
 // Zero is "exclusive, owner = home, set empty": memory that nobody but its home has ever seen needs no initialisation.
 // The owner is kept xor the home to get that. More than 48 nodes: let a bit stand for a group of nodes (a superset of
@@ -37,6 +39,7 @@ enum class Mode : std::uint8_t { kExclusive = 0, kShared = 1, kObject = 2 };
 
 inline constexpr unsigned kModeShift = 62;
 inline constexpr unsigned kOwnerShift = 56;
+inline constexpr Word kObjectsFinish = Word{1} << 48;  // `of`: exclusive, and the members of the set finish objects
 inline constexpr NodeSet kSetMask = (NodeSet{1} << kMaxNodes) - 1;
 static_assert(kMaxNodes <= 48 && kOwnerShift >= 48 && kMaxNodes <= 64);
 
@@ -50,12 +53,23 @@ constexpr Word exclusive_word(NodeId owner, NodeId home, NodeSet still_reading =
 constexpr Word shared_word(NodeSet readers) { return Word{1} << kModeShift | readers; }
 inline constexpr Word kFreeWord = shared_word(0);
 
+constexpr Word object_word(NodeSet participants) { return Word{2} << kModeShift | participants; }
+
 constexpr bool is_shared(Word word) { return mode_of(word) == Mode::kShared; }
+constexpr bool is_object(Word word) { return mode_of(word) == Mode::kObject; }
 constexpr bool is_exclusive(Word word) { return mode_of(word) == Mode::kExclusive; }
 constexpr bool owned_by(Word word, NodeId node, NodeId home) {
   return is_exclusive(word) && owner_of(word, home) == node;
 }
 constexpr Word without(Word word, NodeId node) { return word & ~node_bit(node); }
+// Whether somebody else than the owner may change the page's bytes at its home.
+constexpr bool objects_at_work(Word word) { return is_object(word) || (word & kObjectsFinish) != 0; }
+// The word once `node` has taken itself out of the set.
+constexpr Word left_by(Word word, NodeId node) {
+  const Word rest = without(word, node);
+  if (set_of(rest) != 0) return rest;
+  return is_object(rest) ? kFreeWord : rest & ~kObjectsFinish;
+}
 
 // The first member of `set` after `node` in cyclic order; kNoNode for an empty set. Serving waiters in this order is
 // what makes hand-overs fair: between two turns of one node every other waiter has had one.

@@ -8,9 +8,11 @@ namespace dsm::proto {
 
 void Transition::message(NodeId from, const PageMessage& message) {
   if (message.kind == MessageKind::kNudge) {
-    page_.readers = message.want == Access::kRead ? page_.readers | node_bit(from) : without(page_.readers, from);
+    page_.readers = without(page_.readers, from) | (message.want == Access::kRead ? node_bit(from) : 0);
+    page_.borrowers = without(page_.borrowers, from) | (message.want == Access::kObject ? node_bit(from) : 0);
   } else {
-    page_.readers |= message.readers;
+    page_.readers = page_.readers | message.readers;
+    page_.borrowers = page_.borrowers | (message.borrowers & ~message.readers);
   }
   page_.look_asked = true;
 }
@@ -82,6 +84,9 @@ Actions step(Page& page, Place place, const Event& event) {
     case EventKind::kPrefetch:
       transition.prefetch(event.access);
       break;
+    case EventKind::kFresh:
+      transition.fresh();
+      break;
     case EventKind::kRelease:
       event.access == Access::kRead ? transition.keep_reading() : transition.release(kFreeWord);
       break;
@@ -104,11 +109,13 @@ Actions step(Page& page, Place place, const Event& event) {
 
 bool is_sound(const Page& page, Place place) {
   const bool owner = owned_by(page.seen, place.self, place.home);
+  const bool member = contains(set_of(page.seen), place.self);
   if (page.access == Access::kWrite && !(owner && set_of(page.seen) == 0)) return false;
-  if (page.access == Access::kRead && !owner && !contains(set_of(page.seen), place.self)) return false;
+  if (page.access == Access::kRead && (!(owner || member) || objects_at_work(page.seen))) return false;
+  if (page.access == Access::kObject && !(member && objects_at_work(page.seen))) return false;
   if (page.want == Access::kNone && page.soft) return false;
   if (page.want != Access::kNone && page.phase == Phase::kIdle) return false;
-  if (page.want != Access::kNone && page.want <= page.access) return false;
+  if (page.want != Access::kNone && allows(page.access, page.want)) return false;
   return page.phase != Phase::kLooking || page.fetched == false || !page.reading;
 }
 

@@ -6,19 +6,28 @@
 // more, and asks the owner to give way. Every message means no more than "look at the word again", so a late, repeated
 // or misdirected message costs time and nothing else. Whoever gives a page up chooses the next holder and writes it
 // into the word. A node that has been granted a page keeps it until the access it was granted for has run once
-// (`fresh`).
+// (`fresh`). A page that moves from node to node, each reading and then writing it, is handed to its next reader
+// whole (Cox and Fowler, Stenstrom et al., ISCA 1993); who gets it so may only read it at first, which shows whether it
+// writes.
 //
 // Invariants, for every page at any moment (the simulator checks them):
 //   1. access == write  =>  the word is exclusive(self) with an empty set, and nobody else has any access.
-//   2. access == read   =>  self is in the word's set, or is its owner (no writer has begun).
+//   2. access == read   =>  self is in the word's set, or is its owner. No objects are at work.
+//      access == object =>  self is in the set of a word in object mode, or of one with `objects finish`.
 //   3. At most one chain is in flight for a page of a node: phases kClaiming, kEnlisting, kLooking, kYielding,
 //   kDropping.
 //   4. A node with phase kWaiting has its bit in the waiters word, or is the owner that waits for the set to empty, or
-//      has been granted the page and a look is on its way to it.
+//      has been granted the page and a look is on its way to it, or has the page for object work while its program
+//      wants it raw (or the other way round), and the end of that use is awaited.
+//   5. access == object  =>  fresh, but for the moment between kUsed and what follows: the protocol asks before it
+//      gives an object page up, since borrows may be at work. Who answers lets no new ones begin.
 #pragma once
 
 #include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "proto/latch.h"
 
@@ -34,20 +43,39 @@ enum class Phase : std::uint8_t {
   kDropping,   // taking the own bit out of the word's set
 };
 
+// A set of nodes in as few bytes as it takes.
+struct PackedNodeSet {
+  std::array<std::byte, kMaxNodes / 8> bytes{};  // the low ones
+
+  PackedNodeSet& operator=(NodeSet set) {
+    std::memcpy(bytes.data(), &set, bytes.size());
+    return *this;
+  }
+  operator NodeSet() const {
+    NodeSet set = 0;
+    std::memcpy(&set, bytes.data(), bytes.size());
+    return set;
+  }
+};
+static_assert(std::endian::native == std::endian::little);
+
 // One node's knowledge of one page. All zero: nothing known, no access.
 struct Page {
-  Access access = Access::kNone;  // what the application view allows
-  Access want = Access::kNone;    // what the program waits for
-  Access asked = Access::kNone;   // what the claim in flight is for
-  Phase phase = Phase::kIdle;
+  Access access : 2 = Access::kNone;  // what the node may do now
+  Access want : 2 = Access::kNone;    // what the program waits for
+  Access asked : 2 = Access::kNone;   // what the claim in flight is for
+  Phase phase : 3 = Phase::kIdle;
   bool fresh : 1 = false;       // granted, and the access it was granted for may not have run yet
   bool look_asked : 1 = false;  // a message came that could not be followed yet
   bool enlisted : 1 = false;    // own bit is set in the waiters word, as far as known
   bool fetched : 1 = false;     // the page's bytes are in place although access is none
   bool reading : 1 = false;     // the look in flight reads the page's bytes too
   bool soft : 1 = false;        // want is a prefetch: give up rather than disturb anybody
+  bool joined : 1 = false;      // read access came by a miss here, not by giving up the right to write
+  bool migratory : 1 = false;   // this node read the page and then wrote it, as the one before it did: so will the next
+  PackedNodeSet readers{};      // nodes known to wait for no more than read access (a guess)
+  PackedNodeSet borrowers{};    // nodes known to wait for object work (a guess)
   Word seen = 0;                // the latch word as last seen or made
-  NodeSet readers = 0;          // nodes known to wait for no more than read access (a guess)
 };
 static_assert(sizeof(Page) == 24);
 
@@ -64,14 +92,17 @@ struct PageMessage {
   std::uint16_t reserved;
   std::uint32_t count;
   PageId first;
-  NodeSet readers;  // kLook: passes on what the sender knew of the waiters
+  NodeSet readers;        // kLook: passes on what the sender knew of the waiters; nodes that only read ...
+  NodeSet borrowers = 0;  // ... and those that want the page for objects
 };
-static_assert(sizeof(PageMessage) == 24);
+static_assert(sizeof(PageMessage) == 32);
 
 enum class EventKind : std::uint8_t {
-  kFault,     // the program needs `access`
+  kFault,     // the program needs `access`; if others of its threads wait for another kind, it has to ask again
   kPrefetch,  // it will need it; do not disturb anybody
-  kRelease,   // it needs the page no more; with access kRead: it goes on reading, but needs to write no more
+  kFresh,     // its bytes here and at home mean nothing: own it without reading them; do not disturb anybody
+  kRelease,   // it needs the page no more; with access kRead: it goes on reading, but needs to write no more. An
+              // object page is given up only behind kUsed
   kTransfer,  // as kRelease, and `node` shall be the owner
   kMessage,   // `message` from `node`
   kUsed,      // the access a fresh page was granted for has run
@@ -110,7 +141,9 @@ struct Actions {
   MessageKind send_kind = MessageKind::kLook;
   Access send_want = Access::kNone;
   NodeSet send_readers = 0;
+  NodeSet send_borrowers = 0;
 
+  bool reopen = false;     // object work goes on after all: new borrows may begin
   bool wake = false;       // the program's waiting threads may try again
   bool await_use = false;  // send kUsed once the access has run: somebody waits for this page
 

@@ -1,4 +1,6 @@
 // How a node gains a page. Read decide() first: everything leads there, with the latch word as last observed.
+#include <bit>
+
 #include "base/check.h"
 #include "proto/transition.h"
 
@@ -7,44 +9,68 @@ namespace dsm::proto {
 // --- gaining a page -------------------------------------------------------------------------------------------------
 
 void Transition::fault(Access access) {
-  if (page_.access >= access) {
+  if (allows(page_.access, access)) {
     do_.wake = true;
     return;
   }
+  if (exclude(page_.want, access) && !page_.soft) return;  // one kind after the other: the grant wakes all
   page_.soft = false;
-  if (page_.want < access) page_.want = access;
+  if (!allows(page_.want, access)) page_.want = access;
   if (page_.phase == Phase::kIdle) start();
 }
 
 void Transition::prefetch(Access access) {
-  if (page_.phase != Phase::kIdle || page_.access >= access) return;
+  if (page_.phase != Phase::kIdle || allows(page_.access, access) || exclude(page_.access, access)) return;
   page_.want = access;
   page_.soft = true;
   start();
 }
 
+// What is in place is as good as what is at home.
+void Transition::fresh() {
+  if (page_.phase != Phase::kIdle || page_.access > Access::kRead) return;
+  page_.fetched = page_.access == Access::kNone;
+  prefetch(Access::kWrite);
+}
+
 // A request from rest. Guessing that the page is as last seen (or free) makes the common miss one round trip.
 void Transition::start() {
+  if (changes_kind()) {
+    page_.phase = Phase::kWaiting;
+    page_.look_asked = true;  // and what we have must have been used
+    return;
+  }
+  if (page_.access == Access::kRead && owns()) {  // handed to us whole
+    page_.migratory = true;
+    return granted(Access::kWrite);
+  }
   if (owned_by(page_.seen, place_.self, place_.home) && page_.seen != 0) return look();
-  if (!is_shared(page_.seen)) return page_.access == Access::kNone ? claim(kFreeWord) : look();
+  if (is_exclusive(page_.seen)) return page_.access == Access::kNone ? claim(kFreeWord) : look();
   claim(page_.access == Access::kNone ? without(page_.seen, place_.self) : page_.seen);
 }
 
+// What a claim makes of a word that has no owner. Members that are in the way have to leave first.
 Word Transition::claim_word(Word from, Access asked) const {
-  if (asked == Access::kRead) return from | node_bit(place_.self);
-  return exclusive_word(place_.self, place_.home, without(set_of(from), place_.self));
+  const NodeSet others = without(set_of(from), place_.self);
+  const bool beside = others == 0 || is_object(from) == (asked == Access::kObject);
+  if (beside && asked == Access::kRead) return shared_word(others | node_bit(place_.self));
+  if (beside && asked == Access::kObject) return object_word(others | node_bit(place_.self));
+  return exclusive_word(place_.self, place_.home, others) | (is_object(from) && others != 0 ? kObjectsFinish : 0);
 }
 
 void Transition::claim(Word from) {
-  DSM_CHECK(is_shared(from), "claim from {:x}", from);
-  if (page_.soft && page_.want == Access::kWrite && without(set_of(from), place_.self) != 0) {
-    stop_wanting();  // readers would have to drop
+  DSM_CHECK(!is_exclusive(from), "claim from {:x}", from);
+  const Word next = claim_word(from, page_.want);
+  if (page_.soft && is_exclusive(next) && set_of(next) != 0) {
+    page_.fetched = false;
+    stop_wanting();  // others would have to drop
     return rest();
   }
+  if (changes_kind()) take_away();
   page_.asked = page_.want;
   page_.seen = from;
-  swap(from, claim_word(from, page_.asked));
-  do_.read_page = needs_bytes();
+  swap(from, next);
+  do_.read_page = needs_bytes() && !objects_at_work(next);
   begin(Phase::kClaiming);
 }
 
@@ -53,11 +79,16 @@ void Transition::claimed(Word old, const Latch& latch) {
     if (page_.enlisted && held_by_us(old)) return look();  // is our waiters bit still set?
     return decide(old);
   }
-  page_.fetched = true;
-  if (is_exclusive(old)) return beside_readers(latch);
+  if (is_exclusive(old)) {
+    page_.fetched = page_.asked == Access::kRead;
+    return joined_beside(latch);
+  }
+  page_.migratory = page_.joined && page_.asked == Access::kWrite && page_.access == Access::kRead &&
+                    std::has_single_bit(without(set_of(old), place_.self));
   page_.seen = claim_word(old, page_.asked);
+  page_.fetched = page_.asked != Access::kObject && !objects_at_work(page_.seen);
   if (page_.enlisted) leave_waiters();
-  if (page_.asked == Access::kRead) return granted(Access::kRead);
+  if (!is_exclusive(page_.seen)) return granted(page_.asked);
   if (set_of(page_.seen) == 0) return granted(Access::kWrite);
   page_.phase = Phase::kWaiting;
   send(MessageKind::kDrop, set_of(page_.seen));
@@ -65,14 +96,17 @@ void Transition::claimed(Word old, const Latch& latch) {
 
 void Transition::granted(Access access) {
   if (page_.enlisted) leave_waiters();  // whoever granted it did not see our bit, so nobody else clears it
+  page_.migratory = page_.migratory && page_.access == Access::kRead && access == Access::kWrite;
   if (page_.access == Access::kNone) {
     do_.map = access;
-  } else if (access > page_.access) {
+  } else if (!allows(page_.access, access)) {
     do_.raise = true;
   }
+  page_.joined = access == Access::kRead;
   page_.access = access;
   page_.fetched = false;
-  page_.fresh = page_.fresh || !page_.soft;  // a prefetch that raises a page does not cancel what is owed
+  // A prefetch that raises a page does not cancel what is owed.
+  page_.fresh = page_.fresh || !page_.soft || access == Access::kObject;
   stop_wanting();
   do_.wake = true;
   rest();
@@ -94,7 +128,8 @@ void Transition::observed(const Latch& latch) {
   page_.enlisted = waits_here(latch);
   const bool held = held_by_us(latch.word);
   if (page_.enlisted && held) leave_waiters();  // served by another way, or again: nobody else clears our bit now
-  if (page_.phase == Phase::kLooking && page_.reading && held) page_.fetched = true;  // read behind a latch that held
+  // Read behind a latch that held.
+  if (page_.phase == Phase::kLooking && page_.reading && held && !objects_at_work(latch.word)) page_.fetched = true;
   page_.reading = false;
   decide(latch.word);
 }
@@ -102,20 +137,25 @@ void Transition::observed(const Latch& latch) {
 void Transition::decide(Word word) {
   page_.seen = word;
   if (owned_by(word, place_.self, place_.home)) return decide_as_owner(word);
-  if (contains(set_of(word), place_.self)) return decide_as_reader(word);
+  if (contains(set_of(word), place_.self)) return decide_as_member(word);
   decide_as_stranger(word);
 }
 
 void Transition::decide_as_owner(Word word) {
   if (set_of(word) != 0) {
-    if (page_.want == Access::kRead) return read_beside(word);
+    const Access theirs = objects_at_work(word) ? Access::kObject : Access::kRead;
+    if (page_.want == theirs) return join_beside(word);
     page_.phase = Phase::kWaiting;  // the last reader to drop will tell us
     return;
   }
-  if (page_.want != Access::kNone) {
+  if (page_.want == Access::kObject && !(changes_kind() && page_.fresh)) {
+    if (changes_kind() && waiters_ != 0) return yield();  // we have had our turn
+    return begin_objects();
+  }
+  if (page_.want != Access::kNone && !changes_kind()) {
     if (needs_bytes()) return look();
     page_.look_asked |= waiters_ != 0;
-    return granted(Access::kWrite);
+    return granted(page_.want);
   }
   rest();
   if (page_.fresh) {
@@ -125,46 +165,64 @@ void Transition::decide_as_owner(Word word) {
   }
 }
 
-// The page is ours once its readers have dropped it, but we want no more than to read it too: somebody took us for a
-// writer. The turn goes on to the next who may write; who serves whom is as in yield(), but the waiters bits stay,
-// since a reader that drops meanwhile undoes the swap. Whoever is served so takes away its own.
-void Transition::read_beside(Word word) {
+// The page is ours, and we want it for objects: all who wait for that come in together, and the next of the others is
+// put behind us at once, as in yield().
+void Transition::begin_objects() {
+  const NodeSet others = waiters_ & page_.borrowers;
+  const NodeId next = next_after(waiters_ & ~others, place_.self);
+  const NodeSet set = others | node_bit(place_.self);
+  if (next == kNoNode) return hand_over(object_word(set), others);
+  hand_over(exclusive_word(next, place_.home, set) | kObjectsFinish, others | node_bit(next));
+}
+
+// The page is ours once its members have dropped it, but we want no more than they have: somebody took us for a writer.
+// The turn goes on to the next who may want more; who serves whom is as in yield(), but the waiters bits stay, since a
+// member that drops meanwhile undoes the swap. Whoever is served so takes away its own.
+void Transition::join_beside(Word word) {
   if (!looked_) return look();
   const NodeSet waiters = waiters_ & ~set_of(word);  // a member has been served so, and will take its bit away
-  const NodeSet readers = waiters & page_.readers;
-  const NodeId writer = next_after(waiters & ~readers, place_.self);
-  const NodeSet set = set_of(word) | readers | node_bit(place_.self);
-  page_.asked = Access::kRead;
+  const NodeSet alike = waiters & (page_.want == Access::kRead ? page_.readers : page_.borrowers);
+  const NodeId next = next_after(waiters & ~alike, place_.self);
+  const NodeSet set = set_of(word) | alike | node_bit(place_.self);
+  page_.asked = page_.want;
   page_.seen = word;
-  swap(word, writer == kNoNode ? shared_word(set) : exclusive_word(writer, place_.home, set));
+  if (next != kNoNode) {
+    swap(word, exclusive_word(next, place_.home, set) | (word & kObjectsFinish));
+  } else {
+    swap(word, page_.want == Access::kRead ? shared_word(set) : object_word(set));
+  }
   do_.read_latch = true;
   do_.read_page = needs_bytes();
   begin(Phase::kClaiming);
 }
 
 // It has worked, and the word as read behind it has us in its set: only we take ourselves out of it.
-void Transition::beside_readers(const Latch& latch) {
+void Transition::joined_beside(const Latch& latch) {
   page_.seen = latch.word;
   NodeSet tell = set_of(latch.word) | latch.waiters;
   if (is_exclusive(latch.word)) tell |= node_bit(owner_of(latch.word, place_.home));
   send(MessageKind::kLook, without(tell, place_.self));
-  do_.send_readers = page_.readers;
-  page_.readers = 0;
+  tell_whom_we_know();
   page_.look_asked |= is_exclusive(latch.word);
-  granted(Access::kRead);
+  granted(page_.asked);
 }
 
-// Self may read: the word is shared with us in it, or another node's that waits for us to drop.
-void Transition::decide_as_reader(Word word) {
+// Self is in the set: the word has no owner, or one that waits for us to drop.
+void Transition::decide_as_member(Word word) {
   const bool drop_due = is_exclusive(word);
-  if (page_.want == Access::kRead && page_.access == Access::kNone) {
+  const Access theirs = objects_at_work(word) ? Access::kObject : Access::kRead;
+  if (page_.want == theirs && page_.access == Access::kNone) {
     if (needs_bytes()) return look();
     page_.look_asked |= drop_due;
-    return granted(Access::kRead);
+    return granted(theirs);
   }
-  if (!drop_due) return page_.want == Access::kWrite ? claim(word) : rest();
-  if (!page_.fresh) return drop(word);
-  page_.look_asked = true;
+  if (page_.fresh && (drop_due || changes_kind())) {
+    page_.look_asked = true;
+    return rest();
+  }
+  if (drop_due) return drop(word);
+  if (page_.want != Access::kNone) return claim(word);
+  if (page_.access == Access::kObject && !page_.fresh) do_.reopen = page_.fresh = true;
   rest();
 }
 
@@ -173,9 +231,9 @@ void Transition::decide_as_stranger(Word word) {
   DSM_CHECK(page_.access == Access::kNone, "access {} to a page whose word is {:x}", static_cast<int>(page_.access),
             word);
   page_.fetched = false;
-  page_.readers = 0;  // whom it told of may want something else by the time the page is ours
+  page_.readers = page_.borrowers = NodeSet{0};  // whom it told of may want something else by the time the page is ours
   if (page_.want == Access::kNone) return rest();
-  if (is_shared(word)) return claim(word);
+  if (!is_exclusive(word)) return claim(word);
   if (page_.soft) {
     stop_wanting();
     return rest();

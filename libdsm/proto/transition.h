@@ -13,6 +13,7 @@ class Transition {
 
   void fault(Access access);
   void prefetch(Access access);
+  void fresh();
   void release(Word next);
   void keep_reading();
   void message(NodeId from, const PageMessage& message);
@@ -22,7 +23,11 @@ class Transition {
  private:
   bool busy() const { return page_.phase != Phase::kIdle && page_.phase != Phase::kWaiting; }
   bool bytes_elsewhere() const { return place_.has_bytes && place_.home != place_.self; }
-  bool needs_bytes() const { return bytes_elsewhere() && page_.access == Access::kNone && !page_.fetched; }
+  bool needs_bytes() const {
+    return bytes_elsewhere() && page_.want != Access::kObject && page_.access == Access::kNone && !page_.fetched;
+  }
+  bool owns() const { return owned_by(page_.seen, place_.self, place_.home) && set_of(page_.seen) == 0; }
+  bool changes_kind() const { return exclude(page_.access, page_.want); }
   bool held_by_us(Word word) const {
     return owned_by(word, place_.self, place_.home) || contains(set_of(word), place_.self);
   }
@@ -32,19 +37,22 @@ class Transition {
   void start();
   void claim(Word from);
   void claimed(Word old, const Latch& latch);
-  void read_beside(Word word);
-  void beside_readers(const Latch& latch);
+  void begin_objects();
+  void join_beside(Word word);
+  void joined_beside(const Latch& latch);
   void granted(Access access);
   void look();
   void observed(const Latch& latch);
   void decide(Word word);
   void decide_as_owner(Word word);
-  void decide_as_reader(Word word);
+  void decide_as_member(Word word);
   void decide_as_stranger(Word word);
   void enlist_or_wait(NodeId owner);
   void yield();
   void hand_over(Word next, NodeSet served);
   void yielded(const Latch& latch);
+  void tell_whom_we_know();
+  void take_away();
   void drop(Word from);
   void dropped(Word old);
 

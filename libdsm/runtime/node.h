@@ -16,14 +16,17 @@
 #include "mem/fault_engine.h"
 #include "net/transport.h"
 #include "runtime/entry.h"
+#include "runtime/object_pages.h"
 
 namespace dsm::runtime {
 
-class Pages;    // pages.h: runs the protocol
-class Service;  // service.h: the message loop
-class Calls;    // calls.h: requests to other nodes and their replies
-class Blocks;   // blocks.h: allocation and free of any node's memory
-class Roots;    // roots.h: named roots and collective allocation
+class Pages;        // pages.h: runs the protocol
+class Service;      // service.h: the message loop
+class Calls;        // calls.h: requests to other nodes and their replies
+class Blocks;       // blocks.h: allocation and free of any node's memory
+class Roots;        // roots.h: named roots and collective allocation
+class Leases;       // leases.h: memory of the memory nodes
+class LocalMemory;  // local_memory.h: the bound on what this node holds of it
 
 // Who runs in this process. kUnmodified: a program that knows nothing of libdsm (the preload library starts its node).
 // System calls on missing pages have to work, so the engine is uffd-thread where that can run; and a node without peers
@@ -43,8 +46,11 @@ struct Node {
   std::unique_ptr<net::Transport> transport;
   std::unique_ptr<mem::FaultEngine> engine;
   std::unique_ptr<mem::AddressSpace> space;
+  std::unique_ptr<ObjectPages> objects;
   std::unique_ptr<Pages> pages;
+  std::unique_ptr<LocalMemory> local;  // only if there are memory nodes
   std::unique_ptr<Calls> calls;
+  std::unique_ptr<Leases> leases;  // only if there are memory nodes
   std::unique_ptr<heap::ChunkSource> chunks;
   std::unique_ptr<heap::Heap> heap;
   std::unique_ptr<Blocks> blocks;

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <bit>
 #include <new>
 
 #include "base/check.h"
@@ -13,6 +14,8 @@
 #include "base/meta_layout.h"
 #include "base/trace.h"
 #include "runtime/batch.h"
+#include "runtime/leases.h"
+#include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/service.h"
 
@@ -27,6 +30,11 @@ constexpr std::int64_t kUnknown = -1;   // the thread did not have to wait: it i
 constexpr std::int64_t kNotLetGo = -2;  // it waits, or has been woken and has not come back yet
 
 std::uint32_t now_us() { return static_cast<std::uint32_t>(now_ns() / 1000); }
+
+// Nothing asked for leads to what is wanted. A wish of the other kind comes first: its grant wakes all who wait.
+bool must_ask(const proto::Page& page, Access wanted) {
+  return !allows(page.want, wanted) && !exclude(page.want, wanted);
+}
 
 void* map_sparse(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -47,11 +55,14 @@ Result<std::unique_ptr<Pages>> Pages::create(Node& node) {
   auto table = PageTable::create(node.geometry);
   if (!table) return tl::unexpected(table.error());
   void* spaces = map_sparse(kWorkspaces * sizeof(Workspace));
-  if (spaces == nullptr) return fail(Errc::kNoMemory, "no memory for the page batches");
-  return std::unique_ptr<Pages>(new Pages(node, *table, static_cast<Workspace*>(spaces)));
+  void* landings = map_sparse(kLandings * kPageBytes);
+  if (spaces == nullptr || landings == nullptr) return fail(Errc::kNoMemory, "no memory for the page batches");
+  return std::unique_ptr<Pages>(
+      new Pages(node, *table, static_cast<Workspace*>(spaces), static_cast<std::byte*>(landings)));
 }
 
-Pages::Pages(Node& node, PageTable table, Workspace* spaces) : node_(node), table_(table), spaces_(spaces) {}
+Pages::Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings)
+    : node_(node), table_(table), spaces_(spaces), landings_(landings) {}
 Pages::~Pages() = default;
 
 // --- faults ---------------------------------------------------------------------------------------------------------
@@ -83,31 +94,63 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
     case mem::ChunkState::kShared:
       break;
   }
+  if (node_.geometry.lent(page) && node_.leases->lessee(page) == kNoNode) return mem::FaultVerdict::kNotOurs;
   count(wanted == Access::kWrite ? node_.stats->fault_write : node_.stats->fault_read);
   trace(TraceEvent::kFault, page, static_cast<std::uint64_t>(wanted));
 
   Entry& entry = table_[page];
-  entry.lock.lock();
-  if (entry.page.access >= wanted) {
-    // Somebody was faster, or the kernel has taken the mapping away (reclaim): both are mended by mapping it again.
-    node_.engine->map({page, 1}, entry.page.access);
+  Room room(node_.local.get());
+  lock_with_room(page, entry, room);
+  if (allows(entry.page.access, wanted)) {
+    map_again(page, entry);
     entry.lock.unlock();
     return mem::FaultVerdict::kRetry;
   }
+  if (entry.page.access == Access::kObject) node_.objects->raw_touch(page, address, tid);
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
-  if (entry.page.access < wanted) return wait_for(page, entry, wanted, tid);
+  room.drop();
+  if (!allows(entry.page.access, wanted)) return wait_for(page, entry, wanted, tid);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
   return mem::FaultVerdict::kRetry;
 }
 
-// The thread that faults now is the one that a coming grant is for. What it was granted before it has used; so has
-// another thread if that shows.
+// Takes the entry's lock; where local memory is bounded and the page's bytes are not here, there is room for them then.
+void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
+  const bool bounded = node_.local != nullptr && node_.local->covers(page);
+  if (bounded && !node_.local->here(page)) room.make();
+  entry.lock.lock();
+  while (bounded && !room.has() && !node_.local->here(page)) {
+    entry.lock.unlock();
+    room.make();
+    entry.lock.lock();
+  }
+}
+
+// The page may be touched already: somebody was faster, it was never touched yet, it rested, or the kernel has taken
+// the mapping away (reclaim).
+void Pages::map_again(PageId page, Entry& entry) {
+  node_.engine->map({page, 1}, entry.page.access);
+  if (node_.local == nullptr || !node_.local->covers(page)) return;
+  if (!node_.local->here(page)) {
+    node_.local->filled(page);
+    node_.local->mapped(page);
+    count(node_.stats->fresh_page);
+  } else if (node_.local->resting(page)) {
+    node_.local->came_back(page);
+    count(node_.stats->refault);
+  }
+}
+
+// The thread that faults now is the one that a coming grant is for. What it was granted before it has used, and it may
+// need the page still: what it reads it may be about to write. So has another thread if that shows, and then those who
+// wait elsewhere come first.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
-  if (entry.page.fresh && (entry.user_tid == tid || used(entry)))
+  const bool asks = entry.page.access == Access::kObject;  // borrows say themselves when they are done
+  if (entry.page.fresh && !asks && entry.user_tid != tid && used(page, entry))
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
   entry.user_cpu_ns = kUnknown;
@@ -136,8 +179,8 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
     entry.lock.unlock();
     return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
   }
-  while (entry.page.access < wanted && !entry.no_such) {
-    if (entry.page.want < wanted) {  // it was for another thread's smaller wish, or has come and gone: ask again
+  while (!allows(entry.page.access, wanted) && !entry.no_such) {
+    if (must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
       entry.user_cpu_ns = kNotLetGo;
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
       continue;
@@ -161,9 +204,12 @@ void Pages::read_ahead(PageId missed, Access wanted) {
   const auto most = static_cast<std::uint32_t>(node_.config.readahead);
   if (most == 0 || !stream_lock_.try_lock()) return;
   auto& streams = wanted == Access::kWrite ? write_streams_ : read_streams_;
-  const std::uint32_t ahead = streams.advise(missed, most);
+  std::uint32_t ahead = streams.advise(missed, most);
   stream_lock_.unlock();
   if (ahead == 0) return;
+  Room room(node_.local.get());
+  const bool bounded = node_.local != nullptr && node_.local->covers(missed);
+  if (bounded && (ahead = room.spare(ahead)) == 0) return;
   const std::uint32_t got =
       run_batch({missed + 1, ahead}, {.kind = proto::EventKind::kPrefetch, .access = wanted}, false);
   count(node_.stats->readahead_pages, got);
@@ -174,7 +220,24 @@ void Pages::read_ahead(PageId missed, Access wanted) {
 void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event) {
   Item item{&entry, event, {}, true};
   net::Op ops[kOpsPerPage];
-  Batch{node_, page, {&item, 1}, ops}.run();
+  std::byte* const landing = node_.local != nullptr ? take_landing() : nullptr;
+  Batch{node_, page, {&item, 1}, ops, landing, event.kind == proto::EventKind::kFresh}.run();
+  if (landing != nullptr) give_landing(landing);
+}
+
+// nullptr if all are in use.
+std::byte* Pages::take_landing() {
+  for (std::uint64_t used = landings_used_.load(); used != ~std::uint64_t{0};) {
+    const auto free = static_cast<unsigned>(std::countr_one(used));
+    if (landings_used_.compare_exchange_weak(used, used | std::uint64_t{1} << free)) {
+      return landings_ + free * kPageBytes;
+    }
+  }
+  return nullptr;
+}
+
+void Pages::give_landing(std::byte* landing) {
+  landings_used_.fetch_and(~(std::uint64_t{1} << static_cast<std::size_t>(landing - landings_) / kPageBytes));
 }
 
 void Pages::event(PageId page, const proto::Event& event) {
@@ -198,16 +261,29 @@ std::uint32_t Pages::clip(PageRange pages) const {
 // Runs the event for the first pages of the range and returns for how many. With `insist` at least one, else only those
 // whose locks are free at once.
 std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool insist) {
-  std::uint32_t count = clip(pages);
-  if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? count : 0;
-  std::size_t space = 0;
-  while (space < kWorkspaces && !space_locks_[space].try_lock()) ++space;
-  if (space == kWorkspaces) {
-    if (!insist) return 0;
-    this->event(pages.first, event);
-    return 1;
+  if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? clip(pages) : 0;
+  return with_locks(pages, insist, [&](Batch& batch) {
+    for (Item& item : batch.items) {
+      item.event = event;
+      item.active = true;
+    }
+    batch.map_later = event.kind == proto::EventKind::kFresh;
+    batch.run();
+  });
+}
+
+// nullptr if all are in use.
+Workspace* Pages::borrow_space() {
+  for (std::size_t space = 0; space < kWorkspaces; ++space) {
+    if (space_locks_[space].try_lock()) return &spaces_[space];
   }
-  Workspace& work = spaces_[space];
+  return nullptr;
+}
+
+void Pages::return_space(Workspace* space) { space_locks_[static_cast<std::size_t>(space - spaces_)].unlock(); }
+
+std::uint32_t Pages::lock_pages(PageRange pages, bool insist, std::span<Item> items) {
+  const auto count = std::min<std::uint32_t>(clip(pages), static_cast<std::uint32_t>(items.size()));
   std::uint32_t held = 0;
   for (; held < count; ++held) {
     Entry& entry = table_[pages.first + held];
@@ -216,17 +292,16 @@ std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool 
     } else if (!entry.lock.try_lock()) {
       break;
     }
-    work.items[held] = Item{&entry, event, {}, true};
+    items[held] = Item{&entry, {}, {}, false};
   }
-  if (held != 0) {
-    Batch{node_, pages.first, {work.items, held}, work.ops}.run();
-    for (std::uint32_t i = 0; i < held; ++i) work.items[i].entry->lock.unlock();
-  }
-  space_locks_[space].unlock();
   return held;
 }
 
 void Pages::hint(PageRange pages, const proto::Event& event) {
+  Room room(node_.local.get());
+  if (event.kind == proto::EventKind::kPrefetch && node_.local != nullptr && node_.local->covers(pages.first)) {
+    pages.count = room.spare(pages.count);  // what does not fit is not fetched
+  }
   while (pages.count != 0) {
     const std::uint32_t done = run_batch(pages, event, true);
     pages = {pages.first + done, pages.count - done};
@@ -244,6 +319,33 @@ void Pages::on_no_such_page(PageId page) {
     entry.no_such = true;
     wake(entry);
     node_.engine->release_waiters(node_.geometry.address_of(page), kPageBytes);
+  }
+  entry.lock.unlock();
+}
+
+// --- object work ----------------------------------------------------------------------------------------------------
+
+void Pages::gain_for_objects(PageRange pages) {
+  hint(pages, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+  for (std::uint32_t i = 0; i < pages.count; ++i) await_open(pages.first + i);
+}
+
+// As wait_for(), for a thread that is not in a fault.
+void Pages::await_open(PageId page) {
+  Entry& entry = table_[page];
+  entry.lock.lock();
+  while (!node_.objects->open(page)) {
+    if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
+      entry.user_tid = current_tid();
+      entry.user_cpu_ns = kNotLetGo;
+      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+      continue;
+    }
+    const std::uint32_t seen = entry.changed.load();
+    entry.lock.unlock();
+    await_change(entry.changed, seen);
+    entry.lock.lock();
+    if (entry.user_tid == current_tid()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
   }
   entry.lock.unlock();
 }
@@ -286,7 +388,9 @@ void Pages::notify_change(std::atomic<std::uint32_t>& word) {
 
 // --- how long a page is kept ----------------------------------------------------------------------------------------
 
-bool Pages::used(const Entry& entry) const {
+bool Pages::used(PageId page, const Entry& entry) const {
+  if (exclude(entry.page.access, Access::kObject) && node_.objects != nullptr && node_.objects->pinned(page))
+    return false;
   const std::uint32_t held_us = now_us() - entry.granted_us;
   if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
   if (entry.user_cpu_ns == kNotLetGo) return false;
@@ -320,10 +424,10 @@ Pages::Deferred Pages::tend_deferred() {
     entry.lock.lock();
     entry.deferred = false;
     if (entry.page.look_asked && entry.page.fresh) {
-      if (used(entry)) {
-        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
-      } else {
+      if (!used(batch[i], entry)) {
         defer(batch[i], entry);
+      } else if (entry.page.access != Access::kObject || node_.objects->may_leave(batch[i])) {
+        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
       }
     }
     if (entry.deferred) left = std::max(left, entry.user_cpu_ns == kNotLetGo ? Deferred::kLater : Deferred::kSoon);

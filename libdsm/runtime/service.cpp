@@ -154,7 +154,7 @@ void Service::on_pages(NodeId from, const proto::PageMessage& message, bool serv
   const PageId end = message.first + message.count;
   const bool whole = message.count != 0 && message.count <= kMaxBatch && message.first < end &&
                      end <= geometry.all_pages() && geometry.has_bytes(message.first) == geometry.has_bytes(end - 1);
-  if (!whole || message.kind > proto::MessageKind::kLook || message.want > Access::kWrite) {
+  if (!whole || message.kind > proto::MessageKind::kLook || message.want > Access::kObject) {
     log(LogLevel::kError, "wire", "node {} has sent a message about pages {}+{}: ignored", from, message.first,
         message.count);
     return;
@@ -202,7 +202,7 @@ void Service::publish_chunk(PageId first) {
   for (PageId page = first; page < first + kPagesPerChunk; ++page) {
     for (NodeSet left = latches[page - first].waiters; left != 0; left &= left - 1) {
       const auto to = static_cast<NodeId>(std::countr_zero(left));
-      send_pages(node_, to, {proto::MessageKind::kLook, Access::kNone, 0, 1, page, 0});
+      send_pages(node_, to, {proto::MessageKind::kLook, Access::kNone, 0, 1, page, 0, 0});
     }
   }
 }

@@ -29,15 +29,19 @@ Checker::Checker(const Model& model) : model_(model), waits_(model.copies.size()
 void Checker::exclusion(unsigned page) const {
   NodeSet readers = 0;
   NodeSet writers = 0;
+  NodeSet borrowers = 0;
   for (unsigned i = 0; i < model_.options.nodes; ++i) {
     const auto node = static_cast<NodeId>(i);
     const Copy& copy = model_.copy(node, page);
     const Access access = std::max(copy.view, copy.page.access);
     if (access == Access::kWrite) writers |= node_bit(node);
     if (access == Access::kRead) readers |= node_bit(node);
+    if (access == Access::kObject) borrowers |= node_bit(node);
   }
-  if (writers == 0 || (std::has_single_bit(writers) && readers == 0)) return;
-  broken(Check::kExclusion, "page {} may be written by {} and read by {}", page, set_text(writers), set_text(readers));
+  const bool one_kind = (writers != 0) + (readers != 0) + (borrowers != 0) <= 1;
+  if (one_kind && (writers == 0 || std::has_single_bit(writers))) return;
+  broken(Check::kExclusion, "page {} may be written by {}, read by {} and borrowed from by {}", page, set_text(writers),
+         set_text(readers), set_text(borrowers));
 }
 
 void Checker::backing(unsigned page) const {
@@ -47,8 +51,10 @@ void Checker::backing(unsigned page) const {
     const auto node = static_cast<NodeId>(i);
     const Access access = model_.copy(node, page).page.access;
     const bool owner = proto::owned_by(word, node, home.node);
+    const bool member = contains(proto::set_of(word), node);
     const bool good = access == Access::kNone || (access == Access::kWrite && owner && proto::set_of(word) == 0) ||
-                      (access == Access::kRead && (owner || contains(proto::set_of(word), node)));
+                      (access == Access::kRead && (owner || member) && !proto::objects_at_work(word)) ||
+                      (access == Access::kObject && member && proto::objects_at_work(word));
     if (good) continue;
     broken(Check::kBacking, "node {} has {} access to page {} whose word is {}", node, access_text(access), page,
            word_text(word, home.node));
@@ -74,7 +80,7 @@ void Checker::lowering(NodeId node, unsigned page) const {
     broken(Check::kView, "node {} takes access to page {} away from a {} view", node, page, access_text(copy.view));
   }
   const bool held = copy.todo.unmap ? copy.held() : copy.writer;
-  if (held) broken(Check::kHold, "node {} gives up the lock of page {} while a thread holds it", node, page);
+  if (held) broken(Check::kHold, "node {} gives up page {} while a thread holds its lock or borrows", node, page);
   if (!copy.owed || copy.voluntary || model_.options.early_use) return;
   broken(Check::kHold, "node {} gives page {} up before the access it was gained for", node, page);
 }
@@ -101,9 +107,11 @@ void Checker::swapped(NodeId node, unsigned page) const {
   const NodeId owner = proto::owner_of(word, home.node);
   const bool members = (proto::set_of(word) & ~all) == 0;
   const bool shared = word == proto::shared_word(proto::set_of(word));
-  const bool exclusive = word == proto::exclusive_word(owner, home.node, proto::set_of(word)) &&
+  const bool object = word == proto::object_word(proto::set_of(word)) && proto::set_of(word) != 0;
+  const proto::Word plain = proto::set_of(word) != 0 ? word & ~proto::kObjectsFinish : word;
+  const bool exclusive = plain == proto::exclusive_word(owner, home.node, proto::set_of(word)) &&
                          owner < model_.options.nodes && !contains(proto::set_of(word), owner);
-  if (members && (shared || exclusive)) return backing(page);
+  if (members && (shared || object || exclusive)) return backing(page);
   broken(Check::kLatchWord, "node {} makes page {}'s word {:#x}", node, page, word);
 }
 
@@ -144,7 +152,8 @@ void Checker::overtake(NodeId waiter, unsigned page, Access access) {
   most_.grants = std::max(most_.grants, waiting.grants);
   most_.exclusive = std::max(most_.exclusive, waiting.exclusive);
   const unsigned nodes = model_.options.nodes;
-  if (waiting.exclusive <= exclusive_bound(nodes) && waiting.grants <= grant_bound(nodes)) return;
+  const unsigned times = model_.options.weights.borrow != 0 ? kTimesWithObjects : 1;
+  if (waiting.exclusive <= times * exclusive_bound(nodes) && waiting.grants <= times * grant_bound(nodes)) return;
   broken(Check::kOvertaking, "node {} waits for page {} and {} gains went past it, {} of them exclusive", waiter, page,
          waiting.grants, waiting.exclusive);
 }

@@ -175,6 +175,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 8));
   app.add_option("--ops", command.overrides.ops, "per thread, instead of what the seed says")
       ->check(CLI::Range(1, 10000));
+  app.add_option("--borrow", command.overrides.borrow, "weight of borrows among the accesses, instead of the seed's")
+      ->check(CLI::Range(0, 100));
   app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
   CLI11_PARSE(app, argc, argv);
   const std::optional<Mutation> mutation = mutation_named(command.mutation);

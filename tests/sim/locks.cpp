@@ -6,7 +6,7 @@
 namespace dsm::sim {
 
 void Simulator::try_lock(Thread& thread, Copy& copy) {
-  if (copy.view < needed(thread.intent)) {
+  if (!allows(copy.view, needed(thread.intent))) {
     thread.state = ThreadState::kFaulting;
     return;
   }

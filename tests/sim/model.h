@@ -32,6 +32,7 @@ struct Copy {
   Piece next_piece = Piece::kNone;  // kNone: nothing to do, the page is unlocked
   bool serial = false;              // no event comes while a chain is in flight, as in the runtime
   bool hint = false;                // todo is for a prefetch
+  bool dead = false;                // kFresh is gaining it: its bytes mean nothing
   bool voluntary = false;           // todo comes from a release or transfer
   bool in_flight = false;           // a chain that ends with kDone
   bool done_due = false;            // it has ended
@@ -41,11 +42,13 @@ struct Copy {
   bool owed = false;       // it was gained for somebody who has not had it yet
   unsigned readers = 0;    // a lock: threads of this node that hold it
   bool writer = false;
-  bool looked = false;  // a lock that readers hold has been offered to other readers
+  bool looked = false;   // a lock that readers hold has been offered to other readers
+  unsigned borrows = 0;  // object work under way
+  bool closed = false;   // no new borrows: the protocol has asked whether the page is still in use
 
   bool executing() const { return next_piece != Piece::kNone; }
   bool locked() const { return executing() || (serial && in_flight); }  // no event may come now
-  bool held() const { return writer || readers != 0; }
+  bool held() const { return writer || readers != 0 || borrows != 0; }
 };
 
 struct Model {

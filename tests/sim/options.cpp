@@ -77,6 +77,8 @@ Options options_of(std::uint64_t seed) {
   choose_schedule(random, options);
   choose_mix(random, options);
   if (random.percent(8)) choose_storm(random, options);
+  if (random.percent(40)) options.weights.borrow = random.between(1, 12);
+  if (random.percent(25)) options.weights.fresh = random.between(1, 6);
   return options;
 }
 
@@ -86,6 +88,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
   options.pages = overrides.pages.value_or(options.pages);
   options.threads = overrides.threads.value_or(options.threads);
   options.ops = overrides.ops.value_or(options.ops);
+  options.weights.borrow = overrides.borrow.value_or(options.weights.borrow);
   options.mutation = overrides.mutation;
   return options;
 }
@@ -95,13 +98,16 @@ std::string describe(const Options& options) {
   return fmt::format(
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
-      "cut {}%; read:write:modify:prefetch:keep-reading:release:transfer {}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{} mutation "
+      "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{} "
+      "mutation "
       "{}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
-      options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.prefetch,
-      w.keep_reading, w.release, w.transfer, options.locks ? " locks" : "", options.serial ? " serial" : "",
-      options.fine ? " fine" : "", options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
-      options.strays ? " strays" : "", options.early_use ? " early-use" : "", name_of(options.mutation));
+      options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.borrow,
+      w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, options.locks ? " locks" : "",
+      options.serial ? " serial" : "", options.fine ? " fine" : "", options.split_latch ? " split-latch" : "",
+      options.duplicates ? " duplicates" : "", options.strays ? " strays" : "", options.early_use ? " early-use" : "",
+      name_of(options.mutation));
 }
 
 std::string command_line(std::uint64_t seed, const Overrides& overrides) {
@@ -110,6 +116,7 @@ std::string command_line(std::uint64_t seed, const Overrides& overrides) {
   append(line, "pages", overrides.pages);
   append(line, "threads", overrides.threads);
   append(line, "ops", overrides.ops);
+  append(line, "borrow", overrides.borrow);
   if (overrides.mutation != Mutation::kNone) line += fmt::format(" --mutation {}", name_of(overrides.mutation));
   return line;
 }

@@ -55,7 +55,8 @@ struct Options {
 
   // Out of weight_sum() draws, so many are ...
   struct Weights {
-    unsigned read = 1, write = 1, modify = 1, prefetch = 0, keep_reading = 0, release = 0, transfer = 0;
+    unsigned read = 1, write = 1, modify = 1, borrow = 0, prefetch = 0, fresh = 0, keep_reading = 0, release = 0,
+             transfer = 0;
   } weights;
   unsigned latch_only = 0;  // percent of the pages that have no bytes
 
@@ -70,8 +71,8 @@ struct Options {
   Mutation mutation = Mutation::kNone;
 
   unsigned weight_sum() const {
-    return weights.read + weights.write + weights.modify + weights.prefetch + weights.keep_reading + weights.release +
-           weights.transfer;
+    return weights.read + weights.write + weights.modify + weights.borrow + weights.prefetch + weights.fresh +
+           weights.keep_reading + weights.release + weights.transfer;
   }
 };
 
@@ -79,7 +80,7 @@ Options options_of(std::uint64_t seed);
 
 // What the command line, or shrinking, fixes.
 struct Overrides {
-  std::optional<unsigned> nodes, pages, threads, ops;
+  std::optional<unsigned> nodes = {}, pages = {}, threads = {}, ops = {}, borrow = {};
   Mutation mutation = Mutation::kNone;
 };
 Options options_of(std::uint64_t seed, const Overrides& overrides);

@@ -137,6 +137,9 @@ std::uint64_t Simulator::backlog() const {
 void Simulator::release_all() {
   for (unsigned node = 0; node < model_.options.nodes; ++node) {
     for (unsigned page = 0; page < model_.options.pages; ++page) {
+      if (model_.copy(static_cast<NodeId>(node), page).page.access == Access::kObject) {
+        step(static_cast<NodeId>(node), page, {.kind = proto::EventKind::kUsed});
+      }
       step(static_cast<NodeId>(node), page, {.kind = proto::EventKind::kRelease});
       while (model_.copy(static_cast<NodeId>(node), page).executing()) move_agent(static_cast<NodeId>(node), page);
     }

@@ -62,15 +62,25 @@ class Simulator {
     std::uint8_t a, b;
   };
 
-  enum class Intent : std::uint8_t { kRead, kWrite, kModify, kPrefetch, kKeepReading, kRelease, kTransfer };
+  enum class Intent : std::uint8_t {
+    kRead,
+    kWrite,
+    kModify,
+    kBorrow,
+    kPrefetch,
+    kFresh,
+    kKeepReading,
+    kRelease,
+    kTransfer
+  };
   enum class ThreadState : std::uint8_t {
     kChoosing,
     kTrying,
     kFaulting,  // about to ask the protocol
     kHinting,
-    kHolding,   // a lock
+    kHolding,   // a lock, or a borrow
     kSleeping,  // until its node gains the page
-    kQueueing,  // until the lock is free
+    kQueueing,  // until the lock is free, or the page open for borrows
     kFinished
   };
   struct Thread {
@@ -132,7 +142,15 @@ class Simulator {
   void fault_or_hint(Thread& thread);
   void refresh_thread(unsigned index);
   void send_stray();
-  static Access needed(Intent intent) { return intent == Intent::kRead ? Access::kRead : Access::kWrite; }
+  static Access needed(Intent intent) {
+    if (intent == Intent::kBorrow) return Access::kObject;
+    return intent == Intent::kRead ? Access::kRead : Access::kWrite;
+  }
+
+  // borrows.cpp: object work
+  void try_borrow(Thread& thread, Copy& copy);
+  void work(Thread& thread);
+  void close_if_asked(NodeId node, unsigned page, Copy& copy);
 
   // locks.cpp: pages without bytes as locks
   void try_lock(Thread& thread, Copy& copy);

@@ -10,8 +10,14 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   Copy& copy = model_.copy(node, page);
   const proto::Place place = model_.place(node, page);
   const Access before = copy.page.access;
-  copy.hint = copy.page.soft;
+  const bool fresh = event.kind == proto::EventKind::kFresh;
+  copy.hint = copy.page.soft || event.kind == proto::EventKind::kPrefetch || fresh;
   copy.todo = proto::step(copy.page, place, event);
+  if (copy.dead && copy.todo.map == Access::kWrite) {  // the program says what its bytes are from now on
+    const std::uint64_t value = ++last_value_;
+    model_.bytes(node, page) = model_.truth[page] = {value, value};
+  }
+  copy.dead = copy.page.fetched && (copy.dead || fresh);
   copy.voluntary = event.kind == proto::EventKind::kRelease || event.kind == proto::EventKind::kTransfer;
   if (trace_ != nullptr) {
     trace("node {} page {}: {} => {}  [{}]", node, page, event_text(event, place), actions_text(copy.todo, place),
@@ -19,8 +25,9 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   }
   if (event.kind == proto::EventKind::kMessage || event.kind == proto::EventKind::kFault) copy.looked = false;
   copy.await_use = copy.page.fresh && (copy.await_use || copy.todo.await_use);
+  close_if_asked(node, page, copy);
   checker_.stepped(node, page);
-  if (copy.page.access > before) {
+  if (!allows(before, copy.page.access)) {
     ++counts_.gains;
     checker_.gained(node, page, copy.page.access);
     checker_.backing(page);
@@ -92,6 +99,8 @@ void Simulator::down(NodeId node, unsigned page, Copy& copy) {
   checker_.lowering(node, page);
   if (copy.todo.lower && !mutated(Mutation::kSkipLower)) copy.view = Access::kRead;
   if (copy.todo.unmap && !mutated(Mutation::kSkipUnmap)) copy.view = Access::kNone;
+  copy.closed = false;
+  wake(node, page, ThreadState::kQueueing);
   copy.owed = copy.owed && somebody_waits(node, page);  // a hint may have given it up over another thread's head
 }
 
@@ -127,7 +136,10 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
     // A node that leaves the readers unasked opens the race as much as one that gives the page up whole.
     const bool left = proto::is_shared(actions.expected) && proto::is_shared(actions.desired) &&
                       proto::set_of(actions.desired) < proto::set_of(actions.expected);
-    ops.back().voluntary = copy.voluntary || left;
+    // So does one that changes a page nobody owns to another kind: who waits has been told, and only has to claim it.
+    const bool changed = !proto::is_exclusive(actions.expected) && !proto::is_exclusive(actions.desired) &&
+                         proto::mode_of(actions.expected) != proto::mode_of(actions.desired);
+    ops.back().voluntary = copy.voluntary || left || changed;
   }
   if (actions.write_page && late_write) copy_page(OpKind::kWriteHalf);
   if (actions.read_latch && model_.options.split_latch) {
@@ -169,7 +181,8 @@ void Simulator::send(NodeId node, unsigned page, const Copy& copy) {
                                   .reserved = 0,
                                   .count = 1,
                                   .first = page,
-                                  .readers = actions.send_readers}};
+                                  .readers = actions.send_readers,
+                                  .borrowers = actions.send_borrowers}};
   for (; to_all != 0; to_all &= to_all - 1) {
     const auto to = static_cast<NodeId>(std::countr_zero(to_all));
     mail(node, to).push(letter);
@@ -211,8 +224,8 @@ void Simulator::use(NodeId node, unsigned page) {
 // What can move, after something about this node's side of the page has changed.
 void Simulator::refresh(NodeId node, unsigned page) {
   const Copy& copy = model_.copy(node, page);
-  const bool used =
-      model_.is_lock(page) ? lock_may_go(copy) : !copy.owed || model_.options.early_use || mutated(Mutation::kUseEarly);
+  const bool early = copy.page.access != Access::kObject && (model_.options.early_use || mutated(Mutation::kUseEarly));
+  const bool used = model_.is_lock(page) ? lock_may_go(copy) : copy.borrows == 0 && (!copy.owed || early);
   scheduler_.set(page_actor(ActorKind::kAgent, node, page), copy.executing());
   scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !copy.executing());
   scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !copy.locked());

@@ -23,7 +23,9 @@ std::string set_text(NodeSet set) {
 std::string word_text(proto::Word word, NodeId home) {
   if (word == proto::kFreeWord) return "free";
   if (proto::is_shared(word)) return "shared " + set_text(proto::set_of(word));
-  const std::string owner = fmt::format("exclusive {}", proto::owner_of(word, home));
+  if (proto::is_object(word)) return "object " + set_text(proto::set_of(word));
+  const std::string owner =
+      fmt::format("exclusive {}{}", proto::owner_of(word, home), proto::objects_at_work(word) ? " objects-finish" : "");
   return proto::set_of(word) == 0 ? owner : owner + " " + set_text(proto::set_of(word));
 }
 
@@ -35,6 +37,8 @@ const char* access_text(Access access) {
       return "read";
     case Access::kWrite:
       return "write";
+    case Access::kObject:
+      return "object";
   }
   return "?";
 }
@@ -80,7 +84,9 @@ std::string page_text(const Page& page, Place place) {
   if (page.look_asked) text += ", look asked";
   if (page.enlisted) text += ", enlisted";
   if (page.fetched) text += ", fetched";
+  if (page.migratory) text += ", migratory";
   if (page.readers != 0) text += ", readers " + set_text(page.readers);
+  if (page.borrowers != 0) text += ", borrowers " + set_text(page.borrowers);
   return text;
 }
 
@@ -90,6 +96,8 @@ std::string event_text(const Event& event, Place place) {
       return fmt::format("fault for {}", access_text(event.access));
     case EventKind::kPrefetch:
       return fmt::format("prefetch for {}", access_text(event.access));
+    case EventKind::kFresh:
+      return "fresh";
     case EventKind::kRelease:
       return "release";
     case EventKind::kTransfer:
@@ -122,6 +130,7 @@ std::string actions_text(const Actions& actions, Place place) {
   if (actions.has_chain() && !actions.expects_done) add("(forget)");
   if (actions.map != Access::kNone) add(fmt::format("map {}", access_text(actions.map)));
   if (actions.raise) add("raise");
+  if (actions.reopen) add("reopen");
   if (actions.send_to != 0) add(fmt::format("{} to {}", kind_text(actions.send_kind), set_text(actions.send_to)));
   if (actions.wake) add("wake");
   if (actions.await_use) add("await use");

@@ -19,7 +19,7 @@ void Simulator::move_thread(unsigned index) {
       fault_or_hint(thread);
       break;
     case ThreadState::kHolding:
-      hold(thread);
+      thread.intent == Intent::kBorrow ? work(thread) : hold(thread);
       break;
     case ThreadState::kSleeping:
     case ThreadState::kQueueing:
@@ -45,7 +45,7 @@ bool Simulator::somebody_waits(NodeId node, unsigned page) const {
   return std::any_of(threads_.begin(), threads_.end(), [=](const Thread& thread) {
     const bool waits = thread.state == ThreadState::kTrying || thread.state == ThreadState::kFaulting ||
                        thread.state == ThreadState::kSleeping || thread.state == ThreadState::kQueueing;
-    return thread.node == node && thread.page == page && waits && thread.asked && needed(thread.intent) <= view;
+    return thread.node == node && thread.page == page && waits && thread.asked && allows(view, needed(thread.intent));
   });
 }
 
@@ -60,8 +60,8 @@ void Simulator::choose(Thread& thread) {
   thread.page = random_.below(model_.options.pages);
   unsigned draw = random_.below(model_.options.weight_sum());
   unsigned intent = 0;
-  for (const unsigned weight :
-       {weights.read, weights.write, weights.modify, weights.prefetch, weights.keep_reading, weights.release}) {
+  for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.borrow, weights.prefetch,
+                                weights.fresh, weights.keep_reading, weights.release}) {
     if (draw < weight) break;
     draw -= weight;
     ++intent;
@@ -69,14 +69,15 @@ void Simulator::choose(Thread& thread) {
   thread.intent = static_cast<Intent>(intent);
   thread.asked = false;
   if (model_.is_lock(thread.page) && thread.intent > Intent::kModify) thread.intent = Intent::kRead;
-  const bool access = thread.intent <= Intent::kModify;
+  const bool access = thread.intent <= Intent::kBorrow;
   thread.state = access ? ThreadState::kTrying : ThreadState::kHinting;
 }
 
 void Simulator::try_access(Thread& thread) {
   Copy& copy = model_.copy(thread.node, thread.page);
   if (model_.is_lock(thread.page)) return try_lock(thread, copy);
-  if (copy.view < needed(thread.intent)) {
+  if (thread.intent == Intent::kBorrow) return try_borrow(thread, copy);
+  if (!allows(copy.view, needed(thread.intent))) {
     thread.state = ThreadState::kFaulting;
     return;
   }
@@ -111,6 +112,9 @@ void Simulator::fault_or_hint(Thread& thread) {
     case Intent::kPrefetch:
       event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};
       break;
+    case Intent::kFresh:
+      event.kind = proto::EventKind::kFresh;
+      break;
     case Intent::kKeepReading:
       event = {.kind = proto::EventKind::kRelease, .access = Access::kRead};
       break;
@@ -123,6 +127,7 @@ void Simulator::fault_or_hint(Thread& thread) {
     case Intent::kRead:
     case Intent::kWrite:
     case Intent::kModify:
+    case Intent::kBorrow:
       break;
   }
   thread.asked = thread.state == ThreadState::kFaulting;
@@ -136,10 +141,11 @@ void Simulator::send_stray() {
   const auto to = static_cast<NodeId>(random_.below(model_.options.nodes));
   Letter letter{.from = static_cast<NodeId>(random_.below(model_.options.nodes)), .message = {}};
   letter.message.kind = static_cast<proto::MessageKind>(random_.below(3));
-  letter.message.want = static_cast<Access>(random_.below(3));
+  letter.message.want = static_cast<Access>(random_.below(4));
   letter.message.first = random_.below(model_.options.pages);
   letter.message.count = 1;
   letter.message.readers = letter.message.kind == proto::MessageKind::kNudge ? 0 : random_.next() & all;
+  letter.message.borrowers = letter.message.kind == proto::MessageKind::kNudge ? 0 : random_.next() & all;
   late_[to].push(letter);
   refresh_mail(to);
 }

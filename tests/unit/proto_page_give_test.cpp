@@ -35,11 +35,41 @@ TEST(PageGive, HomeWritesNothingBack) {
 }
 
 TEST(PageGive, HomeThatNeverTouchedThePageHandsItOver) {
-  run({}, kHome,
+  run(Page{}, kHome,
       {{nudge(2, kWrite), "read latch", "looking, no access, seen exclusive 0"},
        {looked(0, nodes(2)), "waiters - {2}, swap exclusive 0 -> exclusive 2, read latch",
         "yielding, no access, seen exclusive 2"},
        {done(0, {owned(2), 0}), "look to {2}", "idle, no access, seen exclusive 2"}});
+}
+
+// Node 2 read the page and wrote it, and so did node 1 after it: node 3, who wants to read, gets it whole.
+TEST(PageGive, MigratoryPageGoesWholeToItsNextReader) {
+  Page page = reader(shared_word(nodes(1, 2)));
+  page.joined = true;
+  run(page, kAway,
+      {{fault(kWrite), "swap shared {1,2} -> exclusive 1 {2}", "claiming, read access, seen shared {1,2}, wants write"},
+       {done(shared_word(nodes(1, 2))), "drop to {2}",
+        "waiting, read access, seen exclusive 1 {2}, wants write, fetched, migratory"},
+       {look(2), "read latch", "looking, read access, seen exclusive 1 {2}, wants write, fetched, migratory"},
+       {looked(owned(1)), "raise, wake", "idle, write access, seen exclusive 1, fresh, migratory"},
+       {used(), "nothing", "idle, write access, seen exclusive 1, migratory"},
+       {nudge(3, kRead), "read latch", "looking, write access, seen exclusive 1, migratory, readers {3}"},
+       {looked(owned(1), nodes(3)), "unmap, write page, waiters - {3}, swap exclusive 1 -> exclusive 3, read latch",
+        "yielding, no access, seen exclusive 3, migratory"}});
+}
+
+// Who has it so may only read it at first: the write shows that the page is migratory still, and costs no message.
+TEST(PageGive, ReaderWhoGotThePageWholeShowsWhetherItWrites) {
+  Page page{.want = kRead, .phase = Phase::kWaiting, .enlisted = true, .seen = owned(2)};
+  page = run(page, kAway,
+             {{look(2), "read latch, read page", "looking, no access, seen exclusive 2, wants read, enlisted"},
+              {looked(owned(1)), "map read, wake", "idle, read access, seen exclusive 1, fresh"}});
+  run(page, kAway, {{fault(kWrite), "raise, wake", "idle, write access, seen exclusive 1, fresh, migratory"}});
+  run(page, kAway,
+      {{used(), "nothing", "idle, read access, seen exclusive 1"},
+       {nudge(2, kRead), "read latch", "looking, read access, seen exclusive 1, readers {2}"},
+       {looked(owned(1), nodes(2)), "waiters - {2}, swap exclusive 1 -> shared {1,2}, read latch",
+        "yielding, read access, seen shared {1,2}"}});
 }
 
 TEST(PageGive, PageIsHeldUntilItHasBeenUsed) {
@@ -169,7 +199,7 @@ TEST(PageGive, ReleaseOfAReadPageDropsIt) {
 }
 
 TEST(PageGive, ReleaseOfNothingOrOfABusyPageDoesNothing) {
-  run({}, kAway, {{release(), "nothing", "idle, no access, seen exclusive 0"}});
+  run(Page{}, kAway, {{release(), "nothing", "idle, no access, seen exclusive 0"}});
   Page page = writer();
   page.phase = Phase::kLooking;
   run(page, kAway, {{release(), "nothing", "looking, write access, seen exclusive 1"}});
@@ -216,9 +246,9 @@ TEST(PageMessages, DuplicatesAreHarmlessAtRest) {
     Page page;
     Word word;
   };
-  const std::vector<Rest> rests = {{{.seen = kFreeWord}, kFreeWord},
-                                   {{.seen = owned(2)}, owned(2)},
-                                   {{.seen = owned(2)}, owned(3, nodes(4))},
+  const std::vector<Rest> rests = {{Page{.seen = kFreeWord}, kFreeWord},
+                                   {Page{.seen = owned(2)}, owned(2)},
+                                   {Page{.seen = owned(2)}, owned(3, nodes(4))},
                                    {reader(shared_word(nodes(1, 3))), shared_word(nodes(1, 3, 4))},
                                    {writer(), owned(1)}};
   for (const Rest& rest : rests) {

@@ -12,20 +12,20 @@ constexpr Access kWrite = Access::kWrite;
 // --- the page is free or shared: one chain, one round trip ----------------------------------------------------------
 
 TEST(PageGain, ReadMissOfAFreePageIsOneChain) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{fault(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants read"},
        {done(kFreeWord), "map read, wake", "idle, read access, seen shared {1}, fresh"}});
 }
 
 TEST(PageGain, WriteMissOfAFreePageIsOneChain) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{fault(kWrite), "swap free -> exclusive 1, read page", "claiming, no access, seen free, wants write"},
        {done(kFreeWord), "map write, wake", "idle, write access, seen exclusive 1, fresh"}});
 }
 
 TEST(PageGain, ReadMissBesideReadersTakesASecondChain) {
   const Word others = shared_word(nodes(2, 3));
-  run({}, kAway,
+  run(Page{}, kAway,
       {{fault(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants read"},
        {done(others), "swap shared {2,3} -> shared {1,2,3}, read page",
         "claiming, no access, seen shared {2,3}, wants read"},
@@ -41,7 +41,7 @@ TEST(PageGain, LastSeenWordIsTheFirstGuess) {
 
 TEST(PageGain, WriteMissBesideReadersWaitsForThemToDrop) {
   const Word others = shared_word(nodes(2, 3));
-  run({}, kAway,
+  run(Page{}, kAway,
       {{fault(kWrite), "swap free -> exclusive 1, read page", "claiming, no access, seen free, wants write"},
        {done(others), "swap shared {2,3} -> exclusive 1 {2,3}, read page",
         "claiming, no access, seen shared {2,3}, wants write"},
@@ -53,19 +53,44 @@ TEST(PageGain, WriteMissBesideReadersWaitsForThemToDrop) {
 // --- no bytes move where they are already ---------------------------------------------------------------------------
 
 TEST(PageGain, HomeTouchesItsOwnPageInPlace) {
-  run({}, kHome,
+  run(Page{}, kHome,
       {{fault(kRead), "swap free -> shared {0}", "claiming, no access, seen free, wants read"},
-       {done(owned(0)), "map write, wake", "idle, write access, seen exclusive 0, fresh"}});
+       {done(owned(0)), "map read, wake", "idle, read access, seen exclusive 0, fresh"}});
 }
 
 TEST(PageGain, LatchOnlyPageHasNoBytesToRead) {
-  run({}, kLatchOnly,
+  run(Page{}, kLatchOnly,
       {{fault(kWrite), "swap free -> exclusive 1", "claiming, no access, seen free, wants write"},
        {done(kFreeWord), "map write, wake", "idle, write access, seen exclusive 1, fresh"},
        {nudge(2, kWrite), "await use", "idle, write access, seen exclusive 1, fresh, look asked"},
        {used(), "read latch", "looking, write access, seen exclusive 1"},
        {looked(owned(1), nodes(2)), "unmap, waiters - {2}, swap exclusive 1 -> exclusive 2, read latch",
         "yielding, no access, seen exclusive 2"}});
+}
+
+TEST(PageGain, FreshPageIsOwnedWithoutItsBytes) {
+  run(Page{}, kAway,
+      {{{.kind = EventKind::kFresh},
+        "swap free -> exclusive 1",
+        "claiming, no access, seen free, wants softly write, fetched"},
+       {done(kFreeWord), "map write, wake", "idle, write access, seen exclusive 1"}});
+}
+
+// What others read is not thrown away, and what we lack is not taken for ours.
+TEST(PageGain, FreshPageThatOthersHaveIsLeftToThem) {
+  run(Page{}, kAway,
+      {{{.kind = EventKind::kFresh},
+        "swap free -> exclusive 1",
+        "claiming, no access, seen free, wants softly write, fetched"},
+       {done(shared_word(nodes(2))), "nothing", "idle, no access, seen shared {2}"}});
+}
+
+TEST(PageGain, FreshPageThatIsReadHereIsRaised) {
+  run(reader(shared_word(nodes(1))), kAway,
+      {{{.kind = EventKind::kFresh},
+        "swap shared {1} -> exclusive 1",
+        "claiming, read access, seen shared {1}, wants softly write"},
+       {done(shared_word(nodes(1))), "raise, wake", "idle, write access, seen exclusive 1"}});
 }
 
 // --- upgrades -------------------------------------------------------------------------------------------------------
@@ -107,7 +132,7 @@ TEST(PageGain, UpgradeOfAPageThatIsDueLooksFirst) {
 // --- the page is another node's -------------------------------------------------------------------------------------
 
 TEST(PageGain, ReadOfAPageOwnedElsewhere) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{fault(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants read"},
        {done(owned(2)), "waiters + {1}, read latch", "enlisting, no access, seen exclusive 2, wants read"},
        {looked(owned(2), nodes(1)), "nudge to {2}", "waiting, no access, seen exclusive 2, wants read, enlisted"},
@@ -177,7 +202,7 @@ TEST(PageGain, FaultWithEnoughAccessWakesAtOnce) {
 }
 
 TEST(PageGain, FaultWhileAClaimIsInFlightIsNotLost) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{fault(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants read"},
        {fault(kWrite), "nothing", "claiming, no access, seen free, wants write"},
        {done(kFreeWord), "map read, wake", "idle, read access, seen shared {1}, fresh"},
@@ -188,7 +213,8 @@ TEST(PageGain, FaultWhileAClaimIsInFlightIsNotLost) {
 // --- taken for a writer, wants to read ------------------------------------------------------------------------------
 
 TEST(PageGain, OwnerToBeThatReadsJoinsTheReadersAndPassesItsTurnOn) {
-  const Page page{.want = kRead, .phase = Phase::kWaiting, .enlisted = true, .seen = owned(2), .readers = nodes(4)};
+  Page page{.want = kRead, .phase = Phase::kWaiting, .enlisted = true, .seen = owned(2)};
+  page.readers = nodes(4);
   run(page, kAway,
       {{look(2), "read latch, read page", "looking, no access, seen exclusive 2, wants read, enlisted, readers {4}"},
        {looked(owned(1, nodes(3)), nodes(4, 5)), "swap exclusive 1 {3} -> exclusive 5 {1,3,4}, read latch",
@@ -216,20 +242,20 @@ TEST(PageGain, MembersOfTheSetAreNotServedTwice) {
 // --- prefetch -------------------------------------------------------------------------------------------------------
 
 TEST(PagePrefetch, FreePageIsTakenAndNotHeld) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{prefetch(kWrite), "swap free -> exclusive 1, read page", "claiming, no access, seen free, wants softly write"},
        {done(kFreeWord), "map write, wake", "idle, write access, seen exclusive 1"},
        {nudge(2, kRead), "read latch", "looking, write access, seen exclusive 1, readers {2}"}});
 }
 
 TEST(PagePrefetch, WriteGivesWayToReaders) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{prefetch(kWrite), "swap free -> exclusive 1, read page", "claiming, no access, seen free, wants softly write"},
        {done(shared_word(nodes(2))), "nothing", "idle, no access, seen shared {2}"}});
 }
 
 TEST(PagePrefetch, ReadJoinsReaders) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{prefetch(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants softly read"},
        {done(shared_word(nodes(2))), "swap shared {2} -> shared {1,2}, read page",
         "claiming, no access, seen shared {2}, wants softly read"},
@@ -237,14 +263,14 @@ TEST(PagePrefetch, ReadJoinsReaders) {
 }
 
 TEST(PagePrefetch, FaultMakesItHard) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{prefetch(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants softly read"},
        {fault(kRead), "nothing", "claiming, no access, seen free, wants read"},
        {done(owned(2)), "waiters + {1}, read latch", "enlisting, no access, seen exclusive 2, wants read"}});
 }
 
 TEST(PagePrefetch, RaisingAPageDoesNotCancelWhatIsOwed) {
-  run({}, kAway,
+  run(Page{}, kAway,
       {{fault(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants read"},
        {done(kFreeWord), "map read, wake", "idle, read access, seen shared {1}, fresh"},
        {prefetch(kWrite), "swap shared {1} -> exclusive 1",

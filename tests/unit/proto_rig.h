@@ -64,7 +64,8 @@ inline Page run(Page page, Place place, const std::vector<Row>& rows) {
 }
 
 // Pages to start from.
-inline Page reader(Word word) { return {.access = Access::kRead, .seen = word}; }
-inline Page writer(Place place = kAway) { return {.access = Access::kWrite, .seen = owned(place.self)}; }
+inline Page reader(Word word) { return Page{.access = Access::kRead, .seen = word}; }
+inline Page writer(Place place = kAway) { return Page{.access = Access::kWrite, .seen = owned(place.self)}; }
+inline Page borrower(Word word) { return Page{.access = Access::kObject, .fresh = true, .seen = word}; }
 
 }  // namespace dsm::proto

@@ -1,0 +1,36 @@
+// What the page side asks of those who work on objects. Each call comes under the page's Entry::lock, on any thread, in
+// signal context, too.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "base/types.h"
+
+namespace dsm::runtime {
+
+class ObjectPages {
+ public:
+  virtual ~ObjectPages() = default;
+
+  // The node has the pages for object work: borrows may begin.
+  virtual void entered(PageRange pages) = 0;
+  // Whether a borrow may begin in the page now.
+  virtual bool open(PageId page) const = 0;
+  // Somebody wants the page raw. Closes it: no borrow begins from now on. True when none is under way that the node
+  // must finish first; then all that was changed has been written home. False: the end of the last one steps the page
+  // with kUsed.
+  virtual bool may_leave(PageId page) = 0;
+  // The page is no more the node's for object work: copies of its objects are worth nothing now.
+  virtual void left(PageRange pages) = 0;
+
+  // The program touches a page that the node has for object work: `address` may lie in an object that thread `tid` has
+  // borrowed itself, which would wait for itself for ever; that ends the program with a diagnostic.
+  virtual void raw_touch(PageId page, std::uintptr_t address, pid_t tid) = 0;
+  // Whether a borrow holds the page although the node has it raw (its own thread touched the page raw meanwhile): then
+  // it stays here until the borrow's end.
+  virtual bool pinned(PageId page) const = 0;
+};
+
+}  // namespace dsm::runtime
