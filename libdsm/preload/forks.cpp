@@ -19,7 +19,10 @@ void on_parent() {
 }
 
 void on_child() {
-  if (runtime::Node* const node = front_node(); node != nullptr) runtime::fork_done_in_child(*node);
+  runtime::Node* const node = front_node();
+  if (node == nullptr) return;
+  runtime::fork_done_in_child(*node);
+  if (!runtime::heap_inherited(*node)) close_front();
 }
 
 [[gnu::constructor(101)]] void register_handlers() {

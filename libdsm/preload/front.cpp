@@ -28,8 +28,12 @@ constinit bool system_calls_need_care = false;
 namespace {
 
 std::atomic<runtime::Node*> node{nullptr};
+std::atomic<bool> closed{false};
 
-bool from_libc() { return allocations == Allocations::kOwn || node.load(std::memory_order_acquire) == nullptr; }
+bool from_libc() {
+  return allocations == Allocations::kOwn || node.load(std::memory_order_acquire) == nullptr ||
+         closed.load(std::memory_order_acquire);
+}
 
 bool global(const void* block) {
   const runtime::Node* const started = node.load(std::memory_order_acquire);
@@ -58,9 +62,19 @@ std::size_t usable_size_of_libc(void* block) {
 
 void open_front(runtime::Node& started) {
   const Geometry& geometry = started.geometry;
-  own_slice = {geometry.address_of(geometry.slice_first(started.self)), geometry.slice_bytes};
+  if (geometry.memory_nodes == 0) {
+    own_slice = {geometry.address_of(geometry.slice_first(started.self)), geometry.slice_bytes};
+  } else if (geometry.program_nodes() == 1) {
+    own_slice = {geometry.address_of(geometry.lent_first()), geometry.memory_nodes * geometry.slice_bytes};
+  }  // else lent memory is several nodes', and whose a block is takes a look-up
   system_calls_need_care = !quiet(started) && !started.engine->system_calls_wait();
   node.store(&started, std::memory_order_release);
+}
+
+void close_front() {
+  own_slice = {};
+  closed.store(true, std::memory_order_release);
+  allocations = Allocations::kOwn;
 }
 
 runtime::Node* front_node() { return node.load(std::memory_order_acquire); }

@@ -43,6 +43,8 @@ extern constinit bool system_calls_need_care;
 
 // From now on threads of the program get blocks of the global heap.
 void open_front(runtime::Node& node);
+// In a forked child that has not inherited the heap: from now on blocks come from libc.
+void close_front();
 // The node whose heap this is; nullptr before open_front().
 runtime::Node* front_node();
 

@@ -8,6 +8,7 @@
 #include "base/signals.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
+#include "runtime/forks.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
 
@@ -51,7 +52,9 @@ bool SliceChunks::purge(void* address, std::size_t bytes) {
   return ::madvise(address, bytes, MADV_DONTNEED) == 0;
 }
 
+// A forked child is no node: it leases nothing and gives nothing up.
 void* LentChunks::take(std::uint64_t chunks, std::size_t alignment) {
+  if (in_forked_child()) return nullptr;
   const SignalsBlocked blocked;
   const auto first = node_.leases->lease(chunks, alignment / kChunkBytes);
   if (!first) return nullptr;
@@ -62,6 +65,7 @@ void* LentChunks::take(std::uint64_t chunks, std::size_t alignment) {
 }
 
 bool LentChunks::purge(void* address, std::size_t bytes) {
+  if (in_forked_child()) return false;
   const SignalsBlocked blocked;
   const PageId first = node_.geometry.page_of(reinterpret_cast<std::uintptr_t>(address));
   return node_.local->discard({first, static_cast<std::uint32_t>(bytes >> kPageShift)});

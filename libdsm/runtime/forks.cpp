@@ -15,9 +15,14 @@ namespace {
 bool forked = false;
 sigset_t mask_before;  // of the thread that forks; under the chunks' locks
 
+// None if the heap is memory that memory nodes lend.
+SliceChunks* private_chunks(Node& node) {
+  return node.geometry.memory_nodes == 0 ? static_cast<SliceChunks*>(node.chunks.get()) : nullptr;
+}
+
 void release(Node& node) {
   const sigset_t mask = mask_before;
-  static_cast<SliceChunks&>(*node.chunks).release_after_fork();
+  if (SliceChunks* const chunks = private_chunks(node); chunks != nullptr) chunks->release_after_fork();
   pthread_sigmask(SIG_SETMASK, &mask, nullptr);
 }
 
@@ -28,7 +33,7 @@ void prepare_fork(Node& node) {
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  static_cast<SliceChunks&>(*node.chunks).hold_for_fork();
+  if (SliceChunks* const chunks = private_chunks(node); chunks != nullptr) chunks->hold_for_fork();
   mask_before = before;
 }
 
@@ -45,6 +50,8 @@ void fork_done_in_child(Node& node) {
   mem::note_forked_child(node.geometry.base, node.geometry.memory_bytes());
   release(node);
 }
+
+bool heap_inherited(const Node& node) { return node.geometry.memory_nodes == 0; }
 
 bool in_forked_child() { return forked; }
 

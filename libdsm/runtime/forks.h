@@ -6,7 +6,7 @@
 // 2. The child is no node: it says nothing to the job, and leaving it leaves the parent's place alone (finish_node).
 //    The runtime's threads do not exist there.
 // 3. Chunks that other nodes have seen, and other nodes' memory, are not there: the child ends with a clear line if it
-//    touches them. What it frees of them is forgotten.
+//    touches them. What it frees of them is forgotten. With memory nodes that is the whole heap (heap_inherited).
 //
 // Lock order: jemalloc calls the chunk source under its own locks, so prepare comes after jemalloc's own handler and
 // the others before it: register these handlers before jemalloc's constructor runs.
@@ -20,6 +20,8 @@ void prepare_fork(Node& node);
 void fork_done_in_parent(Node& node);
 void fork_done_in_child(Node& node);
 
+// A forked child has the heap, and goes on with it.
+bool heap_inherited(const Node& node);
 // This process is a forked child of the node's.
 bool in_forked_child();
 

@@ -51,30 +51,31 @@ bool is_static(int fd) {
 
 }  // namespace
 
-std::optional<Obstacle> preload_for(const std::string& program) {
+tl::expected<std::string, Obstacle> preload_for(const std::string& program) {
   const std::string library = find_library();
   if (library.empty()) {
-    return Obstacle{cluster::kExitUnavailable,
-                    fmt::format("{} is not in the lib folder beside dsmrun's; build or install it there", kLibrary)};
+    return tl::unexpected(
+        Obstacle{cluster::kExitUnavailable,
+                 fmt::format("{} is not in the lib folder beside dsmrun's; build or install it there", kLibrary)});
   }
   if (library.find_first_of(": ") != std::string::npos) {
-    return Obstacle{cluster::kExitUnavailable,
-                    fmt::format("the loader takes no library from a path with a space or colon: {}; move it", library)};
+    return tl::unexpected(Obstacle{cluster::kExitUnavailable,
+                    fmt::format("the loader takes no library from a path with a space or colon: {}; move it", library)});
   }
   struct stat status {};
   if (::stat(program.c_str(), &status) == 0 && (status.st_mode & (S_ISUID | S_ISGID)) != 0 && ::geteuid() != 0) {
-    return Obstacle{cluster::kExitCannotExecute,
-                    fmt::format("{} is set-user-ID: the loader preloads nothing into it; run a copy", program)};
+    return tl::unexpected(
+        Obstacle{cluster::kExitCannotExecute,
+                 fmt::format("{} is set-user-ID: the loader preloads nothing into it; run a copy", program)});
   }
   const cluster::UniqueFd file(::open(program.c_str(), O_RDONLY | O_CLOEXEC));
   if (file && is_static(file.get())) {
-    return Obstacle{cluster::kExitCannotExecute,
-                    fmt::format("{} is linked statically: nothing can be preloaded into it", program)};
+    return tl::unexpected(Obstacle{cluster::kExitCannotExecute,
+                                   fmt::format("{} is linked statically: nothing can be preloaded into it", program)});
   }
   const char* const others = std::getenv("LD_PRELOAD");
-  const std::string value = others == nullptr || *others == '\0' ? library : library + ":" + others;
-  ::setenv("LD_PRELOAD", value.c_str(), 1);
-  return std::nullopt;
+  const bool alone = others == nullptr || *others == '\0';
+  return "LD_PRELOAD=" + (alone ? library : library + ":" + others);
 }
 
 }  // namespace dsm::tools

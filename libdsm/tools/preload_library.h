@@ -2,13 +2,14 @@
 #pragma once
 
 #include <string>
+#include <tl/expected.hpp>
 
 #include "cluster/preflight.h"
 
 namespace dsm::tools {
 
-// Puts the library first in LD_PRELOAD for what this process starts. `program`: the file that is to run on it.
+// "LD_PRELOAD=..." that puts the library in front of `program`, a file.
 // An obstacle: the library is not beside dsmrun, or the loader would pass it over without a word.
-std::optional<cluster::Obstacle> preload_for(const std::string& program);
+tl::expected<std::string, cluster::Obstacle> preload_for(const std::string& program);
 
 }  // namespace dsm::tools
