@@ -82,6 +82,35 @@ TEST(Preload, AStaticProgramIsNamed) {
   EXPECT_NE(process.err().find("linked statically"), std::string::npos) << process.err();
 }
 
+// --- over memory nodes
+// -------------------------------------------------------------------------------------------------
+
+std::vector<std::string> bounded(std::vector<std::string> program) {
+  std::vector<std::string> command{bin("dsmrun"), "--preload", "--memory-nodes", "2", "--local-memory", "16M", "--"};
+  command.insert(command.end(), program.begin(), program.end());
+  return command;
+}
+
+TEST_P(Corners, OverMemoryNodes) { expect_good(bounded({bin("corners"), GetParam()}), {}); }
+
+class OverMemoryNodes : public testing::TestWithParam<const char*> {};
+TEST_P(OverMemoryNodes, AsWithoutUs) { expect_good(bounded({bin("processes"), GetParam()}), {}); }
+INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes,
+                         testing::Values("fork_among_threads", "starting_programs", "descriptors", "own_handler",
+                                         "stack_overflow", "blocked_signals"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST(PreloadOverMemoryNodes, ShadowedBlocksSurviveEviction) {
+  expect_good(bounded({bin("stress_malloc"), "--seconds", "3", "--threads", "8"}), {});
+}
+
+// The heap is memory that nodes share, which a forked child has none of.
+TEST(PreloadOverMemoryNodes, AChildThatTouchesTheHeapIsTold) {
+  Process process(bounded({bin("processes"), "child_has_a_copy"}));
+  EXPECT_NE(process.wait(), 0);
+  EXPECT_NE(process.err().find("a forked child has none of it"), std::string::npos) << process.err();
+}
+
 // --- memory that nodes share
 // ------------------------------------------------------------------------------------------
 
