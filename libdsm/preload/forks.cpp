@@ -22,7 +22,7 @@ void on_child() {
   runtime::Node* const node = front_node();
   if (node == nullptr) return;
   runtime::fork_done_in_child(*node);
-  if (!runtime::heap_inherited(*node)) close_front();
+  if (!runtime::heap_inherited()) close_front();
 }
 
 [[gnu::constructor(101)]] void register_handlers() {

@@ -42,6 +42,7 @@ class LentChunks final : public heap::ChunkSource {
 
  private:
   Node& node_;
+  FutexLock child_lock_;  // of a forked child's takes
 };
 
 }  // namespace dsm::runtime

@@ -67,16 +67,6 @@ Pages::~Pages() = default;
 
 // --- faults ---------------------------------------------------------------------------------------------------------
 
-// Whether this thread's last fault on private memory was at the same place. (A handler thread serves all threads; what
-// it hears of private memory is over by then.)
-bool Pages::private_fault_again(std::uintptr_t address) const {
-  __attribute__((tls_model("initial-exec"))) constinit static thread_local std::uintptr_t last = 0;
-  if (!node_.engine->faults_inline()) return false;
-  const bool again = last == address;
-  last = again ? 0 : address;
-  return again;
-}
-
 mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t tid) {
   if (node_.engine->faults_inline()) tid = current_tid();
   const std::int64_t begin = now_ns();
@@ -101,6 +91,10 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   Entry& entry = table_[page];
   Room room(node_.local.get());
   lock_with_room(page, entry, room);
+  if (wanted == Access::kWrite && frozen_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    entry.lock.unlock();
+    return wait_thawed();
+  }
   if (allows(entry.page.access, wanted)) {
     map_again(page, entry);
     entry.lock.unlock();
@@ -133,7 +127,8 @@ void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
 // The page may be touched already: somebody was faster, it was never touched yet, it rested, or the kernel has taken
 // the mapping away (reclaim).
 void Pages::map_again(PageId page, Entry& entry) {
-  node_.engine->map({page, 1}, entry.page.access);
+  const bool frozen = frozen_.load(std::memory_order_relaxed) != 0;
+  node_.engine->map({page, 1}, frozen ? Access::kRead : entry.page.access);
   if (node_.local == nullptr || !node_.local->covers(page)) return;
   if (!node_.local->here(page)) {
     node_.local->filled(page);

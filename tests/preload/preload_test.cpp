@@ -44,8 +44,9 @@ TEST_P(Processes, BesideAnotherNode) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(Program, Processes,
-                         testing::Values("child_has_a_copy", "fork_among_threads", "grandchildren", "starting_programs",
-                                         "descriptors", "own_handler", "stack_overflow", "blocked_signals"),
+                         testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
+                                         "starting_programs", "descriptors", "own_handler", "stack_overflow",
+                                         "blocked_signals"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(Preload, ChildrenRunOnTheLibraryWhenAskedTo) {
@@ -96,19 +97,30 @@ TEST_P(Corners, OverMemoryNodes) { expect_good(bounded({bin("corners"), GetParam
 class OverMemoryNodes : public testing::TestWithParam<const char*> {};
 TEST_P(OverMemoryNodes, AsWithoutUs) { expect_good(bounded({bin("processes"), GetParam()}), {}); }
 INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes,
-                         testing::Values("fork_among_threads", "starting_programs", "descriptors", "own_handler",
-                                         "stack_overflow", "blocked_signals"),
+                         testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
+                                         "starting_programs", "descriptors", "own_handler", "stack_overflow",
+                                         "blocked_signals"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(PreloadOverMemoryNodes, ShadowedBlocksSurviveEviction) {
   expect_good(bounded({bin("stress_malloc"), "--seconds", "3", "--threads", "8"}), {});
 }
 
-// The heap is memory that nodes share, which a forked child has none of.
-TEST(PreloadOverMemoryNodes, AChildThatTouchesTheHeapIsTold) {
-  Process process(bounded({bin("processes"), "child_has_a_copy"}));
+// Several program nodes: the heap is memory that they share, which a forked child has none of.
+TEST(PreloadOverMemoryNodes, AChildThatTouchesASharedHeapIsTold) {
+  Process process({bin("dsmrun"), "-n", "2", "--preload", "--memory-nodes", "1", "--local-memory", "16M", "--",
+                   bin("processes"), "child_has_a_copy"});
   EXPECT_NE(process.wait(), 0);
   EXPECT_NE(process.err().find("a forked child has none of it"), std::string::npos) << process.err();
+}
+
+// With engines that the kernel cannot wait for, too.
+TEST(PreloadOverMemoryNodes, ASnapshotIsOfOneMomentWithEveryEngine) {
+  for (const char* engine : {"sigsegv", "uffd-inline"}) {
+    expect_good({bin("dsmrun"), "--preload", "--engine", engine, "--memory-nodes", "1", "--local-memory", "4M", "--",
+                 bin("processes"), "one_moment"},
+                {});
+  }
 }
 
 // --- memory that nodes share

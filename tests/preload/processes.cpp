@@ -72,6 +72,40 @@ void fork_among_threads() {
   for (std::thread& thread : threads) thread.join();
 }
 
+// A thread writes first one page and then another, without end: no child ever sees the second ahead of the first.
+void one_moment() {
+  constexpr std::size_t kPages = 2000;
+  constexpr std::size_t kWords = 4096 / sizeof(long);
+  auto* words = static_cast<std::atomic<long>*>(aligned_alloc(4096, kPages * 4096));
+  for (std::size_t i = 0; i < kPages * kWords; ++i) words[i] = 0;
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (long value = 1; !stop; ++value) {
+      for (std::size_t i = 0; i < kPages; ++i) words[i * 997 % kPages * kWords] = value;
+    }
+  });
+  for (int round = 0; round < 10; ++round) {
+    while (words[0] < round + 2) {
+    }
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      long before = words[0];
+      long steps = 0;
+      for (std::size_t i = 0; i < kPages; ++i) {
+        const long value = words[i * 997 % kPages * kWords];
+        steps += before - value;
+        if (value > before || steps > 1) _exit(1);
+        before = value;
+      }
+      _exit(words[0] > round + 1 ? 0 : 2);
+    }
+    REQUIRE(ended(child) == 0);
+  }
+  stop = true;
+  writer.join();
+}
+
 void grandchildren() {
   for (int generation = 0; generation < 5; ++generation) {
     const pid_t child = fork();
@@ -227,10 +261,15 @@ void blocked_signals() {
   REQUIRE(sigprocmask(99, &set, nullptr) == -1 && errno == EINVAL);
 }
 
-constexpr Case kCases[] = {{"child_has_a_copy", child_has_a_copy}, {"fork_among_threads", fork_among_threads},
-                           {"grandchildren", grandchildren},       {"starting_programs", starting_programs},
-                           {"descriptors", descriptors},           {"limited", limited},
-                           {"own_handler", own_handler},           {"stack_overflow", stack_overflow},
+constexpr Case kCases[] = {{"child_has_a_copy", child_has_a_copy},
+                           {"fork_among_threads", fork_among_threads},
+                           {"one_moment", one_moment},
+                           {"grandchildren", grandchildren},
+                           {"starting_programs", starting_programs},
+                           {"descriptors", descriptors},
+                           {"limited", limited},
+                           {"own_handler", own_handler},
+                           {"stack_overflow", stack_overflow},
                            {"blocked_signals", blocked_signals}};
 
 }  // namespace
