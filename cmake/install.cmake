@@ -3,8 +3,8 @@
 #   lib/libdsm.a, libdsm.so   all layers and the private jemalloc in one library each
 #   lib/cmake/dsm/            find_package(dsm): dsm::dsm (the archive) and dsm::shared
 #   lib/pkgconfig/dsm.pc
-#   bin/                      dsmrun, dsmstat
-# The api layer (libdsm/api) stands on all others, so what it depends on is what the libraries hold.
+#   bin/                      dsmrun, dsmstat, dsm-memory-node
+# The hints layer stands on all others, so what it depends on is what the libraries hold.
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -101,8 +101,8 @@ function(dsm_add_package_files link_names)
 endfunction()
 
 # A program that is built without sanitizers cannot use a library that has them.
-if(TARGET dsm_api AND NOT DSM_SANITIZE)
-  dsm_closure(dsm_api layers libraries)
+if(TARGET dsm_hints AND NOT DSM_SANITIZE)
+  dsm_closure(dsm_hints layers libraries)
   dsm_link_names("${libraries}" link_names)
   dsm_add_archive("${layers}")
   dsm_add_shared("${layers}")
@@ -112,7 +112,7 @@ if(TARGET dsm_api AND NOT DSM_SANITIZE)
   add_test(NAME install COMMAND ${PROJECT_SOURCE_DIR}/scripts/test-install ${CMAKE_BINARY_DIR})
   set_tests_properties(install PROPERTIES LABELS install TIMEOUT 300)
 endif()
-foreach(program dsmrun dsmstat)
+foreach(program dsmrun dsmstat dsm-memory-node)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()

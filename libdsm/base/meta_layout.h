@@ -1,9 +1,9 @@
 // Where things lie in a node's meta region.
 //
-//   | latch table | lent chunks | lessees of the lent chunks |
+//   | latch table | headers of objects | lent chunks | lessees of the lent chunks |
 //
-// 1. The latch table is indexed by the page's number in the whole global range. Only the entries of pages homed at that
-//    node are ever touched.
+// 1. The latch table is indexed by the page's number in the whole global range, the headers by the granule of memory.
+//    Only what belongs to memory homed at that node is ever touched.
 // 2. The rest is used at the first memory node alone: how many chunks of the lent memory have been lent (from its start
 //    upwards), and for each of them who has it (its node + 1), one byte a chunk.
 #pragma once
@@ -13,9 +13,16 @@
 namespace dsm {
 
 inline constexpr std::uint64_t kLatchBytes = 16;
+inline constexpr std::uint64_t kObjectGranule = 64;  // objects never share one
+inline constexpr std::uint64_t kHeaderBytes = 8;
 
 constexpr std::uint64_t latch_offset(PageId page) { return page * kLatchBytes; }
-constexpr std::uint64_t lent_chunks_offset(const Geometry& geometry) { return geometry.all_pages() * kLatchBytes; }
+constexpr std::uint64_t header_offset(const Geometry& geometry, std::uint64_t address) {
+  return geometry.all_pages() * kLatchBytes + (address - geometry.base) / kObjectGranule * kHeaderBytes;
+}
+constexpr std::uint64_t lent_chunks_offset(const Geometry& geometry) {
+  return header_offset(geometry, geometry.base + geometry.memory_bytes());
+}
 constexpr std::uint64_t lessee_offset(const Geometry& geometry, std::uint64_t chunk) {
   return lent_chunks_offset(geometry) + kLatchBytes + chunk;
 }

@@ -43,7 +43,17 @@ namespace dsm {
   X(barrier, "barriers", "barriers passed")                                                  \
   X(alloc, "calls", "allocations from the global heap")                                      \
   X(free_local, "calls", "blocks freed at their home")                                       \
-  X(free_remote, "calls", "blocks freed on another node than their home")
+  X(free_remote, "calls", "blocks freed on another node than their home")                    \
+  X(object_local, "borrows", "objects borrowed at their home")                               \
+  X(object_hit, "borrows", "objects borrowed from the cache without communication")          \
+  X(object_revalidate, "borrows", "cached objects found current by one read of the header")  \
+  X(object_miss, "borrows", "objects fetched from another node")                             \
+  X(object_write, "borrows", "objects of other nodes borrowed to be changed")                \
+  X(object_write_back, "objects", "changed objects written to their home")                   \
+  X(object_move, "objects", "owned objects moved to another node")                           \
+  X(object_recall, "objects", "standing objects called back for somebody who waits")         \
+  X(object_wait, "borrows", "borrows that waited in the queue of the object's home")         \
+  X(object_evict, "objects", "copies put out of the object cache for want of room")
 
 // Latency histograms: bucket i counts events of [2^i, 2^(i+1)) nanoseconds.
 #define DSM_HISTOGRAMS(X)                                       \

@@ -7,13 +7,14 @@
 namespace dsm::proto {
 namespace {
 
-// Measured over the traces of bench_eviction; the results change little around these.
+// Measured over the traces of bench_eviction. With longer rests (a half, a third) it hits up to 0.7 % more, and faults
+// half as often again to see that.
 constexpr std::uint64_t kYoungShare = 10;      // one in so many
 constexpr std::uint64_t kRememberedTimes = 2;  // so many capacities of departures are remembered
 
 // How many pages at a queue's end are to rest.
-constexpr std::uint64_t young_resting(std::uint64_t size) { return size / 2; }
-constexpr std::uint64_t main_resting(std::uint64_t size) { return size / 3; }
+constexpr std::uint64_t young_resting(std::uint64_t size) { return size / 3; }
+constexpr std::uint64_t main_resting(std::uint64_t size) { return size / 5; }
 
 }  // namespace
 

@@ -4,8 +4,8 @@
 // the caller makes them inaccessible but keeps their bytes, and says which come back by a fault. The policy is S3-FIFO
 // made for that:
 //
-//   enter -> | young: the last tenth ... rested from half way on | -> came back: to main; else out, remembered
-//            | main ...           rested from two thirds way on  | -> came back: another round; else out
+//   enter -> | young: a tenth of all ..... its oldest third rests  | -> came back: to main; else out, remembered
+//            | main ...................... its oldest fifth rests  | -> came back: another round; else out
 //
 // 1. A page that is touched once (a scan) leaves by the young queue and never costs a page of main.
 // 2. A page that returns soon after it left (it is remembered) goes to main, but only in the place of one that shows no

@@ -7,9 +7,11 @@
 #include "base/clock.h"
 #include "base/meta_layout.h"
 #include "base/trace.h"
+#include "runtime/holds.h"
 #include "runtime/latch_lock.h"
 #include "runtime/local_memory.h"
 #include "runtime/node.h"
+#include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/service.h"
 #include "runtime/wire.h"
@@ -285,7 +287,7 @@ void Batch::note_mapping(const Item& item) {
   }
 }
 
-// When was it gained and who shall use it: Pages::used() decides by these when the page may go again.
+// When was it gained and who shall use it: Holds::used() decides by these when the page may go again.
 void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
   if (node.local != nullptr && place().has_bytes) note_mapping(item);
@@ -340,9 +342,8 @@ void Batch::await_use(std::size_t index) {
       item.event = *event;
       item.active = true;
     }
-  } else if (!node.pages->used(page, *item.entry)) {
-    node.pages->defer(page, *item.entry);
-    node.service->nudge();
+  } else if (!node.holds->used(page, *item.entry)) {
+    node.holds->defer(page, *item.entry);
   } else if (item.entry->page.access != Access::kObject || node.objects->may_leave(page)) {
     item.event = {.kind = proto::EventKind::kUsed};
     item.active = true;

@@ -9,6 +9,7 @@
 #include "base/signals.h"
 #include "runtime/leases.h"
 #include "runtime/node.h"
+#include "runtime/objects.h"
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
@@ -116,7 +117,7 @@ void Blocks::release(void* block) {
   switch (owner(block, "free")) {
     case Owner::kHere:
       count(node_.stats->free_local);
-      return node_.heap->release(block);
+      return release_here(block);
     case Owner::kInterleaved: {
       count(node_.stats->free_remote);
       Call call(node_, 0, Operation::kInterleavedFree, {address, 0, 0});
@@ -131,6 +132,14 @@ void Blocks::release(void* block) {
   const SignalsBlocked blocked;
   const NodeId keeper = keeper_of(address);
   if (const auto full = frees_.add(keeper, block)) send_frees(keeper, full->used());
+}
+
+void Blocks::release_here(void* block) {
+  if (node_.geometry.nodes == 1 || node_.leases != nullptr ||  // there is no object work on memory nodes' memory
+      node_.space->state(node_.geometry.page_of(value_of(block))) == mem::ChunkState::kPrivate ||
+      node_.objects->freed(block, node_.heap->usable_size(block))) {
+    node_.heap->release(block);
+  }
 }
 
 void Blocks::flush() {
@@ -150,7 +159,7 @@ void Blocks::send_frees(NodeId home, std::span<const std::uint64_t> blocks) {
 void Blocks::on_frees(NodeId from, std::span<const std::uint64_t> blocks) {
   for (const std::uint64_t address : blocks) {
     if (kept_here(address)) {
-      node_.heap->release(pointer_of(address));
+      release_here(pointer_of(address));
     } else {
       log(LogLevel::kError, "heap", "node {} has freed {:#x}, which is no block of this node's heap: ignored", from,
           address);

@@ -60,6 +60,7 @@ class Blocks {
  private:
   enum class Owner : std::uint8_t { kHere, kElsewhere, kInterleaved };
   Owner owner(const void* block, const char* call) const;  // ends the program with a clear line for a foreign pointer
+  void release_here(void* block);
   void send_frees(NodeId home, std::span<const std::uint64_t> blocks);
   void serve();
   NodeId keeper_of(std::uint64_t address) const;

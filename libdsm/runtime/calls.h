@@ -35,6 +35,10 @@ enum class Operation : std::uint16_t {
   kCancelWait,       // args: page, call of the kWaitOn
   kNotify,           // args: page, how many
   kOnce,             // args: page, what
+  kObjectWait,       // args: address, wish, small -> the header when it is granted   (objects)
+  kObjectHolder,     // args: address -> who holds it, for the search for deadlocks (deadlock.h)
+  kObjectBlock,      // args: bytes -> a new block for an owned object, or 0
+  kObjectForget,     // args: address -> when the node has no copy of the object any more
   kCount
 };
 

@@ -17,6 +17,10 @@
 
 namespace dsm::runtime {
 
+// Entry::user_cpu_ns, when it is no CPU time:
+inline constexpr std::int64_t kUserRuns = -1;   // the thread did not have to wait
+inline constexpr std::int64_t kUserWaits = -2;  // it waits, or has been woken and has not come back yet
+
 struct alignas(64) Entry {
   proto::Page page;
   FutexLock lock;
@@ -25,7 +29,7 @@ struct alignas(64) Entry {
   std::atomic<std::int32_t> owner;     // the thread that holds it exclusively
   std::uint16_t asking[2];             // threads that have asked for it shared, exclusively, and have not had it yet
   std::int32_t user_tid;               // the thread whose access the last grant was for
-  std::int64_t user_cpu_ns;            // its CPU time when it was let go, or why that is not known (pages.cpp)
+  std::int64_t user_cpu_ns;            // its CPU time when it was let go, or one of the above
   std::uint32_t granted_us;            // low bits of the monotonic clock at the last grant
   bool deferred;                       // on the list of pages whose use is awaited
   bool no_such;                        // its home says that there is no such page: for the waiting thread to find

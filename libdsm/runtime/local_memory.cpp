@@ -38,13 +38,13 @@ std::uint32_t ahead_of(const Node& node, std::uint32_t bound) {
   return std::clamp(bound / 100 * percent, std::uint32_t{16}, kMostAhead);
 }
 
-// Calls act(index of the first, run) for each run of consecutive pages.
+// Calls act(run) for each run of consecutive pages.
 template <typename Do>
 void for_each_run(std::span<const PageId> pages, Do act) {
   for (std::size_t i = 0; i < pages.size();) {
     std::size_t end = i + 1;
     while (end < pages.size() && pages[end] == pages[i] + (end - i)) ++end;
-    act(i, PageRange{pages[i], static_cast<std::uint32_t>(end - i)});
+    act(PageRange{pages[i], static_cast<std::uint32_t>(end - i)});
     i = end;
   }
 }
@@ -123,6 +123,7 @@ void LocalMemory::filled(PageId page) {
   if (frame.here.load(std::memory_order_relaxed)) return;
   frame.here.store(true, std::memory_order_relaxed);
   count(node_.stats->resident_pages);
+  unwatched_.fetch_add(1, std::memory_order_relaxed);
   if (charged_.fetch_add(1) + 1 > wake_above_) ring();
   const std::lock_guard guard(lock_);
   for (PageId other = 0; policy_.full() && policy_.next_victim(other);) {
@@ -178,7 +179,7 @@ void LocalMemory::put_out(std::uint32_t most) {
     while (chosen < most && policy_.next_victim(pages[chosen])) ++chosen;
   }
   std::sort(pages.begin(), pages.begin() + chosen);
-  for_each_run(std::span(pages).first(chosen), [this](std::size_t, PageRange run) { put_out_run(run); });
+  for_each_run(std::span(pages).first(chosen), [this](PageRange run) { put_out_run(run); });
 }
 
 void LocalMemory::put_out_run(PageRange run) {
@@ -219,8 +220,20 @@ void LocalMemory::cut_released(Batch& batch) {
   }
 }
 
-// Takes pages out of the program's reach, all at once, and writes back what it has changed, so that putting them out
-// finds them clean. Pages that are being worked on are in use: they are left alone. By the thread only.
+// The faulting thread does it: what it unmaps itself, on the CPU that has used it, no other CPU need be told if the
+// program has no other thread at work. The thread "dsm-evict" would interrupt the program for every page (measured:
+// half of that thread's time and a third more for a fault). Putting out resting pages interrupts nobody.
+void LocalMemory::rest_some() {
+  if (charged_.load(std::memory_order_relaxed) <= fill_to_ || unwatched_.load(std::memory_order_relaxed) < kRestRound ||
+      !still_resting_.try_lock()) {
+    return;
+  }
+  unwatched_.store(0, std::memory_order_relaxed);
+  lay_to_rest();
+  still_resting_.unlock();
+}
+
+// Takes pages out of the program's reach, all at once. Those that are being worked on are in use: they are left alone.
 void LocalMemory::lay_to_rest() {
   std::array<PageId, kRound> pages;
   std::uint32_t chosen = 0;
@@ -229,45 +242,29 @@ void LocalMemory::lay_to_rest() {
     while (chosen < kRound && policy_.next_rest(pages[chosen])) ++chosen;
   }
   std::sort(pages.begin(), pages.begin() + chosen);
-  std::uint32_t held = 0;
+  std::array<Entry*, kRound> held;
+  std::uint32_t count_of_held = 0;
   for (std::uint32_t i = 0; i < chosen; ++i) {
     Entry& entry = node_.pages->entry(pages[i]);
     if (!entry.lock.try_lock()) continue;
-    const proto::Page& page = entry.page;
-    const bool raw = page.access == Access::kRead || page.access == Access::kWrite;
-    if (raw && at_rest(page) && here(pages[i]) && !resting(pages[i])) {
-      pages[held] = pages[i];
-      rest_items_[held++] = Item{&entry, {}, {}, false};
+    const Access access = entry.page.access;
+    const bool raw = access == Access::kRead || access == Access::kWrite;
+    if (raw && at_rest(entry.page) && here(pages[i]) && !resting(pages[i])) {
+      pages[count_of_held] = pages[i];
+      held[count_of_held++] = &entry;
     } else {
       entry.lock.unlock();
     }
   }
-  rest_held(std::span(pages).first(held));
-  for (std::uint32_t i = 0; i < held; ++i) rest_items_[i].entry->lock.unlock();
-}
-
-void LocalMemory::rest_held(std::span<const PageId> pages) {
-  std::array<PageRange, kRound> ranges;
-  std::size_t count_of_ranges = 0;
-  for_each_run(pages, [&](std::size_t, PageRange run) { ranges[count_of_ranges++] = run; });
-  node_.engine->unmap_all(std::span(ranges).first(count_of_ranges));
-  count(node_.stats->rested, pages.size());
-  for (std::size_t i = 0; i < pages.size(); ++i) {
+  std::array<PageRange, kRound> runs;
+  std::size_t count_of_runs = 0;
+  for_each_run(std::span(pages).first(count_of_held), [&](PageRange run) { runs[count_of_runs++] = run; });
+  node_.engine->unmap_all(std::span(runs).first(count_of_runs));
+  for (std::uint32_t i = 0; i < count_of_held; ++i) {
     unmapped(pages[i]);
-    Item& item = rest_items_[i];
-    if (item.entry->page.access != Access::kWrite) continue;
-    item.event = {.kind = proto::EventKind::kRelease, .access = Access::kRead};
-    item.active = true;
-    count(node_.stats->evict_write);
+    held[i]->lock.unlock();
   }
-  for_each_run(pages, [&](std::size_t at, PageRange run) {
-    while (run.count != 0) {
-      const std::uint32_t some = node_.pages->clip(run);
-      Batch{node_, run.first, std::span(rest_items_).subspan(at, some), rest_ops_, rest_landing_.get()}.run();
-      at += some;
-      run = {run.first + some, run.count - some};
-    }
-  });
+  count(node_.stats->rested, count_of_held);
 }
 
 bool LocalMemory::discard(PageRange pages) {
@@ -317,7 +314,6 @@ void LocalMemory::loop() {
       {
         const std::lock_guard guard(still_);
         put_out(kRound);
-        lay_to_rest();
       }
       if (cuts_.load() == seen) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);
     }

@@ -56,12 +56,22 @@ class LocalMemory {
   // had; those are as they were.
   bool discard(PageRange pages);
 
-  // Between the two nothing is put out or laid to rest, and what faults waits if it needs room; for fork.
-  void hold_still() { still_.lock(); }
-  void go_on() { still_.unlock(); }
+  // A fault has been served: perhaps it is time to lay some pages to rest. Not with an Entry::lock held.
+  void rest_some();
+
+  // Between the two nothing is put out or laid to rest, and a fault that needs room waits; for fork.
+  void hold_still() {
+    still_.lock();
+    still_resting_.lock();
+  }
+  void go_on() {
+    still_resting_.unlock();
+    still_.unlock();
+  }
 
  private:
-  static constexpr std::uint32_t kRound = 64;  // pages at a time
+  static constexpr std::uint32_t kRound = 64;      // pages at a time
+  static constexpr std::uint32_t kRestRound = 32;  // so many have to come before some are laid to rest
 
   LocalMemory(Node& node, proto::Frame* frames, PageId* young, PageId* main, std::uint32_t bound);
   void loop();
@@ -69,22 +79,20 @@ class LocalMemory {
   void put_out(std::uint32_t most);
   void lay_to_rest();
   void put_out_run(PageRange run);
-  void rest_held(std::span<const PageId> pages);
   void cut_released(Batch& batch);
 
   Node& node_;
   proto::Frame* const frames_;
   const std::uint32_t bound_, wake_above_, fill_to_;  // pages
   std::atomic<std::uint32_t> charged_{0};
-  FutexLock still_;  // held while pages are put out or laid to rest
+  FutexLock still_;                          // held while pages are put out
+  FutexLock still_resting_;                  // ... laid to rest
+  std::atomic<std::uint32_t> unwatched_{0};  // pages that have come since some were laid to rest
   FutexLock lock_;
   proto::Eviction policy_;
   std::atomic<std::uint32_t> cuts_{0};  // bumped when room has come up
   std::atomic<std::uint32_t> rung_{0};  // 0: the thread sleeps, or is about to look once more
   std::atomic<bool> stopping_{false};
-  std::array<Item, kRound> rest_items_;  // the thread's, as the next
-  std::array<net::Op, kRound * kOpsPerPage> rest_ops_;
-  const std::unique_ptr<std::byte[]> rest_landing_{new std::byte[kRound * kPageBytes]};
   std::thread thread_;
 };
 

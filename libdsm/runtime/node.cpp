@@ -16,8 +16,10 @@
 #include "runtime/blocks.h"
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
+#include "runtime/holds.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
+#include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
 #include "runtime/service.h"
@@ -77,6 +79,7 @@ Result<void> connect(Node& node) {
   if (!transport) return tl::unexpected(transport.error());
   node.transport = std::move(*transport);
   node.service_view = net::shm_local_region(*node.transport, net::Region::kMemory);
+  node.meta_view = net::shm_local_region(*node.transport, net::Region::kMeta);
   return {};
 }
 
@@ -106,7 +109,13 @@ Result<void> make_parts(Node& node) {
   auto pages = Pages::create(node);
   if (!pages) return tl::unexpected(pages.error());
   node.pages = std::move(*pages);
+  auto holds = Holds::create(node);
+  if (!holds) return tl::unexpected(holds.error());
+  node.holds = std::move(*holds);
   node.calls = std::make_unique<Calls>(node);
+  auto objects = Objects::create(node);
+  if (!objects) return tl::unexpected(objects.error());
+  node.objects = std::move(*objects);
   if (node.geometry.memory_nodes != 0) {
     auto local = LocalMemory::create(node);
     if (!local) return tl::unexpected(local.error());
@@ -143,6 +152,7 @@ Result<void> go(Node& node) {
   if (quiet(node)) return {};
   if (auto started = node.engine->start(*node.pages); !started) return started;
   if (node.local != nullptr) node.local->start();
+  node.holds->start();
   node.service->start();
   node.job->watch(
       [nodes = node.geometry.program_nodes()](const cluster::PeerDown& down) { on_peer_down(nodes, down); });

@@ -1,7 +1,8 @@
 // One node of a job: all its parts, wired. Everything above the layers meets here and nowhere else.
 //
 // Threads: the program's (in API calls and, with inline engines, in the fault path), the service thread (messages,
-// requests of other nodes, pages whose use is awaited), the engine's handler thread if it has one, the job's watcher.
+// requests of other nodes), the holds thread (pages whose use is awaited), the engine's handler thread if it has one,
+// the job's watcher.
 #pragma once
 
 #include <memory>
@@ -16,14 +17,15 @@
 #include "mem/fault_engine.h"
 #include "net/transport.h"
 #include "runtime/entry.h"
-#include "runtime/object_pages.h"
 
 namespace dsm::runtime {
 
 class Pages;        // pages.h: runs the protocol
+class Holds;        // holds.h: keeps pages until they have been used
 class Service;      // service.h: the message loop
 class Calls;        // calls.h: requests to other nodes and their replies
 class Blocks;       // blocks.h: allocation and free of any node's memory
+class Objects;      // objects.h: object mode
 class Roots;        // roots.h: named roots and collective allocation
 class Leases;       // leases.h: memory of the memory nodes
 class LocalMemory;  // local_memory.h: the bound on what this node holds of it
@@ -40,17 +42,19 @@ struct Node {
   NodeId self = 0;
   NodeStats* stats = nullptr;
   std::byte* service_view = nullptr;  // this node's memory, always accessible
+  std::byte* meta_view = nullptr;     // its latches and headers
 
   // In the order of their start; the later stand on the earlier.
   std::unique_ptr<cluster::Job> job;
   std::unique_ptr<net::Transport> transport;
   std::unique_ptr<mem::FaultEngine> engine;
   std::unique_ptr<mem::AddressSpace> space;
-  std::unique_ptr<ObjectPages> objects;
   std::unique_ptr<Pages> pages;
   std::unique_ptr<LocalMemory> local;  // only if there are memory nodes
+  std::unique_ptr<Leases> leases;      // likewise
+  std::unique_ptr<Holds> holds;
   std::unique_ptr<Calls> calls;
-  std::unique_ptr<Leases> leases;  // only if there are memory nodes
+  std::unique_ptr<Objects> objects;
   std::unique_ptr<heap::ChunkSource> chunks;
   std::unique_ptr<heap::Heap> heap;
   std::unique_ptr<Blocks> blocks;

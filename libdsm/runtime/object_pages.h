@@ -26,8 +26,9 @@ class ObjectPages {
   virtual void left(PageRange pages) = 0;
 
   // The program touches a page that the node has for object work: `address` may lie in an object that thread `tid` has
-  // borrowed itself, which would wait for itself for ever; that ends the program with a diagnostic.
-  virtual void raw_touch(PageId page, std::uintptr_t address, pid_t tid) = 0;
+  // borrowed itself, which would wait for itself for ever; that ends the program with a diagnostic. True: the thread
+  // has borrowed something else of the page to change it, so the node needs the page alone.
+  virtual bool raw_touch(PageId page, std::uintptr_t address, pid_t tid) = 0;
   // Whether a borrow holds the page although the node has it raw (its own thread touched the page raw meanwhile): then
   // it stays here until the borrow's end.
   virtual bool pinned(PageId page) const = 0;

@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <bit>
 #include <new>
 
 #include "base/check.h"
@@ -14,22 +13,15 @@
 #include "base/meta_layout.h"
 #include "base/trace.h"
 #include "runtime/batch.h"
+#include "runtime/holds.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
 #include "runtime/node.h"
+#include "runtime/objects.h"
 #include "runtime/service.h"
 
 namespace dsm::runtime {
 namespace {
-
-// A thread that has been let go has surely made its access once it has run for this long.
-constexpr std::int64_t kUseNs = 3000;
-
-// Entry::user_cpu_ns
-constexpr std::int64_t kUnknown = -1;   // the thread did not have to wait: it is running
-constexpr std::int64_t kNotLetGo = -2;  // it waits, or has been woken and has not come back yet
-
-std::uint32_t now_us() { return static_cast<std::uint32_t>(now_ns() / 1000); }
 
 // Nothing asked for leads to what is wanted. A wish of the other kind comes first: its grant wakes all who wait.
 bool must_ask(const proto::Page& page, Access wanted) {
@@ -98,9 +90,11 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   if (allows(entry.page.access, wanted)) {
     map_again(page, entry);
     entry.lock.unlock();
+    room.drop();
+    if (node_.local != nullptr) node_.local->rest_some();
     return mem::FaultVerdict::kRetry;
   }
-  if (entry.page.access == Access::kObject) node_.objects->raw_touch(page, address, tid);
+  if (entry.page.access == Access::kObject && node_.objects->raw_touch(page, address, tid)) wanted = Access::kWrite;
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
@@ -109,6 +103,7 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
+  if (node_.local != nullptr) node_.local->rest_some();
   return mem::FaultVerdict::kRetry;
 }
 
@@ -145,10 +140,10 @@ void Pages::map_again(PageId page, Entry& entry) {
 // wait elsewhere come first.
 void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
   const bool asks = entry.page.access == Access::kObject;  // borrows say themselves when they are done
-  if (entry.page.fresh && !asks && entry.user_tid != tid && used(page, entry))
+  if (entry.page.fresh && !asks && entry.user_tid != tid && node_.holds->used(page, entry))
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
-  entry.user_cpu_ns = kUnknown;
+  entry.user_cpu_ns = kUserRuns;
 }
 
 // Whether the page's home has said that it does not exist. Asked by the thread that is about to tell the program.
@@ -164,7 +159,10 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   const std::int64_t begin = now_ns();
   count(node_.stats->wait);
   trace(TraceEvent::kWait, page, entry.page.seen);
-  entry.user_cpu_ns = kNotLetGo;
+  // What was granted before has been used, by this thread or, as note_user() knows, by another.
+  if (entry.page.fresh && entry.page.access != Access::kObject)
+    run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+  entry.user_cpu_ns = kUserWaits;
   if (entry.ask_again) {
     entry.ask_again = false;
     run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
@@ -176,7 +174,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   }
   while (!allows(entry.page.access, wanted) && !entry.no_such) {
     if (must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
-      entry.user_cpu_ns = kNotLetGo;
+      entry.user_cpu_ns = kUserWaits;
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
       continue;
     }
@@ -190,7 +188,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   entry.user_cpu_ns = thread_cpu_ns(tid);
   const bool awaited = entry.deferred;
   entry.lock.unlock();
-  if (awaited) node_.service->nudge();  // it may look now whether the page has been used
+  if (awaited) node_.holds->let_go();
   node_.stats->wait_latency.add(now_ns() - begin);
   return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
 }
@@ -210,98 +208,7 @@ void Pages::read_ahead(PageId missed, Access wanted) {
   count(node_.stats->readahead_pages, got);
 }
 
-// --- running the protocol -------------------------------------------------------------------------------------------
-
-void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event) {
-  Item item{&entry, event, {}, true};
-  net::Op ops[kOpsPerPage];
-  std::byte* const landing = node_.local != nullptr ? take_landing() : nullptr;
-  Batch{node_, page, {&item, 1}, ops, landing, event.kind == proto::EventKind::kFresh}.run();
-  if (landing != nullptr) give_landing(landing);
-}
-
-// nullptr if all are in use.
-std::byte* Pages::take_landing() {
-  for (std::uint64_t used = landings_used_.load(); used != ~std::uint64_t{0};) {
-    const auto free = static_cast<unsigned>(std::countr_one(used));
-    if (landings_used_.compare_exchange_weak(used, used | std::uint64_t{1} << free)) {
-      return landings_ + free * kPageBytes;
-    }
-  }
-  return nullptr;
-}
-
-void Pages::give_landing(std::byte* landing) {
-  landings_used_.fetch_and(~(std::uint64_t{1} << static_cast<std::size_t>(landing - landings_) / kPageBytes));
-}
-
-void Pages::event(PageId page, const proto::Event& event) {
-  Entry& entry = table_[page];
-  entry.lock.lock();
-  run_locked(page, entry, event);
-  entry.lock.unlock();
-}
-
-// How many pages from the first one on may be one batch: one home, no private chunk.
-std::uint32_t Pages::clip(PageRange pages) const {
-  const Geometry& geometry = node_.geometry;
-  if (!geometry.has_bytes(pages.first)) return 1;
-  const PageId boundary = geometry.interleaved(pages.first)
-                              ? geometry.interleaved_first() +
-                                    ((pages.first - geometry.interleaved_first()) / kGranulePages + 1) * kGranulePages
-                              : (pages.first / kPagesPerChunk + 1) * kPagesPerChunk;
-  return static_cast<std::uint32_t>(std::min<PageId>({pages.count, boundary - pages.first, kMaxBatch}));
-}
-
-// Runs the event for the first pages of the range and returns for how many. With `insist` at least one, else only those
-// whose locks are free at once.
-std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool insist) {
-  if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? clip(pages) : 0;
-  return with_locks(pages, insist, [&](Batch& batch) {
-    for (Item& item : batch.items) {
-      item.event = event;
-      item.active = true;
-    }
-    batch.map_later = event.kind == proto::EventKind::kFresh;
-    batch.run();
-  });
-}
-
-// nullptr if all are in use.
-Workspace* Pages::borrow_space() {
-  for (std::size_t space = 0; space < kWorkspaces; ++space) {
-    if (space_locks_[space].try_lock()) return &spaces_[space];
-  }
-  return nullptr;
-}
-
-void Pages::return_space(Workspace* space) { space_locks_[static_cast<std::size_t>(space - spaces_)].unlock(); }
-
-std::uint32_t Pages::lock_pages(PageRange pages, bool insist, std::span<Item> items) {
-  const auto count = std::min<std::uint32_t>(clip(pages), static_cast<std::uint32_t>(items.size()));
-  std::uint32_t held = 0;
-  for (; held < count; ++held) {
-    Entry& entry = table_[pages.first + held];
-    if (insist && held == 0) {
-      entry.lock.lock();
-    } else if (!entry.lock.try_lock()) {
-      break;
-    }
-    items[held] = Item{&entry, {}, {}, false};
-  }
-  return held;
-}
-
-void Pages::hint(PageRange pages, const proto::Event& event) {
-  Room room(node_.local.get());
-  if (event.kind == proto::EventKind::kPrefetch && node_.local != nullptr && node_.local->covers(pages.first)) {
-    pages.count = room.spare(pages.count);  // what does not fit is not fetched
-  }
-  while (pages.count != 0) {
-    const std::uint32_t done = run_batch(pages, event, true);
-    pages = {pages.first + done, pages.count - done};
-  }
-}
+// --- messages -------------------------------------------------------------------------------------------------------
 
 void Pages::on_message(NodeId from, const proto::PageMessage& message) {
   hint({message.first, message.count}, {.kind = proto::EventKind::kMessage, .node = from, .message = message});
@@ -320,19 +227,25 @@ void Pages::on_no_such_page(PageId page) {
 
 // --- object work ----------------------------------------------------------------------------------------------------
 
-void Pages::gain_for_objects(PageRange pages) {
+bool Pages::gain_for_objects(PageRange pages) {
   hint(pages, {.kind = proto::EventKind::kFault, .access = Access::kObject});
-  for (std::uint32_t i = 0; i < pages.count; ++i) await_open(pages.first + i);
+  for (std::uint32_t i = 0; i < pages.count; ++i) {
+    if (!await_open(pages.first + i)) return false;
+  }
+  return true;
 }
 
 // As wait_for(), for a thread that is not in a fault.
-void Pages::await_open(PageId page) {
+bool Pages::await_open(PageId page) {
   Entry& entry = table_[page];
   entry.lock.lock();
-  while (!node_.objects->open(page)) {
+  bool lost = false;
+  while (!node_.objects->open(page) && !lost) {
     if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
-      entry.user_tid = current_tid();
-      entry.user_cpu_ns = kNotLetGo;
+      // The access that this thread was granted before it has made; nobody needs to know who will borrow.
+      if (entry.page.fresh && (entry.user_tid == current_tid() || node_.holds->used(page, entry))) {
+        run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+      }
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
       continue;
     }
@@ -340,9 +253,10 @@ void Pages::await_open(PageId page) {
     entry.lock.unlock();
     await_change(entry.changed, seen);
     entry.lock.lock();
-    if (entry.user_tid == current_tid()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
+    lost = no_such_page(entry);
   }
   entry.lock.unlock();
+  return !lost;
 }
 
 // --- waiting --------------------------------------------------------------------------------------------------------
@@ -356,16 +270,20 @@ void Pages::await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, s
   if (node_.transport->claim_access()) {
     leader_word_.store(&word);
     const std::int64_t begin = now_ns();
+    const std::int64_t spin_max_ns = node_.config.spin_max_us * 1000;
+    const std::int64_t spin_ns = short_waits_.load() ? spin_max_ns : node_.config.spin_us * 1000;
+    std::int64_t waited = 0;
     for (bool late = false; !done() && !late;) {
       if (node_.service->poll_for_access() != 0) continue;
-      const std::int64_t waited = now_ns() - begin;
+      waited = now_ns() - begin;
       late = timeout_ns >= 0 && waited >= timeout_ns;
-      if (waited < node_.config.spin_us * 1000) {
+      if (waited < spin_ns) {
         cpu_relax();
       } else if (!late) {
         node_.transport->wait(net::Waiter::kAccess, timeout_ns < 0 ? -1 : timeout_ns - waited);
       }
     }
+    short_waits_.store(waited < spin_max_ns);
     leader_word_.store(nullptr);
     node_.transport->release_access();
   } else if (!done()) {
@@ -379,56 +297,6 @@ void Pages::notify_change(std::atomic<std::uint32_t>& word) {
   if (waiting_.load() == 0) return;
   futex_wake(word, INT32_MAX, FutexScope::kProcess);
   if (leader_word_.load() == &word) node_.transport->wake(net::Waiter::kAccess);
-}
-
-// --- how long a page is kept ----------------------------------------------------------------------------------------
-
-bool Pages::used(PageId page, const Entry& entry) const {
-  if (exclude(entry.page.access, Access::kObject) && node_.objects != nullptr && node_.objects->pinned(page))
-    return false;
-  const std::uint32_t held_us = now_us() - entry.granted_us;
-  if (held_us >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
-  if (entry.user_cpu_ns == kNotLetGo) return false;
-  if (entry.user_cpu_ns == kUnknown) return held_us >= static_cast<std::uint64_t>(node_.config.hold_us);
-  const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
-  return cpu < 0 || cpu > entry.user_cpu_ns + kUseNs;
-}
-
-void Pages::defer(PageId page, Entry& entry) {
-  if (entry.deferred) return;
-  deferred_lock_.lock();
-  DSM_CHECK(deferred_count_ < kMaxDeferred, "too many contended pages at once");
-  deferred_[deferred_count_++] = page;
-  deferred_lock_.unlock();
-  entry.deferred = true;
-}
-
-Pages::Deferred Pages::tend_deferred() {
-  std::array<PageId, 64> batch;
-  deferred_lock_.lock();
-  const std::size_t count = std::min(deferred_count_, batch.size());
-  std::copy_n(deferred_.begin(), count, batch.begin());  // oldest first
-  std::copy(deferred_.begin() + static_cast<std::ptrdiff_t>(count),
-            deferred_.begin() + static_cast<std::ptrdiff_t>(deferred_count_), deferred_.begin());
-  deferred_count_ -= count;
-  Deferred left = deferred_count_ == 0 ? Deferred::kNone : Deferred::kSoon;
-  deferred_lock_.unlock();
-
-  for (std::size_t i = 0; i < count; ++i) {
-    Entry& entry = table_[batch[i]];
-    entry.lock.lock();
-    entry.deferred = false;
-    if (entry.page.look_asked && entry.page.fresh) {
-      if (!used(batch[i], entry)) {
-        defer(batch[i], entry);
-      } else if (entry.page.access != Access::kObject || node_.objects->may_leave(batch[i])) {
-        run_locked(batch[i], entry, {.kind = proto::EventKind::kUsed});
-      }
-    }
-    if (entry.deferred) left = std::max(left, entry.user_cpu_ns == kNotLetGo ? Deferred::kLater : Deferred::kSoon);
-    entry.lock.unlock();
-  }
-  return left;
 }
 
 }  // namespace dsm::runtime

@@ -59,23 +59,18 @@ class Pages final : public mem::FaultSink {
   std::uint32_t with_locks(PageRange pages, bool insist, Act act);
 
   // From an API call, with signals blocked: asks for pages for object work and waits until they are open for it. They
-  // may be closed again at once, in which case the caller asks again.
-  void gain_for_objects(PageRange pages);
+  // may be closed again at once, in which case the caller asks again. False: there is no such memory.
+  bool gain_for_objects(PageRange pages);
 
   // Sleeps until `word` is no longer `seen`, handling this node's messages meanwhile. May return early.
   void await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns = -1);
   // Bumps a word that threads await, and wakes them.
   void notify_change(std::atomic<std::uint32_t>& word);
 
-  // Service loop: looks after the pages whose use is awaited. What is left to do: nothing; look again when the thread
-  // that is to use a page has come back (it says so) or the hold ends; look again soon.
-  enum class Deferred : std::uint8_t { kNone, kLater, kSoon };
-  Deferred tend_deferred();
-
   // For Batch, under the entry's lock.
   void wake(Entry& entry) { notify_change(entry.changed); }
-  bool used(PageId page, const Entry& entry) const;
-  void defer(PageId page, Entry& entry);
+  // For Holds, under the entry's lock.
+  void event_locked(PageId page, Entry& entry, const proto::Event& event) { run_locked(page, entry, event); }
 
  private:
   Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
@@ -86,7 +81,7 @@ class Pages final : public mem::FaultSink {
   static bool no_such_page(Entry& entry);
   void lock_with_room(PageId page, Entry& entry, Room& room);
   void map_again(PageId page, Entry& entry);
-  void await_open(PageId page);
+  bool await_open(PageId page);
   void read_ahead(PageId missed, Access wanted);
   void run_locked(PageId page, Entry& entry, const proto::Event& event);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);
@@ -98,7 +93,6 @@ class Pages final : public mem::FaultSink {
 
   static constexpr std::size_t kWorkspaces = 8;
   static constexpr std::size_t kLandings = 64;  // one bit each in landings_used_
-  static constexpr std::size_t kMaxDeferred = 4096;
 
   Node& node_;
   PageTable table_;
@@ -110,11 +104,8 @@ class Pages final : public mem::FaultSink {
   FutexLock stream_lock_;
   proto::Streams read_streams_, write_streams_;
   std::atomic<std::uint32_t> waiting_{0};          // threads in await_change
+  std::atomic<bool> short_waits_{false};           // the last wait of a leader was worth a longer spin
   std::atomic<const void*> leader_word_{nullptr};  // what the thread waits for that handles this node's messages
-
-  FutexLock deferred_lock_;
-  std::array<PageId, kMaxDeferred> deferred_{};
-  std::size_t deferred_count_ = 0;
 };
 
 template <typename Act>

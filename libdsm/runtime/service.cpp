@@ -20,18 +20,11 @@
 #include "runtime/blocks.h"
 #include "runtime/chunks.h"
 #include "runtime/node.h"
+#include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
-namespace {
-
-// While the use of a page is awaited the thread looks again after naps that double. It sleeps rather than spins or
-// yields: the thread that is to use the page may need this very CPU.
-constexpr std::int64_t kFirstNapNs = 4'000;
-constexpr std::int64_t kLongestNapNs = 1'000'000;
-
-}  // namespace
 
 Service::Service(Node& node)
     : node_(node),
@@ -59,18 +52,9 @@ void Service::loop() {
   ::prctl(PR_SET_NAME, "dsm-service");
   ::prctl(PR_SET_TIMERSLACK, 1);
   if (!become_urgent()) prefer_latency();
-  std::int64_t nap_ns = kFirstNapNs;
   while (!stopping_.load()) {
     unsigned handled = node_transport_->poll(service_sink_, 64);
     while (take_backlog()) ++handled;
-    if (const auto left = node_.pages->tend_deferred(); left != Pages::Deferred::kNone) {
-      const bool later = left == Pages::Deferred::kLater;
-      if (later || handled != 0) nap_ns = kFirstNapNs;
-      node_transport_->wait(net::Waiter::kService, later ? kLongestNapNs : nap_ns);
-      nap_ns = std::min(2 * nap_ns, kLongestNapNs);
-      continue;
-    }
-    nap_ns = kFirstNapNs;
     if (handled == 0) node_transport_->wait(net::Waiter::kService, -1);
   }
 }
@@ -141,6 +125,13 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
         put_off(from, bytes);
       }
       return;
+    case MessageType::kObject:
+      if (service_thread) {
+        node_.objects->on_message(from, read_payload<ObjectMessage>(bytes));
+      } else {
+        put_off(from, bytes);
+      }
+      return;
     case MessageType::kReply: {
       const auto reply = read_payload<ReplyMessage>(bytes);
       node_.calls->on_reply(from, reply.call, reply.last != 0, reply.value);
@@ -179,9 +170,14 @@ void Service::share_if_private(NodeId from, const proto::PageMessage& message) {
       send_message(node_, from, pack(MessageType::kNoSuchPage, page).bytes());
       continue;
     }
-    const std::lock_guard guard(static_cast<SliceChunks&>(*node_.chunks).sharing_lock());
-    node_.space->share(page, [this](PageId first) { publish_chunk(first); });
+    share_chunk(page);
   }
+}
+
+void Service::share_chunk(PageId page) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(static_cast<SliceChunks&>(*node_.chunks).sharing_lock());
+  node_.space->share(page, [this](PageId first) { publish_chunk(first); });
 }
 
 // Frees every page of a chunk that has just become shared: from now on other nodes need this one for none of them.

@@ -1,6 +1,6 @@
-// The service thread: handles what other nodes send, and looks after pages whose use is awaited. While a thread of the
-// program waits for a page, it handles the node's messages itself; what only the service thread may do (requests,
-// turning a chunk shared) it puts on the backlog.
+// The service thread: handles what other nodes send. While a thread of the program waits for a page, it handles the
+// node's messages itself; what only the service thread may do (requests, turning a chunk shared) it puts on the
+// backlog.
 #pragma once
 
 #include <atomic>
@@ -30,7 +30,9 @@ class Service {
 
   // From a thread that waits as the access waiter, in signal context or not: handles some messages; how many.
   unsigned poll_for_access();
-  // Makes the service thread look after the deferred pages.
+  // Turns a private chunk of this node's slice shared. Any thread, not in signal context.
+  void share_chunk(PageId page);
+  // Makes the service thread look after the backlog.
   void nudge() { node_transport_->wake(net::Waiter::kService); }
 
  private:

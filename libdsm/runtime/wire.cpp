@@ -19,6 +19,8 @@ std::size_t payload_bytes(MessageType type) {
       return sizeof(ReplyMessage);
     case MessageType::kFrees:
       return sizeof(FreesMessage);
+    case MessageType::kObject:
+      return sizeof(ObjectMessage);
   }
   return SIZE_MAX;
 }

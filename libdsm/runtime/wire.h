@@ -14,6 +14,7 @@
 #include "net/transport.h"
 #include "proto/page.h"
 #include "runtime/calls.h"
+#include "runtime/objects.h"
 
 namespace dsm::runtime {
 
@@ -25,6 +26,7 @@ enum class MessageType : std::uint8_t {
   kRequest,     // Request
   kReply,       // ReplyMessage
   kFrees,       // FreesMessage
+  kObject,      // ObjectMessage
 };
 
 struct WireHeader {
@@ -47,6 +49,7 @@ struct FreesMessage {
   std::uint64_t blocks[kMost];
 };
 static_assert(sizeof(FreesMessage) == 200);
+static_assert(sizeof(ObjectMessage) == 16);
 static_assert(sizeof(Request) + sizeof(WireHeader) <= net::kMaxMessageBytes);
 
 // A message ready to be sent.

@@ -58,7 +58,14 @@ TEST(GeometryTest, LatchOnlyPagesHaveAHomeAndNoBytes) {
   }
   EXPECT_TRUE(geometry.has_bytes(geometry.latches_first(0) - 1));
   EXPECT_EQ(dsm::latch_offset(geometry.latches_first(2) + dsm::kLatchesPerNode - 1) + dsm::kLatchBytes,
-            dsm::meta_region_bytes(geometry));
+            dsm::header_offset(geometry, geometry.base));
+}
+
+TEST(GeometryTest, HeadersStandBehindTheLatches) {
+  const dsm::Geometry geometry = three_nodes();
+  const std::uint64_t last = geometry.base + geometry.memory_bytes() - 1;
+  EXPECT_EQ(dsm::header_offset(geometry, geometry.base + 63), dsm::header_offset(geometry, geometry.base));
+  EXPECT_EQ(dsm::header_offset(geometry, last) + dsm::kHeaderBytes, dsm::meta_region_bytes(geometry));
 }
 
 TEST(ResultTest, DescribesErrnoInWords) {

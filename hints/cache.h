@@ -1,0 +1,185 @@
+// Copies of other nodes' objects on this node, bounded in bytes, and the objects of other nodes that this node works
+// with: being changed by a thread here, or kept here by transfer (standing).
+//
+// 1. A copy's bytes never change while it is in the table: who changes an object works on a new copy, which replaces
+// the
+//    old one at the end.
+// 2. A copy in the table is of an object whose pages are in object mode here; leaving drops it.
+// 3. Looking up takes no lock: publish the copy in a pin, then see that its address is still what was looked for. What
+//    goes out of the table gets the address 0 first; its memory is used again only once no pin names it.
+// 4. A Copy's record is used again for Copies only, so that a reader that is late finds a record, if a wrong one.
+// 5. Everything else happens under lock_, taken with the program's signals blocked, after a page entry's lock.
+//
+// 6. A thread's own Recent is changed by it alone, without the lock, except that under the lock anyone may set the
+//    address of a copy in it to 0. What is in it goes into the table some copies at a time: blocking signals for each
+//    would cost more than fetching a small object.
+//
+// What to evict is chosen as S3-FIFO does: new copies pass through a small queue and stay only if they were used again
+// there; so a scan does not wash out what is used often.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/futex.h"
+#include "base/meta_layout.h"
+#include "base/types.h"
+#include "hints/slab.h"
+#include "runtime/objects.h"
+
+namespace dsm::runtime {
+struct Node;
+}
+
+namespace dsm::hints {
+
+struct Copy {
+  std::atomic<std::uint64_t> address;  // 0: not in the table
+  std::atomic<proto::Header> word;     // at rest: the version of the bytes
+  std::atomic<std::uint64_t> bytes;
+  std::byte* data;
+  std::atomic<Copy*> next;         // in the table's bucket
+  std::atomic<bool> standing;      // what this node has is the truth: no need to ask the home
+  std::atomic<std::uint8_t> uses;  // since it came or was last considered, at the most 3
+  bool in_main;
+  std::uint32_t seen_pinned;          // the last sweep that found it pinned
+  Copy *page_previous, *page_next;    // copies of one page, or of objects that span pages
+  Copy *queue_previous, *queue_next;  // small or main queue; doomed: only next
+};
+
+// An object of another node with which this node works.
+struct Holding {
+  std::uint64_t address = 0;
+  Holding* next = nullptr;                      // in the bucket
+  const runtime::ThreadPins* holder = nullptr;  // the thread that has the mutable borrow, or is about to; nullptr: none
+  runtime::CallSite site{};                     // of its borrow
+  std::uint32_t waiting = 0;                    // threads that wait for it
+  std::atomic<std::uint32_t> changed{0};        // bumped when `holder` goes
+  bool standing = false;                        // by transfer: `copy` is in the table
+  bool dirty = false;                           // and newer than the home's bytes
+  bool recalled = false;                        // to be given back when the borrow ends
+  Copy* copy = nullptr;
+};
+
+// What a thread has fetched or changed lately, and records made for it beforehand.
+struct Recent {
+  static constexpr std::size_t kCopies = 64, kReady = 16, kClasses = 5;  // classes: 64 to 1024 bytes
+  std::array<std::atomic<Copy*>, kCopies> copies{};                      // by hash
+  std::array<Copy*, kCopies> retired{};
+  std::size_t retired_count = 0;
+  std::array<std::array<Copy*, kReady>, kClasses> ready{};
+  std::array<std::size_t, kClasses> ready_count{};
+};
+
+class Cache final : public runtime::ObjectCopies {
+ public:
+  Cache(runtime::Node& node, std::uint64_t limit);
+
+  // The copy of an object, if there is one; may be gone or another's by the time it is looked at (3).
+  Copy* find(const runtime::ThreadPins& me, std::uint64_t address) const;
+  static void note_use(Copy& copy);
+
+  // A copy that is in nobody's hands but the caller's. Makes room if need be.
+  Copy& make(runtime::ThreadPins& me, std::uint64_t bytes);
+  // The copy is the object as of `word`, unless the object was forgotten since `seen`. In any case it is the cache's to
+  // free once no pin names it. The object's pages are pinned.
+  void insert(runtime::ThreadPins& me, Copy& copy, std::uint64_t address, proto::Header word, std::uint64_t seen);
+  void end_thread(runtime::ThreadPins& me);
+  // Counts what makes a copy that is being fetched worthless; ask before the fetch.
+  std::uint64_t forgotten() const { return forgotten_.load(std::memory_order_acquire); }
+  void retire(runtime::ThreadPins& me, Copy& copy);
+
+  // --- objects being changed (holdings.cpp) ---
+  // Waits until no other thread of this node has the mutable borrow. nullptr: this thread has it already.
+  Holding* hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier);
+  // The node has become the standing owner, or goes on being it: `copy` is the object now.
+  void stand(Holding& holding, Copy& copy, proto::Header word, bool dirty);
+  void let_go(Holding& holding);
+
+  // runtime::ObjectCopies
+  void leaving(PageId page) override;
+  void left(PageId page) override;
+  void recalled(std::uint64_t address) override;
+  void forget(std::uint64_t address) override;
+
+  std::uint64_t bytes_used() const { return used_; }
+
+ private:
+  static constexpr std::size_t kBuckets = std::size_t{1} << 18;
+  static constexpr std::size_t kPageLists = std::size_t{1} << 16;
+  static constexpr std::size_t kHoldingBuckets = 1 << 12;
+  static constexpr std::size_t kGhosts = 1 << 16;
+  static constexpr std::uint32_t kSweepEvery = 64;
+
+  struct Fifo {
+    Copy* oldest = nullptr;
+    Copy* newest = nullptr;
+    std::uint64_t bytes = 0;
+    void push(Copy& copy);
+    void remove(Copy& copy);
+  };
+
+  static std::size_t hash(std::uint64_t address) { return address / kObjectGranule * 0x9E3779B97F4A7C15U >> 40; }
+  std::atomic<Copy*>& bucket(std::uint64_t address) const { return buckets_[hash(address) % kBuckets]; }
+  Copy*& page_list(const Copy& copy) const;
+  Copy& make_locked(std::uint64_t bytes);
+  Copy& new_record();
+  Copy* find_in_table(std::uint64_t address) const;
+  void put_in_table(Copy& copy);
+  void flush(Recent& recent);
+  void drop_recent(std::uint64_t begin, std::uint64_t end);
+  void link(Copy& copy, std::uint64_t address);
+  void unlink(Copy& copy);
+  void doom(Copy& copy);
+  void sweep();
+  void make_room();
+  bool evict_one();
+  Holding** find_holding(std::uint64_t address);
+  void give_back(Holding& holding);
+  void forget_holding(Holding** at);
+
+  runtime::Node& node_;
+  const std::uint64_t limit_;
+  std::atomic<Copy*>* buckets_;
+  Copy** pages_;  // lists by page, hashed
+  Copy* spanning_ = nullptr;
+  Holding** holdings_;
+  std::uint16_t* ghosts_;  // fingerprints of what was evicted from the small queue a while ago
+
+  FutexLock lock_;
+  Slab slab_;
+  Fifo small_, main_;
+  Copy* free_copies_ = nullptr;  // by queue_next
+  Copy* doomed_ = nullptr;
+  std::uint32_t doomed_count_ = 0;
+  std::uint32_t sweeps_ = 0;
+  std::uint64_t used_ = 0;  // bytes of all copies, also of those that are being made or doomed
+  std::atomic<std::uint64_t> forgotten_{0};
+};
+
+inline Copy* Cache::find_in_table(std::uint64_t address) const {
+  Copy* copy = bucket(address).load(std::memory_order_acquire);
+  for (int steps = 0; copy != nullptr && steps < 32; ++steps) {
+    if (copy->address.load(std::memory_order_relaxed) == address) return copy;
+    copy = copy->next.load(std::memory_order_acquire);
+  }
+  return nullptr;
+}
+
+inline Copy* Cache::find(const runtime::ThreadPins& me, std::uint64_t address) const {
+  if (const auto* recent = static_cast<const Recent*>(me.upper.load(std::memory_order_relaxed))) {
+    Copy* const copy = recent->copies[hash(address) % Recent::kCopies].load(std::memory_order_relaxed);
+    if (copy != nullptr && copy->address.load(std::memory_order_relaxed) == address) return copy;
+  }
+  return find_in_table(address);
+}
+
+inline void Cache::note_use(Copy& copy) {
+  const std::uint8_t uses = copy.uses.load(std::memory_order_relaxed);
+  if (uses < 3) copy.uses.store(static_cast<std::uint8_t>(uses + 1), std::memory_order_relaxed);
+}
+
+}  // namespace dsm::hints

@@ -1,0 +1,160 @@
+// Objects of other nodes with which this node works: one thread at a time, and what it keeps by transfer.
+#include <mutex>
+#include <new>
+
+#include "base/check.h"
+#include "base/signals.h"
+#include "hints/cache.h"
+#include "runtime/deadlock.h"
+#include "runtime/node.h"
+
+namespace dsm::hints {
+namespace {
+
+// A thread that waits so long for an object looks whether it waits for itself.
+constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
+
+}  // namespace
+
+// Where the holding of the address hangs, or would hang.
+Holding** Cache::find_holding(std::uint64_t address) {
+  Holding** at = &holdings_[hash(address) % kHoldingBuckets];
+  while (*at != nullptr && (*at)->address != address) at = &(*at)->next;
+  return at;
+}
+
+void Cache::forget_holding(Holding** at) {
+  Holding* holding = *at;
+  *at = holding->next;
+  slab_.give(reinterpret_cast<std::byte*>(holding), sizeof(Holding));
+}
+
+Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier) {
+  runtime::ThreadPins& me = runtime::my_pins();
+  for (bool waited = false;; waited = true) {
+    Holding* holding = nullptr;
+    std::uint32_t seen = 0;
+    {
+      const SignalsBlocked blocked;
+      const std::lock_guard guard(lock_);
+      Holding** at = find_holding(address);
+      if (*at == nullptr) *at = ::new (slab_.take(sizeof(Holding))) Holding{.address = address};
+      holding = *at;
+      holding->waiting -= waited ? 1 : 0;
+      if (holding->holder == nullptr) {
+        holding->holder = &me;
+        holding->site = site;
+        me.waits_for.store(0);
+        return holding;
+      }
+      if (holding->holder == &me) {
+        *earlier = holding->site;
+        return nullptr;
+      }
+      ++holding->waiting;
+      seen = holding->changed.load();
+    }
+    if (!waited) {
+      me.waits_at = site;
+      me.wait_number.fetch_add(1);
+      me.waits_for.store(address);
+    }
+    futex_wait(holding->changed, seen, FutexScope::kProcess, kSuspiciousNs);
+    if (holding->changed.load() == seen) runtime::find_deadlock(node_, address);
+  }
+}
+
+void Cache::let_go(Holding& holding) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(lock_);
+  holding.holder = nullptr;
+  if (holding.recalled) give_back(holding);
+  holding.changed.fetch_add(1);
+  if (holding.waiting != 0) {
+    futex_wake(holding.changed, 1, FutexScope::kProcess);
+  } else if (!holding.standing) {
+    forget_holding(find_holding(holding.address));
+  }
+}
+
+void Cache::stand(Holding& holding, Copy& copy, proto::Header word, bool dirty) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(lock_);
+  copy.word.store(proto::at_rest(word), std::memory_order_relaxed);
+  copy.standing.store(true, std::memory_order_relaxed);
+  forgotten_.fetch_add(1);
+  runtime::pins_barrier();
+  drop_recent(holding.address, holding.address + 1);
+  if (Copy* there = find_in_table(holding.address); there != nullptr && there != &copy) {
+    there->standing.store(false, std::memory_order_relaxed);
+    unlink(*there);
+    doom(*there);
+  }
+  if (copy.address.load() == 0) link(copy, holding.address);
+  holding.standing = true;
+  holding.dirty |= dirty;
+  holding.copy = &copy;
+}
+
+// Under the lock. Gives a standing object back to its home; of one that this node has been given without knowing it,
+// only the hold.
+void Cache::give_back(Holding& holding) {
+  proto::Borrow borrow;
+  const bool have = holding.standing;
+  const runtime::ObjectAt object{holding.address, have ? holding.copy->bytes.load() : 1,
+                                 have ? holding.copy->data : nullptr};
+  const proto::BorrowEvent event{.kind = proto::BorrowEventKind::kGiveBack,
+                                 .have = have,
+                                 .changed = have && holding.dirty,
+                                 .copy = have ? holding.copy->word.load() : 0};
+  const bool kept = node_.objects->give_back(borrow, object, event) == proto::Outcome::kReleased;
+  holding.recalled = holding.standing = false;
+  if (!have) return;
+  if (holding.dirty) count(node_.stats->object_write_back);
+  holding.dirty = false;
+  Copy& copy = *holding.copy;
+  holding.copy = nullptr;
+  copy.standing.store(false);
+  if (kept) {
+    copy.word.store(proto::at_rest(borrow.word));
+  } else {
+    unlink(copy);
+    doom(copy);
+  }
+}
+
+void Cache::recalled(std::uint64_t address) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(lock_);
+  Holding** at = find_holding(address);
+  if (*at == nullptr) {
+    Holding unknown{.address = address};
+    return give_back(unknown);
+  }
+  Holding& holding = **at;
+  if (holding.holder != nullptr) {
+    holding.recalled = true;
+    return;
+  }
+  give_back(holding);
+  if (holding.waiting == 0) forget_holding(at);
+}
+
+// No borrow holds the page. A thread may be about to begin one: it finds the object standing no more.
+void Cache::leaving(PageId page) {
+  const std::lock_guard guard(lock_);
+  const std::uint64_t begin = node_.geometry.address_of(page), end = begin + kPageBytes;
+  for (Copy* list : {pages_[page % kPageLists], spanning_}) {
+    for (Copy *copy = list, *next = nullptr; copy != nullptr; copy = next) {
+      next = copy->page_next;
+      const std::uint64_t address = copy->address.load();
+      if (!copy->standing.load() || address >= end || address + copy->bytes.load() <= begin) continue;
+      Holding** at = find_holding(address);
+      DSM_CHECK(*at != nullptr && (*at)->copy == copy, "a standing copy of {:#x} that nobody holds", address);
+      give_back(**at);
+      if ((*at)->holder == nullptr && (*at)->waiting == 0) forget_holding(at);
+    }
+  }
+}
+
+}  // namespace dsm::hints

@@ -1,0 +1,235 @@
+// Owners (L2), part of <dsm/hints.h>, which explains them: include that.
+#pragma once
+
+#include <dsm/hints.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <source_location>
+#include <span>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#pragma GCC visibility push(default)
+namespace dsm {
+
+namespace detail {
+
+// Owners: `bits` is 48 bits of address and 16 of colour, 0 for none.
+borrowed owned_new(std::size_t bytes, call_site site);  // bytes undefined, borrowed to change it; data null: no memory
+std::uint64_t owned_begin(void* pin);                   // ends that; the bits
+borrowed borrow_owned_shared(std::uint64_t bits, std::size_t bytes, call_site site);
+borrowed borrow_owned_mut(std::uint64_t* bits, std::size_t bytes, call_site site);
+borrowed owned_end(std::uint64_t bits, std::size_t bytes, call_site site);  // borrowed once more, to destroy it ...
+void owned_free(std::uint64_t bits, void* pin);                             // ... and gone. pin null: never borrowed
+std::uint64_t owned_transfer(std::uint64_t bits, std::size_t bytes, unsigned node, call_site site);
+void owned_fetch(const std::uint64_t* const* bits, std::size_t count, std::size_t bytes, call_site site);
+void owned_check_idle(std::uint64_t bits, const char* what);
+
+constexpr std::uint64_t address_of_bits(std::uint64_t bits) { return bits & ((std::uint64_t{1} << 47) - 1); }
+
+}  // namespace detail
+
+// Owns one object of the global heap; destroys and frees it at its end, on whatever node that is. 64 bits that mean the
+// same on all nodes; an owner within an owned object travels with it. The exact type: there is no own_ptr to a base.
+template <typename T>
+class own_ptr {
+ public:
+  using element = T;
+
+  own_ptr() = default;
+  own_ptr(std::nullptr_t) {}
+  own_ptr(own_ptr&& other) noexcept : bits_(other.leak()) {}
+  own_ptr& operator=(own_ptr&& other) noexcept {
+    if (this != &other) {
+      reset();
+      bits_ = other.leak();
+    }
+    return *this;
+  }
+  ~own_ptr() { reset(); }
+
+  explicit operator bool() const { return bits_ != 0; }
+  // The object's global address. Only for L1 hints and plain access; it changes when the object moves.
+  T* address() const { return reinterpret_cast<T*>(detail::address_of_bits(bits_)); }
+  unsigned home() const { return dsm::home(address()); }
+
+  void reset(std::source_location where = std::source_location::current()) {
+    static_assert(!std::is_polymorphic_v<T>, "an object with a vtable cannot live on another node");
+    if (bits_ == 0) return;
+    detail::owned_check_idle(bits_, "destroyed");
+    const std::uint64_t bits = std::exchange(bits_, 0);
+    if constexpr (std::is_trivially_destructible_v<T>) {
+      detail::owned_free(bits, nullptr);
+    } else {
+      const detail::borrowed last = detail::owned_end(bits, sizeof(T), where);
+      std::destroy_at(static_cast<T*>(last.data));
+      detail::owned_free(bits, last.pin);
+    }
+  }
+
+  // For sending an owner as 8 bytes: leak() here, adopt() there, once.
+  std::uint64_t leak() noexcept {
+    if (bits_ != 0) detail::owned_check_idle(bits_, "moved");
+    return std::exchange(bits_, 0);
+  }
+  static own_ptr adopt(std::uint64_t bits) {
+    own_ptr made;
+    made.bits_ = bits;
+    return made;
+  }
+
+  // For the functions below.
+  const std::uint64_t& bits() const { return bits_; }
+  std::uint64_t& bits() { return bits_; }
+
+ private:
+  std::uint64_t bits_ = 0;
+};
+
+// Owns an array. 16 bytes: the owner's and the count.
+template <typename T>
+class own_ptr<T[]> {
+ public:
+  using element = T;
+
+  own_ptr() = default;
+  own_ptr(std::nullptr_t) {}
+  own_ptr(own_ptr&& other) noexcept : count_(other.count_), bits_(other.leak()) {}
+  own_ptr& operator=(own_ptr&& other) noexcept {
+    if (this != &other) {
+      reset();
+      count_ = other.count_;
+      bits_ = other.leak();
+    }
+    return *this;
+  }
+  ~own_ptr() { reset(); }
+
+  explicit operator bool() const { return bits_ != 0; }
+  T* address() const { return reinterpret_cast<T*>(detail::address_of_bits(bits_)); }
+  unsigned home() const { return dsm::home(address()); }
+  std::size_t size() const { return count_; }
+  std::size_t size_bytes() const { return count_ * sizeof(T); }
+
+  void reset(std::source_location where = std::source_location::current()) {
+    static_assert(!std::is_polymorphic_v<T>, "an object with a vtable cannot live on another node");
+    if (bits_ == 0) return;
+    detail::owned_check_idle(bits_, "destroyed");
+    const std::uint64_t bits = std::exchange(bits_, 0);
+    if constexpr (std::is_trivially_destructible_v<T>) {
+      detail::owned_free(bits, nullptr);
+    } else {
+      const detail::borrowed last = detail::owned_end(bits, size_bytes(), where);
+      std::destroy_n(static_cast<T*>(last.data), count_);
+      detail::owned_free(bits, last.pin);
+    }
+  }
+  std::uint64_t leak() noexcept {
+    if (bits_ != 0) detail::owned_check_idle(bits_, "moved");
+    return std::exchange(bits_, 0);
+  }
+  static own_ptr adopt(std::uint64_t bits, std::size_t count) {
+    own_ptr made;
+    made.bits_ = bits;
+    made.count_ = count;
+    return made;
+  }
+  const std::uint64_t& bits() const { return bits_; }
+  std::uint64_t& bits() { return bits_; }
+
+ private:
+  std::size_t count_ = 0;
+  std::uint64_t bits_ = 0;
+};
+
+template <typename T>
+inline constexpr bool travels<own_ptr<T>> = true;
+
+// A new object, homed at this node. Empty if memory is used up.
+template <typename T, typename... Args>
+requires(!std::is_array_v<T>) [[nodiscard]] own_ptr<T> make_owned(Args&&... args) {
+  static_assert(travels<T>, "the object is copied as bytes; see dsm::travels");
+  const detail::borrowed fresh = detail::owned_new(sizeof(T), std::source_location::current());
+  if (fresh.data == nullptr) return {};
+  ::new (fresh.data) T(std::forward<Args>(args)...);
+  return own_ptr<T>::adopt(detail::owned_begin(fresh.pin));
+}
+// `count` objects, value-initialised.
+template <typename T>
+requires std::is_unbounded_array_v<T>
+[[nodiscard]] own_ptr<T> make_owned(std::size_t count) {
+  using element = std::remove_extent_t<T>;
+  static_assert(travels<element>, "the objects are copied as bytes; see dsm::travels");
+  const detail::borrowed fresh = detail::owned_new(count * sizeof(element), std::source_location::current());
+  if (fresh.data == nullptr) return {};
+  std::uninitialized_value_construct_n(static_cast<element*>(fresh.data), count);
+  return own_ptr<T>::adopt(detail::owned_begin(fresh.pin), count);
+}
+
+template <typename T>
+[[nodiscard]] shared_ref<T> borrow_shared(const own_ptr<T>& owner,
+                                          std::source_location where = std::source_location::current()) {
+  if constexpr (std::is_array_v<T>) {
+    return {detail::borrow_owned_shared(owner.bits(), owner.size_bytes(), where), owner.size()};
+  } else {
+    return {detail::borrow_owned_shared(owner.bits(), sizeof(T), where), 1};
+  }
+}
+// The owner must stay where it is until the borrow's end: its colour, and on another node its address, change.
+template <typename T>
+[[nodiscard]] mut_ref<T> borrow_mut(own_ptr<T>& owner, std::source_location where = std::source_location::current()) {
+  if constexpr (std::is_array_v<T>) {
+    return {detail::borrow_owned_mut(&owner.bits(), owner.size_bytes(), where), owner.size(), true};
+  } else {
+    return {detail::borrow_owned_mut(&owner.bits(), sizeof(T), where), 1, true};
+  }
+}
+
+// Moves the object to `node`'s memory and returns its owner, to be kept or sent there.
+template <typename T>
+[[nodiscard]] own_ptr<T> transfer(own_ptr<T>&& owner, unsigned node,
+                                  std::source_location where = std::source_location::current()) {
+  if constexpr (std::is_array_v<T>) {
+    const std::size_t count = owner.size(), bytes = owner.size_bytes();
+    return own_ptr<T>::adopt(detail::owned_transfer(owner.leak(), bytes, node, where), count);
+  } else {
+    return own_ptr<T>::adopt(detail::owned_transfer(owner.leak(), sizeof(T), node, where));
+  }
+}
+
+// Fetches into this node's cache what is not there, in one chain of operations for each home, and waits for it: the
+// borrows that follow find it. For one object, borrowing it later costs the same.
+template <typename T>
+requires(!std::is_array_v<T>) void prefetch(std::span<const own_ptr<T>> owners,
+                                            std::source_location where = std::source_location::current()) {
+  std::vector<const std::uint64_t*> bits;
+  bits.reserve(owners.size());
+  for (const own_ptr<T>& owner : owners) bits.push_back(&owner.bits());
+  detail::owned_fetch(bits.data(), bits.size(), sizeof(T), where);
+}
+template <typename T>
+void prefetch(const own_ptr<T>& owner, std::source_location where = std::source_location::current()) {
+  const std::uint64_t* bits = &owner.bits();
+  if constexpr (std::is_array_v<T>) {
+    detail::owned_fetch(&bits, 1, owner.size_bytes(), where);
+  } else {
+    detail::owned_fetch(&bits, 1, sizeof(T), where);
+  }
+}
+// All of a range at once: what is missing is fetched as by prefetch().
+template <typename T>
+requires(!std::is_array_v<T>) [[nodiscard]] std::vector<shared_ref<T>> borrow_shared(
+    std::span<const own_ptr<T>> owners, std::source_location where = std::source_location::current()) {
+  prefetch(owners, where);
+  std::vector<shared_ref<T>> refs;
+  refs.reserve(owners.size());
+  for (const own_ptr<T>& owner : owners) refs.push_back(borrow_shared(owner, where));
+  return refs;
+}
+
+}  // namespace dsm
+#pragma GCC visibility pop

@@ -1,0 +1,16 @@
+// Borrows that wait for each other in a circle. A thread that has waited long follows the chain itself, by requests:
+// who holds the object, and what does that thread wait for? If the chain comes back to the thread, twice alike, every
+// node on it says what its thread holds and wants, and the program ends.
+#pragma once
+
+#include <cstdint>
+
+namespace dsm::runtime {
+
+struct Node;
+
+// The calling thread waits for the object. Returns if it is no deadlock, as far as can be seen now.
+void find_deadlock(Node& node, std::uint64_t address);
+void serve_deadlock_search(Node& node);
+
+}  // namespace dsm::runtime

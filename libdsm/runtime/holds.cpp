@@ -1,0 +1,128 @@
+#include "runtime/holds.h"
+
+#include <sys/prctl.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+#include <span>
+#include <utility>
+
+#include "base/allocation_gate.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/latency.h"
+#include "base/signals.h"
+#include "runtime/node.h"
+#include "runtime/objects.h"
+#include "runtime/pages.h"
+
+namespace dsm::runtime {
+namespace {
+
+// A thread that has been let go has surely made its access once it has run for this long.
+constexpr std::int64_t kUseNs = 3'000;
+constexpr std::int64_t kLongestLookNs = 1'000'000;
+
+std::uint32_t held_us(const Entry& entry) { return static_cast<std::uint32_t>(now_ns() / 1000) - entry.granted_us; }
+
+}  // namespace
+
+Result<std::unique_ptr<Holds>> Holds::create(Node& node) {
+  const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+  if (timer < 0) return fail(Errc::kSystem, "cannot make a timer (timerfd_create)", errno);
+  return std::unique_ptr<Holds>(new Holds(node, timer));
+}
+
+Holds::~Holds() {
+  stop();
+  ::close(timer_);
+}
+
+void Holds::start() {
+  const SignalsBlocked blocked;  // inherited: no handler of the program ever runs on this thread
+  thread_ = std::thread([this] { loop(); });
+}
+
+void Holds::stop() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true);
+  arm(0);
+  thread_.join();
+}
+
+bool Holds::used(PageId page, const Entry& entry) const {
+  const bool raw = entry.page.access != Access::kObject;
+  if (raw && node_.objects != nullptr && node_.objects->pinned(page)) return false;
+  const std::uint32_t held = held_us(entry);
+  if (held >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
+  if (!raw) return held >= static_cast<std::uint64_t>(node_.config.hold_us);  // borrows say themselves when they end
+  if (entry.user_cpu_ns == kUserWaits) return false;
+  if (entry.user_cpu_ns == kUserRuns) return held >= static_cast<std::uint64_t>(node_.config.hold_us);
+  const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
+  return cpu < 0 || cpu > entry.user_cpu_ns + kUseNs;
+}
+
+// When to look at the page again. Half as long again as it has been held: a few looks, however long it takes.
+std::int64_t Holds::look_again_ns(const Entry& entry) const {
+  const std::int64_t held = std::int64_t{held_us(entry)} * 1000;
+  const std::int64_t end = node_.config.hold_max_ms * 1'000'000;
+  if (entry.user_cpu_ns == kUserWaits && held < end) return end - held;  // or when it is let go
+  return std::clamp(held / 2, kFirstLookNs, kLongestLookNs);
+}
+
+void Holds::defer(PageId page, Entry& entry) {
+  if (!entry.deferred) {
+    const std::lock_guard guard(lock_);
+    DSM_CHECK(count_ < kMost, "too many contended pages at once");
+    pages_[count_++] = page;
+    entry.deferred = true;
+  }
+  arm(look_again_ns(entry));
+}
+
+void Holds::arm(std::int64_t delay_ns) {
+  const std::int64_t due = now_ns() + delay_ns;
+  const std::lock_guard guard(lock_);
+  if (due >= due_ns_) return;
+  due_ns_ = due;
+  const itimerspec when{{}, {due / 1'000'000'000, due % 1'000'000'000}};
+  ::timerfd_settime(timer_, TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+void Holds::loop() {
+  const OwnAllocations own;
+  ::prctl(PR_SET_NAME, "dsm-holds");
+  ::prctl(PR_SET_TIMERSLACK, 1);
+  if (!become_urgent()) prefer_latency();
+  while (!stopping_.load()) {
+    std::uint64_t times = 0;
+    if (::read(timer_, &times, sizeof times) >= 0) tend();
+  }
+}
+
+// Looks at every page once. Those that are still held come back to the list and set the timer anew.
+void Holds::tend() {
+  lock_.lock();
+  due_ns_ = kNever;
+  const std::size_t count = std::exchange(count_, 0);
+  std::copy_n(pages_.begin(), count, tended_.begin());
+  lock_.unlock();
+  for (const PageId page : std::span(tended_).first(count)) {
+    Entry& entry = node_.pages->entry(page);
+    entry.lock.lock();
+    entry.deferred = false;
+    if (entry.page.look_asked && entry.page.fresh) {
+      if (!used(page, entry)) {
+        defer(page, entry);
+      } else if (entry.page.access != Access::kObject || node_.objects->may_leave(page)) {
+        node_.pages->event_locked(page, entry, {.kind = proto::EventKind::kUsed});
+      }
+    }
+    entry.lock.unlock();
+  }
+}
+
+}  // namespace dsm::runtime

@@ -1,0 +1,61 @@
+// How long a page that was just gained is kept although another node waits for it: until the access it was gained for
+// has run. Nothing tells when a load or store has run, so a thread of its own looks, when a timer says so, whether the
+// CPU clock of the thread that faulted has gone on. It runs for microseconds and then sleeps: the thread that is to use
+// the page may need this very CPU.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <thread>
+
+#include "base/futex.h"
+#include "base/result.h"
+#include "base/types.h"
+#include "runtime/entry.h"
+
+namespace dsm::runtime {
+
+struct Node;
+
+class Holds {
+ public:
+  static Result<std::unique_ptr<Holds>> create(Node& node);
+  ~Holds();
+
+  void start();
+  void stop();
+
+  // Whether the access the page was gained for has surely run. Under the entry's lock.
+  bool used(PageId page, const Entry& entry) const;
+  // Steps the page with kUsed once it has been used; at the latest after DSM_HOLD_MAX_MS. Under the entry's lock.
+  void defer(PageId page, Entry& entry);
+  // A thread that such a page was gained for has come back to the program.
+  void let_go() { arm(kFirstLookNs); }
+
+ private:
+  Holds(Node& node, int timer) : node_(node), timer_(timer) {}
+  void loop();
+  void arm(std::int64_t delay_ns);
+  std::int64_t look_again_ns(const Entry& entry) const;
+  void tend();
+
+  static constexpr std::size_t kMost = 4096;
+  static constexpr std::int64_t kNever = INT64_MAX;
+  static constexpr std::int64_t kFirstLookNs = 5'000;
+
+  Node& node_;
+  const int timer_;
+  std::thread thread_;
+  std::atomic<bool> stopping_{false};
+
+  std::array<PageId, kMost> tended_{};  // the thread's own
+
+  FutexLock lock_;  // the rest
+  std::int64_t due_ns_ = kNever;
+  std::array<PageId, kMost> pages_{};
+  std::size_t count_ = 0;
+};
+
+}  // namespace dsm::runtime

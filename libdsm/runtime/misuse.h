@@ -1,0 +1,21 @@
+// What ends the program because it has borrowed wrongly: one line that names what, and where in the program. Each goes
+// to stderr before abort(). Safe in signal context as far as the walk up the stack is.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "runtime/pins.h"
+
+namespace dsm::runtime {
+
+struct Node;
+
+// "raw access to 0x... inside its own mutable borrow (begun at f.cpp:12): accessed at main+0x1f"
+[[noreturn]] void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address);
+
+// "{what} of the object 0x... at file:line; {earlier} at file:line". A site without a file is left out.
+[[noreturn]] void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, std::string_view earlier,
+                                 CallSite then);
+
+}  // namespace dsm::runtime

@@ -1,0 +1,367 @@
+// The steps of a borrow as one-sided operations, and what the home does for others' borrows.
+#include <algorithm>
+#include <array>
+#include <mutex>
+#include <optional>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/meta_layout.h"
+#include "base/signals.h"
+#include "runtime/deadlock.h"
+#include "runtime/node.h"
+#include "runtime/object_queues.h"
+#include "runtime/objects.h"
+#include "runtime/wire.h"
+
+namespace dsm::runtime {
+namespace {
+
+using net::Region;
+using proto::Header;
+
+// A thread that waits so long for an object looks whether it waits for itself.
+constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
+
+// A transport that does more than the processor's own loads and stores may take locks meanwhile.
+class ChainGuard {
+ public:
+  explicit ChainGuard(const net::Transport& transport) {
+    if (!transport.cpu_atomics_agree()) blocked_.emplace();
+  }
+
+ private:
+  std::optional<SignalsBlocked> blocked_;
+};
+
+// The most a chain has: look, swap, mark, bytes out, bytes in, look, add.
+constexpr std::size_t kMostOps = 7;
+
+void take_results(const proto::BorrowActions& todo, std::span<const net::Op> chain, proto::BorrowEvent& event) {
+  if (todo.swap) event.old = chain[todo.read_before ? 1 : 0].old;
+  if (todo.add_last != 0) event.settled = chain.back().old;
+}
+
+}  // namespace
+
+proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) const {
+  const Geometry& geometry = node_.geometry;
+  const PageId first = geometry.page_of(address);
+  const auto granule = [&](PageId page) { return (page - geometry.interleaved_first()) / kGranulePages; };
+  const bool scattered = geometry.interleaved(first) &&
+                         granule(first) != granule(geometry.page_of(address + std::max<std::uint64_t>(bytes, 1) - 1));
+  return {node_.self, geometry.home(first), bytes <= kScratchBytes && geometry.nodes > 1, scattered};
+}
+
+std::atomic<Header>* Objects::slice_headers() const {
+  if (!node_.transport->cpu_atomics_agree()) return nullptr;
+  const std::uint64_t begin = node_.geometry.address_of(node_.geometry.slice_first(node_.self));
+  return reinterpret_cast<std::atomic<Header>*>(node_.meta_view + header_offset(node_.geometry, begin));
+}
+
+// --- chains ---------------------------------------------------------------------------------------------------------
+
+// Reads or writes the bytes of an object that has several homes, piece by piece.
+void Objects::copy_scattered(const ObjectAt& object, bool write) {
+  const Geometry& geometry = node_.geometry;
+  auto* local = static_cast<std::byte*>(object.local);
+  for (std::uint64_t at = object.address, end = at + object.bytes; at < end;) {
+    const PageId page = geometry.page_of(at);
+    const PageId granule = (page - geometry.interleaved_first()) / kGranulePages;
+    const std::uint64_t next = geometry.address_of(geometry.interleaved_first() + (granule + 1) * kGranulePages);
+    const auto bytes = static_cast<std::uint32_t>(std::min(next, end) - at);
+    const std::uint64_t offset = at - geometry.base;
+    net::Op op = write ? net::write_op(Region::kMemory, offset, local, bytes)
+                       : net::read_op(Region::kMemory, offset, local, bytes);
+    execute_ops(geometry.home(page), {&op, 1});
+    local += bytes;
+    at += bytes;
+  }
+}
+
+void Objects::execute_ops(NodeId home, std::span<net::Op> ops) {
+  if (ops.empty()) return;
+  const auto done = node_.transport->execute(home, ops);
+  DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", home, done.error().context);
+  if (home == node_.self) return;
+  NodeStats& stats = *node_.stats;
+  for (const net::Op& op : ops) {
+    switch (op.kind) {
+      case net::OpKind::kRead:
+        count(stats.op_read);
+        count(stats.bytes_read, op.bytes);
+        break;
+      case net::OpKind::kWrite:
+        count(stats.op_write);
+        count(stats.bytes_written, op.bytes);
+        break;
+      case net::OpKind::kCompareAndSwap:
+      case net::OpKind::kFetchAdd:
+        count(stats.op_atomic);
+        break;
+    }
+  }
+}
+
+// One chain; of an object that has several homes, what goes to its header is one before the bytes and one behind them.
+void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event) {
+  std::array<net::Op, kMostOps> ops;
+  const NodeId home = node_.geometry.home(node_.geometry.page_of(object.address));
+  if (todo.write_bytes) write_own_pages(object);
+  if ((todo.write_bytes || todo.read_bytes) && place(object.address, object.bytes).scattered) {
+    proto::BorrowActions before = todo, after;
+    before.write_bytes = before.read_bytes = before.read_after = false;
+    before.add_last = 0;
+    after.read_after = todo.read_after;
+    after.add_last = todo.add_last;
+    execute(before, object, event);
+    copy_scattered(object, todo.write_bytes);
+    return execute(after, object, event);
+  }
+  const std::span<net::Op> chain = put_chain(todo, object, event, ops);
+  execute_ops(home, chain);
+  take_results(todo, chain, event);
+}
+
+void Objects::execute_all(std::span<ObjectStep> steps) {
+  std::vector<net::Op> ops(steps.size() * kMostOps);
+  std::vector<std::span<net::Op>> chains;
+  std::size_t used = 0;
+  for (ObjectStep& one : steps) {
+    chains.push_back(put_chain(one.todo, one.object, *one.event, std::span(ops).subspan(used)));
+    used += chains.back().size();
+  }
+  if (used == 0) return;
+  const ChainGuard guard(*node_.transport);
+  execute_ops(node_.geometry.home(node_.geometry.page_of(steps[0].object.address)), std::span(ops).first(used));
+  for (std::size_t i = 0; i < steps.size(); ++i) take_results(steps[i].todo, chains[i], *steps[i].event);
+}
+
+// The operations of a step, at the front of `ops`.
+std::span<net::Op> Objects::put_chain(const proto::BorrowActions& todo, const ObjectAt& object,
+                                      proto::BorrowEvent& event, std::span<net::Op> ops) const {
+  const std::uint64_t header = header_offset(node_.geometry, object.address);
+  const std::uint64_t memory = object.address - node_.geometry.base;
+  const auto bytes = static_cast<std::uint32_t>(object.bytes);
+  std::size_t used = 0;
+  if (todo.read_before) ops[used++] = net::read_op(Region::kMeta, header, &event.before, sizeof(Header));
+  if (todo.swap) ops[used++] = net::cas_op(Region::kMeta, header, todo.expected, todo.desired);
+  if (todo.add_first != 0) ops[used++] = net::fetch_add_op(Region::kMeta, header, todo.add_first);
+  if (todo.write_bytes) ops[used++] = net::write_op(Region::kMemory, memory, object.local, bytes);
+  if (todo.read_bytes) ops[used++] = net::read_op(Region::kMemory, memory, object.local, bytes);
+  if (todo.read_after) ops[used++] = net::read_op(Region::kMeta, header, &event.after, sizeof(Header));
+  if (todo.add_last != 0) ops[used++] = net::fetch_add_op(Region::kMeta, header, todo.add_last);
+  return ops.first(used);
+}
+
+proto::Outcome Objects::run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& first,
+                            CallSite site) {
+  const proto::ObjectPlace where = place(object.address, object.bytes);
+  for (proto::BorrowEvent event = first;;) {
+    const proto::BorrowActions todo = step(borrow, where, event);
+    event = {};
+    if (todo.has_chain()) {
+      const ChainGuard guard(*node_.transport);
+      event.kind = proto::BorrowEventKind::kDone;
+      execute(todo, object, event);
+    }
+    if (todo.tell_freed) tell_freed(object.address);
+    if (todo.outcome != proto::Outcome::kNone) return todo.outcome;
+    if (todo.ask) {
+      event.kind = proto::BorrowEventKind::kGranted;
+      event.word = wait_in_queue(todo.turn, object, site);
+    }
+  }
+}
+
+bool Objects::is_current(std::uint64_t address, std::uint64_t bytes, Header copy) {
+  proto::Borrow borrow;
+  proto::BorrowEvent event{.kind = proto::BorrowEventKind::kBorrow, .have = true, .copy = copy};
+  const proto::BorrowActions look = step(borrow, place(address, bytes), event);
+  event = {proto::BorrowEventKind::kDone};
+  const ChainGuard guard(*node_.transport);
+  execute(look, {address, bytes, nullptr}, event);
+  const bool hit = step(borrow, place(address, bytes), event).outcome == proto::Outcome::kHit;
+  return hit && proto::hold_of(borrow.word) != proto::Hold::kStanding;
+}
+
+void Objects::forget_everywhere(std::uint64_t address) {
+  for (NodeId to = 0; to < node_.geometry.nodes; ++to) {
+    if (to != node_.self) Call(node_, to, Operation::kObjectForget, {address, 0, 0}).wait();
+  }
+  const SignalsBlocked blocked;
+  if (ObjectCopies* copies = copies_.load()) copies->forget(address);
+}
+
+proto::Outcome Objects::give_back(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& first) {
+  const proto::ObjectPlace where = place(object.address, object.bytes);
+  for (proto::BorrowEvent event = first;;) {
+    const proto::BorrowActions todo = step(borrow, where, event);
+    DSM_CHECK(!todo.ask, "giving {:#x} back has to wait", object.address);
+    event = {proto::BorrowEventKind::kDone};
+    if (todo.has_chain()) execute(todo, object, event);
+    if (todo.tell_freed) tell_freed(object.address);
+    if (todo.outcome != proto::Outcome::kNone) return todo.outcome;
+  }
+}
+
+Header Objects::wait_in_queue(const proto::Turn& turn, const ObjectAt& object, CallSite site) {
+  count(node_.stats->object_wait);
+  ThreadPins& me = my_pins();
+  const NodeId home = node_.geometry.home(node_.geometry.page_of(object.address));
+  me.waits_at = site;
+  me.wait_number.fetch_add(1);
+  me.waits_for.store(object.address);
+  Call call(
+      node_, home, Operation::kObjectWait,
+      {object.address, static_cast<std::uint64_t>(turn.wish), (turn.small ? 1U : 0U) | (turn.in_place ? 2U : 0U)});
+  while (!call.wait_for(kSuspiciousNs)) find_deadlock(node_, object.address);
+  me.waits_for.store(0);
+  return call.wait();
+}
+
+// --- messages -------------------------------------------------------------------------------------------------------
+
+void Objects::send(NodeId to, ObjectMessageKind kind, std::uint64_t address) {
+  const ObjectMessage message{kind, address};
+  const SignalsBlocked blocked;
+  send_message(node_, to, pack(MessageType::kObject, message).bytes(), net::Waiter::kService);
+}
+
+void Objects::tell_freed(std::uint64_t address) {
+  send(node_.geometry.home(node_.geometry.page_of(address)), ObjectMessageKind::kFreed, address);
+}
+
+void Objects::on_message(NodeId from, const ObjectMessage& message) {
+  const std::uint64_t address = message.address;
+  const Geometry& geometry = node_.geometry;
+  const bool sane = geometry.holds(address) && message.kind <= ObjectMessageKind::kForgotten;
+  const bool for_home = message.kind == ObjectMessageKind::kFreed || message.kind == ObjectMessageKind::kForgotten;
+  const NodeId home = sane ? geometry.home(geometry.page_of(address)) : kNoNode;
+  if (!sane || (for_home ? home != node_.self : home != from)) {
+    log(LogLevel::kError, "wire", "node {} has sent a message about object {:#x}: ignored", from, address);
+    return;
+  }
+  ObjectCopies* const copies = copies_.load();
+  switch (message.kind) {
+    case ObjectMessageKind::kFreed:
+      return queues_->freed(address);
+    case ObjectMessageKind::kRecall:
+      if (copies != nullptr) return copies->recalled(address);
+      break;
+    case ObjectMessageKind::kForget:
+      if (copies != nullptr) copies->forget(address);
+      return send(home, ObjectMessageKind::kForgotten, address);
+    case ObjectMessageKind::kForgotten:
+      return forgotten(address);
+  }
+  proto::Borrow borrow;  // this node keeps no copies: it has become the standing owner without knowing
+  give_back(borrow, {address, 0, nullptr}, {proto::BorrowEventKind::kGiveBack});
+}
+
+void Objects::serve() {
+  node_.calls->handle(Operation::kObjectWait, [this](Caller caller, const Request& request) {
+    const std::uint64_t address = request.args[0];
+    const bool sane = node_.geometry.holds(address) && request.args[1] <= 2 &&
+                      node_.geometry.home(node_.geometry.page_of(address)) == node_.self;
+    if (!sane) {
+      log(LogLevel::kError, "wire", "node {} has asked for object {:#x}: ignored", caller.node, address);
+      return;
+    }
+    const bool small = (request.args[2] & 1) != 0, in_place = (request.args[2] & 2) != 0;
+    queues_->ask(address, {caller.node, static_cast<proto::Wish>(request.args[1]), small, in_place}, caller);
+  });
+  node_.calls->handle(Operation::kObjectForget, [this](Caller caller, const Request& request) {
+    if (ObjectCopies* copies = copies_.load()) copies->forget(request.args[0]);
+    node_.calls->reply(caller, 0);
+  });
+  node_.calls->handle(Operation::kObjectBlock, [this](Caller caller, const Request& request) {
+    void* block = new_block(request.args[0]);
+    node_.calls->reply(caller, reinterpret_cast<std::uint64_t>(block));
+  });
+  serve_deadlock_search(node_);
+}
+
+// --- the life of a block --------------------------------------------------------------------------------------------
+
+void* Objects::new_block(std::size_t bytes) {
+  const std::size_t whole = (std::max<std::size_t>(bytes, 1) + kObjectGranule - 1) & ~(kObjectGranule - 1);
+  void* block = node_.heap->allocate(whole, kObjectGranule, heap::Kind::kObject, false);
+  if (block != nullptr && node_.geometry.nodes > 1) begin_life(reinterpret_cast<std::uint64_t>(block), true);
+  return block;
+}
+
+Header Objects::begin_life(std::uint64_t address, bool coloured) {
+  const std::uint64_t offset = header_offset(node_.geometry, address);
+  for (Header old = 0;;) {
+    net::Op look = net::read_op(Region::kMeta, offset, &old, sizeof old);
+    execute_ops(node_.self, {&look, 1});
+    const Header next = proto::freed_word(old) | (coloured ? proto::kColoured : 0);
+    net::Op swap = net::cas_op(Region::kMeta, offset, old, next);
+    execute_ops(node_.self, {&swap, 1});
+    if (swap.old == old) return next;
+  }
+}
+
+// Pages that are not in object mode have no copies anywhere, and headers that were never changed need no change.
+bool Objects::freed(void* block, std::size_t bytes) {
+  const auto begin = reinterpret_cast<std::uint64_t>(block);
+  const Geometry& geometry = node_.geometry;
+  if (geometry.nodes == 1) return true;
+  std::uint64_t standing = 0;
+  for (std::uint64_t at = begin; at < begin + bytes;) {
+    const PageId page = geometry.page_of(at);
+    const std::uint64_t end = std::min(begin + bytes, geometry.address_of(page + 1));
+    proto::Word latch = 0;
+    if (node_.space->state(page) == mem::ChunkState::kShared) {
+      net::Op look = net::read_op(Region::kMeta, latch_offset(page), &latch, sizeof latch);
+      execute_ops(node_.self, {&look, 1});
+    }
+    if (proto::mode_of(latch) == proto::Mode::kObject) {
+      for (std::uint64_t object = at & ~(kObjectGranule - 1); object < end; object += kObjectGranule) {
+        if (!end_life(object, begin)) ++standing;
+      }
+    }
+    at = end;
+  }
+  return standing == 0;
+}
+
+// False: a standing owner has to forget it first.
+bool Objects::end_life(std::uint64_t address, std::uint64_t block) {
+  const std::uint64_t offset = header_offset(node_.geometry, address);
+  for (Header old = 0;;) {
+    net::Op look = net::read_op(Region::kMeta, offset, &old, sizeof old);
+    execute_ops(node_.self, {&look, 1});
+    if (old == 0) return true;
+    net::Op swap = net::cas_op(Region::kMeta, offset, old, proto::freed_word(old));
+    execute_ops(node_.self, {&swap, 1});
+    if (swap.old != old) continue;
+    if (proto::hold_of(old) != proto::Hold::kStanding) return true;
+    {
+      const std::lock_guard guard(waiting_frees_lock_);
+      waiting_frees_.push_back({address, block});
+    }
+    send(proto::holder_of(old), ObjectMessageKind::kForget, address);
+    return false;
+  }
+}
+
+// The block may be used again when the last of its standing owners has answered.
+void Objects::forgotten(std::uint64_t address) {
+  std::uint64_t block = 0;
+  bool last = true;
+  {
+    const std::lock_guard guard(waiting_frees_lock_);
+    const auto found = std::find_if(waiting_frees_.begin(), waiting_frees_.end(),
+                                    [&](const WaitingFree& one) { return one.object == address; });
+    if (found == waiting_frees_.end()) return;
+    block = found->block;
+    waiting_frees_.erase(found);
+    for (const WaitingFree& one : waiting_frees_) last &= one.block != block;
+  }
+  if (last) node_.heap->release(reinterpret_cast<void*>(block));
+}
+
+}  // namespace dsm::runtime

@@ -1,0 +1,229 @@
+#include "runtime/objects.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/latency.h"
+#include "base/meta_layout.h"
+#include "base/signals.h"
+#include "runtime/misuse.h"
+#include "runtime/node.h"
+#include "runtime/object_queues.h"
+#include "runtime/pages.h"
+#include "runtime/service.h"
+
+namespace dsm::runtime {
+namespace {
+
+enum State : std::uint64_t { kLeft = 0, kOpen = 1, kClosing = 2 };
+constexpr std::uint64_t kStateMask = 3;
+constexpr std::uint64_t kOneGeneration = 4;
+
+constexpr std::uint64_t in_state(std::uint64_t word, State state) { return (word & ~kStateMask) | state; }
+
+// An event that changes nothing: the protocol just considers again what it has put off.
+constexpr proto::Event kReconsider{.kind = proto::EventKind::kPrefetch, .access = Access::kNone};
+
+// Loads come after the stores before, for the compiler; revokers see to the processor (pins.h).
+void publish() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
+}  // namespace
+
+Result<std::unique_ptr<Objects>> Objects::create(Node& node) {
+  const std::size_t bytes = node.geometry.memory_pages() * sizeof(std::atomic<std::uint64_t>);
+  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (pages == MAP_FAILED) return fail(Errc::kNoMemory, "no address space for the table of object pages");
+  ::madvise(pages, bytes, MADV_DONTFORK);
+  pins_barrier();  // registers for it
+  return std::unique_ptr<Objects>(new Objects(node, static_cast<std::atomic<std::uint64_t>*>(pages)));
+}
+
+Objects::Objects(Node& node, std::atomic<std::uint64_t>* pages)
+    : node_(node), pages_(pages), queues_(std::make_unique<ObjectQueues>(node)) {
+  serve();
+}
+Objects::~Objects() = default;
+
+// --- pins -----------------------------------------------------------------------------------------------------------
+
+const std::atomic<std::uint64_t>* Objects::slice_pages() const {
+  return pages_ + node_.geometry.slice_first(node_.self);
+}
+
+bool Objects::holds_all(std::uint64_t address, std::uint64_t bytes) const {
+  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    if (!is_open(pages_[page].load(std::memory_order_acquire))) return false;
+  }
+  return true;
+}
+
+void Objects::pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
+  pin.kind.store(kind, std::memory_order_relaxed);
+  pin.bytes.store(bytes, std::memory_order_relaxed);
+  pin.address.store(address, std::memory_order_release);
+  publish();
+  if (!holds_all(address, bytes) || pin.owner->raw_page.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    pin.owner->raw_page.store(0);  // the thread runs, so its raw access has been made
+    if (!holds_all(address, bytes)) enter(pin);
+  }
+}
+
+void Objects::let_pages_go(Pin& pin) {
+  const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
+  const std::uint64_t bytes = pin.bytes.load(std::memory_order_relaxed);
+  pin.kind.store(PinKind::kCopy, std::memory_order_release);
+  publish();
+  if (!holds_all(address, bytes)) [[unlikely]]
+    reconsider(address, bytes);
+}
+
+void Objects::unpin(Pin& pin) {
+  const bool held = pin.holds_pages();
+  const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
+  const std::uint64_t bytes = pin.bytes.load(std::memory_order_relaxed);
+  pin.copy.store(nullptr, std::memory_order_relaxed);
+  pin.address.store(0, std::memory_order_release);
+  publish();
+  if (held && !holds_all(address, bytes)) [[unlikely]]
+    reconsider(address, bytes);
+}
+
+// The borrow that has ended may have been what a page waited for that is to leave, or to go from this node.
+void Objects::reconsider(std::uint64_t address, std::uint64_t bytes) {
+  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    if (is_open(pages_[page].load())) continue;
+    const SignalsBlocked blocked;
+    node_.pages->event(page, kReconsider);
+  }
+}
+
+// Pages of several chunks are asked for together, and waited for one by one. While it waits the pin is not published:
+// a page that is to leave must not wait for it.
+void Objects::enter(Pin& pin) {
+  const Geometry& geometry = node_.geometry;
+  const std::uint64_t address = pin.address.load();
+  const PageId first = geometry.page_of(address);
+  const PageId end = geometry.page_of(address + pin.bytes.load() - 1) + 1;
+  for (PageId at = first; at < end; at = (at / kPagesPerChunk + 1) * kPagesPerChunk) {
+    if (geometry.home(at) >= geometry.program_nodes()) {
+      end_for_misuse("a borrow of memory on a memory node, where nobody does object work (try without --memory-nodes):",
+                     address, pin.site, "", {});
+    }
+    if (geometry.home(at) != node_.self || geometry.interleaved(at)) continue;
+    if (node_.space->state(at) == mem::ChunkState::kUnused) {
+      end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
+    }
+    node_.service->share_chunk(at);
+  }
+  do {
+    pin.address.store(0);
+    reconsider(address, pin.bytes.load());
+    for (PageId at = first; at < end;) {
+      const PageId next = std::min(end, (at / kPagesPerChunk + 1) * kPagesPerChunk);
+      const SignalsBlocked blocked;
+      const bool there = node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)});
+      if (!there) end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
+      at = next;
+    }
+    pin.address.store(address);
+  } while (!holds_now(pin));
+}
+
+// Whether the published pin keeps all its pages: open ones, since who closes them sees it; closing ones if they are
+// still here, since who decides that they leave does so under the entry's lock.
+bool Objects::holds_now(const Pin& pin) {
+  const std::uint64_t address = pin.address.load();
+  const PageId last = node_.geometry.page_of(address + pin.bytes.load() - 1);
+  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    if (is_open(pages_[page].load())) continue;
+    const SignalsBlocked blocked;
+    Entry& entry = node_.pages->entry(page);
+    entry.lock.lock();
+    const bool holds = open(page);
+    entry.lock.unlock();
+    if (!holds) return false;
+  }
+  return true;
+}
+
+// --- the page protocol ----------------------------------------------------------------------------------------------
+
+bool Objects::open(PageId page) const {
+  const std::uint64_t word = pages_[page].load();
+  if (is_open(word)) return true;
+  return (word & kStateMask) == kClosing && my_pins().holds_other_pages();
+}
+
+bool Objects::pinned(PageId page) const {
+  const std::uint64_t begin = node_.geometry.address_of(page);
+  bool any = false;
+  for_each_pin([&](const Pin& pin) { any |= pin.holds_pages() && pin.overlaps(begin, kPageBytes); });
+  return any;
+}
+
+bool Objects::may_leave(PageId page) {
+  std::atomic<std::uint64_t>& word = pages_[page];
+  if (is_open(word.load())) word.store(in_state(word.load(), kClosing));
+  pins_barrier();
+  const std::uint64_t begin = node_.geometry.address_of(page);
+  bool held = false;
+  for_each_pin([&](const Pin& pin) {
+    held |= pin.owner->raw_page.load() != page + 1 && pin.holds_pages() && pin.overlaps(begin, kPageBytes);
+  });
+  if (held) return false;
+  if (ObjectCopies* copies = copies_.load()) copies->leaving(page);
+  return true;
+}
+
+void Objects::left(PageRange pages) {
+  ObjectCopies* const copies = copies_.load();
+  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+    pages_[page].store(in_state(pages_[page].load(), kLeft));
+    if (copies != nullptr) copies->left(page);
+  }
+}
+
+void Objects::entered(PageRange pages) {
+  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+    pages_[page].store(in_state(pages_[page].load() + kOneGeneration, kOpen));
+  }
+}
+
+bool Objects::raw_touch(PageId page, std::uintptr_t address, pid_t tid) {
+  bool changes = false;
+  for_each_thread([&](ThreadPins& thread) {
+    if (thread.tid.load() != tid) return;
+    bool here = false;
+    thread.for_each([&](const Pin& pin) {
+      if (!pin.holds_pages() || !pin.overlaps(node_.geometry.address_of(page), kPageBytes)) return;
+      if (pin.overlaps(address, 1)) end_for_raw_access(node_, pin, address);
+      here = true;
+      changes |= pin.kind.load() == PinKind::kWrite;
+    });
+    if (here) thread.raw_page.store(page + 1);
+  });
+  return changes;
+}
+
+// What this node has raw meanwhile will be written home as a whole page.
+void Objects::write_own_pages(const ObjectAt& object) {
+  const Geometry& geometry = node_.geometry;
+  const std::uint64_t end = object.address + object.bytes;
+  for (std::uint64_t at = object.address; at < end;) {
+    const PageId page = geometry.page_of(at);
+    const std::uint64_t next = std::min(end, geometry.address_of(page + 1));
+    if ((pages_[page].load() & kStateMask) == kLeft) {
+      std::memcpy(node_.service_view + (at - geometry.base),
+                  static_cast<const std::byte*>(object.local) + (at - object.address), next - at);
+    }
+    at = next;
+  }
+}
+
+}  // namespace dsm::runtime

@@ -1,0 +1,165 @@
+// Object mode on this node: which pages are in it, who holds them there, and how the steps of a borrow (proto/object.h)
+// become one-sided operations. Copies of objects are the business of the layer above (ObjectCopies).
+//
+// A page's word:  | generation | 00 left, 01 open, 10 closing |
+//
+// 1. open or closing  =>  the page protocol has granted the page to this node with Access::kObject.
+// 2. A page leaves only while no pin holds it (pins.h): it closes first, which keeps new borrows out, then the pins are
+//    looked through under the entry's lock; the last borrow to end makes the protocol ask again.
+// 3. A thread that borrows something else already may pin a page that is closing (else two threads could wait for each
+//    other's page); others wait until the page has left and come back.
+// 4. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
+// the
+//    node then keeps the page raw until they end. Their bytes are written to the node's own page, too.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/types.h"
+#include "net/transport.h"
+#include "proto/object.h"
+#include "runtime/object_pages.h"
+#include "runtime/pins.h"
+
+namespace dsm::runtime {
+
+struct Node;
+
+// What object mode asks of whoever keeps copies. Any thread, signals blocked; no waiting, no allocation.
+class ObjectCopies {
+ public:
+  virtual ~ObjectCopies() = default;
+  // No borrow holds the page: give back the standing copies of its objects.
+  virtual void leaving(PageId page) = 0;
+  // The page is in object mode no more: no copy of its objects is valid.
+  virtual void left(PageId page) = 0;
+  // The home wants a standing object back: now if no borrow works with it, else when that ends.
+  virtual void recalled(std::uint64_t address) = 0;
+  // The copy of an object is worth nothing, nor is one that is being fetched.
+  virtual void forget(std::uint64_t address) = 0;
+};
+
+// One way, to a node's service thread.
+enum class ObjectMessageKind : std::uint64_t {
+  kFreed,      // to the home: somebody waits for the object, and it has changed hands
+  kRecall,     // to the standing owner: give it back
+  kForget,     // to the standing owner: the block was freed
+  kForgotten,  // its answer: nothing of the block is left here
+};
+struct ObjectMessage {
+  ObjectMessageKind kind;
+  std::uint64_t address;
+};
+
+// An object of a borrow.
+struct ObjectAt {
+  std::uint64_t address;
+  std::uint64_t bytes;
+  void* local;  // where its bytes are read to and written from
+};
+
+// A step of a borrow with its object, and where its results go.
+struct ObjectStep {
+  proto::BorrowActions todo;
+  ObjectAt object;
+  proto::BorrowEvent* event;
+};
+
+class ObjectQueues;
+
+class Objects final : public ObjectPages {
+ public:
+  static Result<std::unique_ptr<Objects>> create(Node& node);
+  ~Objects() override;
+
+  void set_copies(ObjectCopies* copies) { copies_.store(copies); }
+
+  // --- for borrows: threads of the program ---
+  // Publishes a pin of this thread and waits until all pages of the object are here in object mode. The pin's other
+  // fields are the caller's.
+  void pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind);
+  // The pin holds no pages any more; it stays in use as a kCopy.
+  void let_pages_go(Pin& pin);
+  // The pin is free.
+  void unpin(Pin& pin);
+  // Words of the pages of this node's slice, the first at [0]. Open, and equal before and after: open all along.
+  const std::atomic<std::uint64_t>* slice_pages() const;
+  static bool is_open(std::uint64_t word) { return (word & 3) == 1; }
+  // Every node forgets its copy of the object; a borrow that has one keeps it until its end. Waits for their answers.
+  void forget_everywhere(std::uint64_t address);
+
+  proto::ObjectPlace place(std::uint64_t address, std::uint64_t bytes) const;
+  // Steps the borrow to its next outcome. May wait for other borrows; `site` is told should it be a deadlock.
+  proto::Outcome run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event, CallSite site);
+  // The chains of several borrows, none of a scattered object, all of one home, as one chain.
+  void execute_all(std::span<ObjectStep> steps);
+  // Whether a copy with that header is what the home has, and no node has a newer one: one read.
+  bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
+  // As run() for a give-back: never waits.
+  proto::Outcome give_back(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event);
+  // Headers of this node's slice, one a granule, for the processor's own atomics; nullptr if those do not agree with
+  // others'.
+  std::atomic<proto::Header>* slice_headers() const;
+  // A block of this node's object arenas whose life begins: for an owned pointer. nullptr if memory is used up.
+  void* new_block(std::size_t bytes);
+  void tell_freed(std::uint64_t address);
+
+  // --- ObjectPages: for the page protocol, under the entry's lock ---
+  void entered(PageRange pages) override;
+  bool open(PageId page) const override;
+  bool may_leave(PageId page) override;
+  void left(PageRange pages) override;
+  bool raw_touch(PageId page, std::uintptr_t address, pid_t tid) override;
+  bool pinned(PageId page) const override;
+
+  // --- for Blocks ---
+  // A block of this node's heap is freed. False: its memory may be used again only once standing owners have answered;
+  // then it goes back to the heap by itself.
+  bool freed(void* block, std::size_t bytes);
+
+  // --- for the service thread ---
+  void on_message(NodeId from, const ObjectMessage& message);
+
+ private:
+  Objects(Node& node, std::atomic<std::uint64_t>* pages);
+  bool holds_all(std::uint64_t address, std::uint64_t bytes) const;
+  void enter(Pin& pin);
+  bool holds_now(const Pin& pin);
+  void write_own_pages(const ObjectAt& object);
+  void reconsider(std::uint64_t address, std::uint64_t bytes);
+  void execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event);
+  std::span<net::Op> put_chain(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event,
+                               std::span<net::Op> ops) const;
+  void execute_ops(NodeId home, std::span<net::Op> ops);
+  void copy_scattered(const ObjectAt& object, bool write);
+  proto::Header begin_life(std::uint64_t address, bool coloured);
+  bool end_life(std::uint64_t address, std::uint64_t block);
+  void forgotten(std::uint64_t address);
+  proto::Header wait_in_queue(const proto::Turn& turn, const ObjectAt& object, CallSite site);
+  void send(NodeId to, ObjectMessageKind kind, std::uint64_t address);
+  void serve();
+
+  Node& node_;
+  std::atomic<std::uint64_t>* pages_;  // by PageId; sparse
+  std::atomic<ObjectCopies*> copies_{nullptr};
+  std::unique_ptr<ObjectQueues> queues_;
+
+  // Blocks that were freed while a node was the standing owner of something in them.
+  struct WaitingFree {
+    std::uint64_t object;
+    std::uint64_t block;
+  };
+  std::mutex waiting_frees_lock_;
+  std::vector<WaitingFree> waiting_frees_;
+};
+
+}  // namespace dsm::runtime

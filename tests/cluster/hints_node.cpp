@@ -1,0 +1,210 @@
+// One check of object mode, run by every node of a job: hints_node NAME. Exit status 0: right. hints_test starts it
+// under dsmrun, in every engine.
+#include <dsm/hints.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tests/cluster/hints_frame.h"
+
+namespace {
+
+using namespace hints_test;
+
+struct Account {
+  std::uint64_t balance;
+  std::uint64_t twice;
+  std::uint64_t pad[6];
+};
+static_assert(sizeof(Account) == 64);
+
+// Every node in turn changes objects of node 0 by hints; all see it by hints and raw.
+void values() {
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(64); });
+  for (unsigned round = 0; round < 3 * dsm::nodes(); ++round) {
+    if (round % dsm::nodes() == dsm::node()) {
+      for (unsigned i = 0; i < 64; ++i) {
+        auto w = dsm::borrow_mut(&accounts[i]);
+        EXPECT(w->balance == round && w->twice == 2 * round);
+        w->balance = round + 1;
+        w->twice = 2 * (round + 1);
+      }
+    }
+    meet();
+    for (unsigned i = 0; i < 64; ++i) {
+      auto r = dsm::borrow_shared(&accounts[i]);
+      EXPECT(r->balance == round + 1 && r->twice == 2 * (round + 1));
+    }
+    meet();
+  }
+}
+
+// Raw and hinted access by turns: each sees what the other did.
+void mixed() {
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(64); });
+  for (unsigned round = 0; round < 4 * dsm::nodes(); ++round) {
+    if (round % dsm::nodes() == dsm::node()) {
+      for (unsigned i = 0; i < 64; ++i) {
+        if ((round / dsm::nodes() + i) % 2 == 0) {
+          accounts[i].balance = round + 1;
+        } else {
+          dsm::borrow_mut(&accounts[i])->balance = round + 1;
+        }
+      }
+    }
+    meet();
+    for (unsigned i = 0; i < 64; ++i) {
+      if (i % 3 == 0) {
+        EXPECT(accounts[i].balance == round + 1);
+      } else {
+        EXPECT(dsm::borrow_shared(&accounts[i])->balance == round + 1);
+      }
+    }
+    meet();
+  }
+}
+
+// All threads of all nodes add to the same objects, by hints and raw: nothing is lost, and every snapshot is whole.
+void exclusion() {
+  constexpr unsigned kThreads = 2, kTimes = 300, kObjects = 3;
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(kObjects); });
+  auto* word = shared<std::atomic<std::uint64_t>>("word", [] { return block<std::atomic<std::uint64_t>>(1); });
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < kThreads; ++t) {
+    threads.emplace_back([=] {
+      for (unsigned i = 0; i < kTimes; ++i) {
+        Account* const account = &accounts[(i + t) % kObjects];
+        {
+          auto w = dsm::borrow_mut(account);
+          ++w->balance;
+          w->twice = 2 * w->balance;
+        }
+        auto r = dsm::borrow_shared(account);
+        EXPECT(r->twice == 2 * r->balance);
+        if (i % 64 == 0) word->fetch_add(1);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  meet();
+  std::uint64_t sum = 0;
+  for (unsigned i = 0; i < kObjects; ++i) sum += dsm::borrow_shared(&accounts[i])->balance;
+  EXPECT(sum == std::uint64_t{kThreads} * kTimes * dsm::nodes());
+  EXPECT(accounts[0].balance + accounts[1].balance + accounts[2].balance == sum);
+  meet();
+}
+
+struct Large {
+  std::uint64_t words[1000];
+};
+
+// One node changes a large and a small object over and over, at the home and elsewhere; nobody ever sees half of it.
+void snapshots() {
+  auto* large = shared<Large>("large", [] { return block<Large>(1); });
+  auto* small = shared<Account>("small", [] { return block<Account>(1); });
+  for (unsigned writer = 0; writer < dsm::nodes(); ++writer) {
+    if (writer == dsm::node()) {
+      for (unsigned i = 0; i < 300; ++i) {
+        auto w = dsm::borrow_mut(large);
+        for (std::uint64_t& word : w->words) ++word;
+        auto v = dsm::borrow_mut(small);
+        for (std::uint64_t& word : v->pad) ++word;
+      }
+    } else {
+      for (unsigned i = 0; i < 300; ++i) {
+        auto r = dsm::borrow_shared(large);
+        for (const std::uint64_t& word : r->words) EXPECT(word == r->words[0]);
+        auto s = dsm::borrow_shared(small);
+        for (const std::uint64_t& word : s->pad) EXPECT(word == s->pad[0]);
+      }
+    }
+    meet();
+    EXPECT(dsm::borrow_shared(large)->words[999] == 300 * (writer + 1));
+    meet();
+  }
+}
+
+// Objects get standing owners, which change them without a word to anybody; the others get them back.
+void transfers() {
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(8); });
+  std::uint64_t value = 0;
+  for (unsigned round = 0; round < 20; ++round) {
+    const unsigned owner = (round + 1) % dsm::nodes();
+    if (round % dsm::nodes() == dsm::node()) {
+      for (unsigned i = 0; i < 8; ++i) dsm::transfer(&accounts[i], owner);
+    }
+    meet();
+    if (owner == dsm::node()) {
+      for (unsigned again = 0; again < 5; ++again) {
+        for (unsigned i = 0; i < 8; ++i) {
+          EXPECT(dsm::borrow_shared(&accounts[i])->balance == value + again);
+          ++dsm::borrow_mut(&accounts[i])->balance;
+        }
+      }
+    }
+    value += 5;
+    meet();
+    const unsigned reader = (round + 2) % dsm::nodes();
+    for (unsigned i = 0; i < 8; ++i) {
+      if (i % 2 == 0 && reader == dsm::node()) EXPECT(accounts[i].balance == value);  // raw
+      EXPECT(dsm::borrow_shared(&accounts[i])->balance == value);
+    }
+    meet();
+  }
+}
+
+// Memory whose pages have several homes.
+void interleaved() {
+  constexpr std::size_t kWords = 40'000;
+  auto* words = static_cast<std::uint64_t*>(dsm::alloc_collective(kWords * sizeof(std::uint64_t)));
+  const std::span<std::uint64_t> all(words, kWords);
+  for (unsigned round = 0; round < 2 * dsm::nodes(); ++round) {
+    if (round % dsm::nodes() == dsm::node()) {
+      auto w = dsm::borrow_mut(all);
+      for (std::uint64_t& word : w) EXPECT(word++ == round);
+    }
+    meet();
+    auto r = dsm::borrow_shared(std::span<const std::uint64_t>(all));
+    for (const std::uint64_t word : r) EXPECT(word == round + 1);
+    r.release();
+    if (round % 2 == 0) EXPECT(words[round] == round + 1);
+    meet();
+  }
+}
+
+// A thread touches a page raw in which it has borrowed an object: the borrow goes on, and nothing is lost.
+void own_page_raw() {
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(64); });
+  for (unsigned round = 0; round < 3 * dsm::nodes(); ++round) {
+    if (round % dsm::nodes() == dsm::node()) {
+      auto w = dsm::borrow_mut(&accounts[1]);
+      EXPECT(w->balance == round);
+      accounts[2].balance = round + 1;
+      EXPECT(accounts[3].balance == 0);
+      w->balance = round + 1;
+    }
+    meet();
+    EXPECT(dsm::borrow_shared(&accounts[2])->balance == round + 1);
+    EXPECT(accounts[1].balance == round + 1);
+    meet();
+  }
+}
+
+const std::map<std::string, std::function<void()>> kChecks = {{"values", values},
+                                                              {"mixed", mixed},
+                                                              {"exclusion", exclusion},
+                                                              {"snapshots", snapshots},
+                                                              {"transfers", transfers},
+                                                              {"interleaved", interleaved},
+                                                              {"own_page_raw", own_page_raw}};
+
+}  // namespace
+
+int main(int argc, char** argv) { return run(kChecks, argc, argv); }

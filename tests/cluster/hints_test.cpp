@@ -1,0 +1,50 @@
+// Object mode over real processes: every check of hints_node and hints_owned_node in every engine, on 2 and 4 nodes.
+#include <gtest/gtest.h>
+
+#include "mem/fault_engine.h"
+#include "tests/cluster/launcher_run.h"
+
+namespace {
+
+using dsm::cluster::test::bin;
+using dsm::cluster::test::Process;
+
+std::string name_of(std::string text) {
+  for (char& c : text) c = std::isalnum(static_cast<unsigned char>(c)) != 0 ? c : '_';
+  return text;
+}
+
+void expect_right(const char* engine, const char* program, const char* check) {
+  const std::string obstacle = dsm::mem::engine_obstacle(engine);
+  if (!obstacle.empty()) GTEST_SKIP() << engine << " cannot run here: " << obstacle;
+  for (const char* nodes : {"1", "2", "4"}) {
+    Process job({bin("dsmrun"), "-n", nodes, "--engine", engine, "--", bin(program), check});
+    EXPECT_EQ(job.wait(), 0) << nodes << " nodes\n" << job.out() << job.err();
+  }
+}
+
+class Hints : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+
+TEST_P(Hints, AreRight) { expect_right(std::get<0>(GetParam()), "hints_node", std::get<1>(GetParam())); }
+
+const auto kEngines = testing::Values("uffd-inline", "uffd-thread", "sigsegv");
+const auto kName = [](const auto& info) {
+  return name_of(std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param));
+};
+
+INSTANTIATE_TEST_SUITE_P(Engines, Hints,
+                         testing::Combine(kEngines, testing::Values("values", "mixed", "exclusion", "snapshots",
+                                                                    "transfers", "interleaved", "own_page_raw")),
+                         kName);
+
+class Owned : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+
+TEST_P(Owned, IsRight) { expect_right(std::get<0>(GetParam()), "hints_owned_node", std::get<1>(GetParam())); }
+
+INSTANTIATE_TEST_SUITE_P(Engines, Owned,
+                         testing::Combine(kEngines,
+                                          testing::Values("colours", "every_colour", "reuse", "reuse_by_address",
+                                                          "moves", "nested", "arrays", "sizes", "ranges")),
+                         kName);
+
+}  // namespace
