@@ -122,8 +122,7 @@ void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
 // The page may be touched already: somebody was faster, it was never touched yet, it rested, or the kernel has taken
 // the mapping away (reclaim).
 void Pages::map_again(PageId page, Entry& entry) {
-  const bool frozen = frozen_.load(std::memory_order_relaxed) != 0;
-  node_.engine->map({page, 1}, frozen ? Access::kRead : entry.page.access);
+  node_.engine->map({page, 1}, mapped_as(entry.page.access));
   if (node_.local == nullptr || !node_.local->covers(page)) return;
   if (!node_.local->here(page)) {
     node_.local->filled(page);

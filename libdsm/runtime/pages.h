@@ -38,6 +38,10 @@ class Pages final : public mem::FaultSink {
   // are lowered by lower_all(), which leaves the protocol's knowledge of them as it is. snapshot.h says what for.
   void freeze(bool on);
   void lower_all(PageId first, std::uint64_t count);
+  // What the engine may give of an access that the protocol has granted (a read may be granted the right to write).
+  Access mapped_as(Access granted) const {
+    return frozen_.load(std::memory_order_relaxed) != 0 ? Access::kRead : granted;
+  }
   bool never_touched(PageId page);  // it is zero, without a look at it
 
   // A message about pages arrived (its range has been checked).
@@ -75,6 +79,7 @@ class Pages final : public mem::FaultSink {
  private:
   Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
   mem::FaultVerdict wait_thawed();
+  bool untouched(PageId page) const;  // under its entry's lock
   bool private_fault_again(std::uintptr_t address) const;
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
   void note_user(PageId page, Entry& entry, pid_t tid);

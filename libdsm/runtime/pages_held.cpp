@@ -31,9 +31,7 @@ mem::FaultVerdict Pages::wait_thawed() {
 
 void Pages::lower_all(PageId first, std::uint64_t count) {
   for (PageId page = first; page < first + count; ++page) table_[page].lock.lock();
-  const auto writable = [this](PageId page) {
-    return table_[page].page.access == Access::kWrite && !never_touched(page);
-  };
+  const auto writable = [this](PageId page) { return table_[page].page.access == Access::kWrite && !untouched(page); };
   for (PageId page = first; page < first + count;) {
     const PageId begin = page;
     while (page < first + count && writable(page)) ++page;
@@ -45,6 +43,14 @@ void Pages::lower_all(PageId first, std::uint64_t count) {
 
 // What was leased is owned at once, and has bytes once it is touched.
 bool Pages::never_touched(PageId page) {
+  Entry& entry = table_[page];
+  entry.lock.lock();  // it may be on its way out just now
+  const bool untouched_now = untouched(page);
+  entry.lock.unlock();
+  return untouched_now;
+}
+
+bool Pages::untouched(PageId page) const {
   return node_.local != nullptr && table_[page].page.access == Access::kWrite && !node_.local->here(page);
 }
 

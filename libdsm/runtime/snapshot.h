@@ -5,6 +5,7 @@
 //    under its entry's lock, and a write fault is answered only after thaw() (Pages::freeze). So the copy is of one
 //    moment.
 // 2. The forking thread only reads the heap meanwhile.
+// Not with the engine sigsegv: under memory pressure the test one_moment finds its copies torn there.
 // The file lies in TMPDIR, else /var/tmp, and takes as much as the heap's pages that were ever touched.
 #pragma once
 
