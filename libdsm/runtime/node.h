@@ -30,8 +30,14 @@ class Roots;        // roots.h: named roots and collective allocation
 class Leases;       // leases.h: memory of the memory nodes
 class LocalMemory;  // local_memory.h: the bound on what this node holds of it
 
+// Who runs in this process. kUnmodified: a program that knows nothing of libdsm (the preload library starts its node).
+// System calls on missing pages have to work, so the engine is uffd-thread where that can run; and a node without peers
+// needs no threads and no signal handlers, so it has none.
+enum class Program : std::uint8_t { kLinked, kUnmodified };
+
 struct Node {
   Config config;
+  Program program = Program::kLinked;
   Geometry geometry;
   NodeId self = 0;
   NodeStats* stats = nullptr;
@@ -60,10 +66,12 @@ struct Node {
 };
 
 // Starts this process's node; idempotent. The error has been logged.
-Result<Node*> start_node();
+Result<Node*> start_node(Program program = Program::kLinked);
 // The running node. Ends the program with a clear line if there is none.
 Node& node();
 bool node_running();
+// The node is an unmodified program's only one: private memory is all there is.
+bool quiet(const Node& node);
 // Waits for all nodes and leaves the job.
 void finish_node();
 

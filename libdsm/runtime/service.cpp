@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/latency.h"
@@ -47,6 +48,7 @@ void Service::stop() {
 }
 
 void Service::loop() {
+  const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-service");
   ::prctl(PR_SET_TIMERSLACK, 1);
   if (!become_urgent()) prefer_latency();
