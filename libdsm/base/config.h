@@ -24,7 +24,7 @@ namespace dsm {
   X(number, spin_us, "5", 0, 1000, false, "microseconds a waiting thread spins before it blocks")                     \
   X(number, spin_max_us, "40", 0, 1000, false, "as spin_us, if the wait before was shorter than this")                \
   X(number, arenas, "0", 0, 256, false, "heap arenas of a node; 0 means one per CPU")                                 \
-  X(bytes, object_cache, "256M", 1 << 20, std::int64_t{1} << 40, false, "memory for copies of other nodes' objects")   \
+  X(bytes, object_cache, "256M", 1 << 21, std::int64_t{1} << 40, false, "memory for copies of other nodes' objects")   \
   X(number, log, "1", 0, 3, false, "log level: 0 errors, 1 warnings, 2 information, 3 debugging")                     \
   X(number, check, "0", 0, 1, false, "1 turns on the costly checks")                                                  \
   X(number, finish_ms, "0", 0, INT32_MAX, false, "milliseconds a finished node waits for the others; 0 for ever")

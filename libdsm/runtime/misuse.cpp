@@ -1,6 +1,7 @@
 #include "runtime/misuse.h"
 
 #define UNW_LOCAL_ONLY
+#include <dlfcn.h>
 #include <libunwind.h>
 
 #include <array>
@@ -25,8 +26,12 @@ std::array<char, 128> interrupted_place() {
       unw_word_t offset = 0, at = 0;
       unw_get_reg(&cursor, UNW_REG_IP, &at);
       const bool named = unw_get_proc_name(&cursor, name.data(), name.size(), &offset) == 0;
-      auto end = named ? fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", name.data(), offset)
-                       : fmt::format_to_n(text.data(), text.size() - 1, "{:#x}", at);
+      Dl_info file{};
+      const bool known = ::dladdr(reinterpret_cast<void*>(at), &file) != 0 && file.dli_fname != nullptr;
+      const std::uint64_t base = known ? reinterpret_cast<std::uint64_t>(file.dli_fbase) : 0;
+      auto end =
+          named ? fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", name.data(), offset)
+                : fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", known ? file.dli_fname : "", at - base);
       *end.out = '\0';
       return text;
     }

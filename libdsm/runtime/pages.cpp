@@ -258,8 +258,10 @@ bool Pages::await_open(PageId page) {
   bool lost = false;
   while (!node_.objects->open(page) && !lost) {
     if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
-      entry.user_tid = current_tid();
-      entry.user_cpu_ns = kUserWaits;
+      // The access that this thread was granted before it has made; nobody needs to know who will borrow.
+      if (entry.page.fresh && (entry.user_tid == current_tid() || node_.holds->used(page, entry))) {
+        run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+      }
       run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
       continue;
     }
@@ -268,7 +270,6 @@ bool Pages::await_open(PageId page) {
     await_change(entry.changed, seen);
     entry.lock.lock();
     lost = no_such_page(entry);
-    if (entry.user_tid == current_tid()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
   }
   entry.lock.unlock();
   return !lost;
