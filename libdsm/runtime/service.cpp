@@ -130,6 +130,9 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
         put_off(from, bytes);
       }
       return;
+    case MessageType::kRing:
+      if (node_.on_ring != nullptr) node_.on_ring();
+      return;
     case MessageType::kReply: {
       const auto reply = read_payload<ReplyMessage>(bytes);
       node_.calls->on_reply(from, reply.call, reply.last != 0, reply.value);
