@@ -27,13 +27,33 @@ struct Engine {
   runtime::Node& node;
   runtime::Objects& objects;
   Cache cache;
-  const bool alone;  // the job has this node only: no page is ever asked for
-  const bool check;  // DSM_CHECK=1
+  const bool alone;                              // the job has this node only: no page is ever asked for
+  const bool check;                              // DSM_CHECK=1
+  const std::uint64_t range_begin, range_bytes;  // the global range
+  const std::uint64_t slice_begin, slice_bytes;  // what is homed here for sure
+  std::byte* const slice_view;                   // where borrows at the home work with it
 
   explicit Engine(runtime::Node& node);
-  std::byte* in_place(std::uint64_t address) const;  // of an object homed here
+  std::atomic<proto::Header>* const slice_headers;  // nullptr: only through the transport
+  const std::atomic<std::uint64_t>* const slice_pages;
+
+  // Of what is homed in this node's slice.
+  std::byte* in_place(std::uint64_t address) const { return slice_view + (address - slice_begin); }
+  std::atomic<proto::Header>* header(std::uint64_t address) const {
+    return slice_headers == nullptr ? nullptr : slice_headers + (address - slice_begin) / kObjectGranule;
+  }
+  std::uint64_t page_word(std::uint64_t address) const {
+    return slice_pages[(address - slice_begin) >> kPageShift].load(std::memory_order_acquire);
+  }
 };
-Engine& engine();
+namespace detail {
+extern std::atomic<Engine*> the_engine;
+Engine& make_engine();
+}  // namespace detail
+inline Engine& engine() {
+  Engine* made = detail::the_engine.load(std::memory_order_acquire);
+  return made != nullptr ? *made : detail::make_engine();
+}
 
 // By address (L1): no colour tells whether a copy is good.
 inline constexpr std::uint32_t kNoColour = ~std::uint32_t{0};

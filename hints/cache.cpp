@@ -36,9 +36,7 @@ Cache::Cache(runtime::Node& node, std::uint64_t limit)
 
 // --- the table ------------------------------------------------------------------------------------------------------
 
-Copy& Cache::make(std::uint64_t bytes) {
-  const SignalsBlocked blocked;
-  const std::lock_guard guard(lock_);
+Copy& Cache::make_locked(std::uint64_t bytes) {
   used_ += Slab::taken(bytes) + Slab::taken(sizeof(Copy));
   if (used_ > limit_) make_room();
   Copy& copy = new_record();
@@ -58,13 +56,16 @@ Copy& Cache::new_record() {
   return copy;
 }
 
-void Cache::insert(Copy& copy, std::uint64_t address, proto::Header word, std::uint64_t seen) {
-  const SignalsBlocked blocked;
-  const std::lock_guard guard(lock_);
-  copy.word.store(proto::at_rest(word), std::memory_order_relaxed);
-  Copy* const there = find(address);
-  const bool newer = there != nullptr && (there->standing || proto::version_of(there->word) > proto::version_of(word));
-  if (newer || seen != forgotten_.load()) return doom(copy);
+// Under the lock. Something newer may be there.
+void Cache::put_in_table(Copy& copy) {
+  const std::uint64_t address = copy.address.load();
+  if (address == 0) return doom(copy);
+  Copy* const there = find_in_table(address);
+  if (there != nullptr &&
+      (there->standing || proto::version_of(there->word.load()) > proto::version_of(copy.word.load()))) {
+    copy.address.store(0);
+    return doom(copy);
+  }
   if (there != nullptr) {
     copy.uses.store(there->uses.load(std::memory_order_relaxed), std::memory_order_relaxed);
     copy.in_main = there->in_main;
@@ -72,12 +73,6 @@ void Cache::insert(Copy& copy, std::uint64_t address, proto::Header word, std::u
     doom(*there);
   }
   link(copy, address);
-}
-
-void Cache::retire(Copy& copy) {
-  const SignalsBlocked blocked;
-  const std::lock_guard guard(lock_);
-  doom(copy);
 }
 
 Copy*& Cache::page_list(const Copy& copy) const {
@@ -206,6 +201,7 @@ void Cache::left(PageId page) {
   const std::lock_guard guard(lock_);
   const Geometry& geometry = node_.geometry;
   const std::uint64_t begin = geometry.address_of(page), end = begin + kPageBytes;
+  drop_recent(begin, end);
   for (Copy* list : {pages_[page % kPageLists], spanning_}) {
     while (list != nullptr) {
       Copy& copy = *list;
@@ -218,20 +214,23 @@ void Cache::left(PageId page) {
   }
 }
 
-void Cache::forget(std::uint64_t address) {
+void Cache::forget(std::uint64_t address, bool freed) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
   forgotten_.fetch_add(1);
+  runtime::pins_barrier();  // who has put a copy into its Recent meanwhile sees the count
+  drop_recent(address, address + 1);
+  Copy* const copy = find_in_table(address);
+  if (copy != nullptr && copy->standing.load() && !freed) return;
   if (Holding** at = find_holding(address); *at != nullptr) {
     Holding& holding = **at;
     holding.standing = holding.dirty = holding.recalled = false;
     holding.copy = nullptr;
     if (holding.holder == nullptr && holding.waiting == 0) forget_holding(at);
   }
-  if (Copy* copy = find(address)) {
-    unlink(*copy);
-    doom(*copy);
-  }
+  if (copy == nullptr) return;
+  unlink(*copy);
+  doom(*copy);
 }
 
 }  // namespace dsm::hints

@@ -10,6 +10,10 @@
 // 4. A Copy's record is used again for Copies only, so that a reader that is late finds a record, if a wrong one.
 // 5. Everything else happens under lock_, taken with the program's signals blocked, after a page entry's lock.
 //
+// 6. A thread's own Recent is changed by it alone, without the lock, except that under the lock anyone may set the
+//    address of a copy in it to 0. What is in it goes into the table some copies at a time: blocking signals for each
+//    would cost more than fetching a small object.
+//
 // What to evict is chosen as S3-FIFO does: new copies pass through a small queue and stay only if they were used again
 // there; so a scan does not wash out what is used often.
 #pragma once
@@ -60,35 +64,50 @@ struct Holding {
   Copy* copy = nullptr;
 };
 
+// What a thread has fetched or changed lately, and records made for it beforehand.
+struct Recent {
+  static constexpr std::size_t kCopies = 64, kReady = 16, kClasses = 5;  // classes: 64 to 1024 bytes
+  std::array<std::atomic<Copy*>, kCopies> copies{};                      // by hash
+  std::array<Copy*, kCopies> retired{};
+  std::size_t retired_count = 0;
+  std::array<std::array<Copy*, kReady>, kClasses> ready{};
+  std::array<std::size_t, kClasses> ready_count{};
+};
+
 class Cache final : public runtime::ObjectCopies {
  public:
   Cache(runtime::Node& node, std::uint64_t limit);
 
   // The copy of an object, if there is one; may be gone or another's by the time it is looked at (3).
-  Copy* find(std::uint64_t address) const;
+  Copy* find(const runtime::ThreadPins& me, std::uint64_t address) const;
   static void note_use(Copy& copy);
 
   // A copy that is in nobody's hands but the caller's. Makes room if need be.
-  Copy& make(std::uint64_t bytes);
-  // Puts it in the table, unless something newer is there or the object was forgotten since `seen`. In any case it is
-  // the cache's to free once no pin names it.
-  void insert(Copy& copy, std::uint64_t address, proto::Header word, std::uint64_t seen);
+  Copy& make(runtime::ThreadPins& me, std::uint64_t bytes);
+  // The copy is the object as of `word`, unless the object was forgotten since `seen`. In any case it is the cache's to
+  // free once no pin names it. The object's pages are pinned.
+  void insert(runtime::ThreadPins& me, Copy& copy, std::uint64_t address, proto::Header word, std::uint64_t seen);
+  void end_thread(runtime::ThreadPins& me);
   // Counts what makes a copy that is being fetched worthless; ask before the fetch.
   std::uint64_t forgotten() const { return forgotten_.load(std::memory_order_acquire); }
-  void retire(Copy& copy);
+  void retire(runtime::ThreadPins& me, Copy& copy);
 
   // --- objects being changed (holdings.cpp) ---
   // Waits until no other thread of this node has the mutable borrow. nullptr: this thread has it already.
   Holding* hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier);
-  // The node has become the standing owner, or goes on being it: `copy` is the object now.
-  void stand(Holding& holding, Copy& copy, proto::Header word, bool dirty);
+  // The node has been made standing owner, and `copy` is the object. False: it has been called back already.
+  bool adopt(Holding& holding, Copy& copy, proto::Header word);
+  // It goes on being it: `copy` is newer than the copy that was the object.
+  void replace(Holding& holding, Copy& copy);
+  // When what goes home at this moment has arrived there: whether a copy here is still the object.
+  bool stands(std::uint64_t address);
   void let_go(Holding& holding);
 
   // runtime::ObjectCopies
   void leaving(PageId page) override;
   void left(PageId page) override;
   void recalled(std::uint64_t address) override;
-  void forget(std::uint64_t address) override;
+  void forget(std::uint64_t address, bool freed) override;
 
   std::uint64_t bytes_used() const { return used_; }
 
@@ -110,7 +129,12 @@ class Cache final : public runtime::ObjectCopies {
   static std::size_t hash(std::uint64_t address) { return address / kObjectGranule * 0x9E3779B97F4A7C15U >> 40; }
   std::atomic<Copy*>& bucket(std::uint64_t address) const { return buckets_[hash(address) % kBuckets]; }
   Copy*& page_list(const Copy& copy) const;
+  Copy& make_locked(std::uint64_t bytes);
   Copy& new_record();
+  Copy* find_in_table(std::uint64_t address) const;
+  void put_in_table(Copy& copy);
+  void flush(Recent& recent);
+  void drop_recent(std::uint64_t begin, std::uint64_t end);
   void link(Copy& copy, std::uint64_t address);
   void unlink(Copy& copy);
   void doom(Copy& copy);
@@ -118,6 +142,7 @@ class Cache final : public runtime::ObjectCopies {
   void make_room();
   bool evict_one();
   Holding** find_holding(std::uint64_t address);
+  void stand(Holding& holding, Copy& copy);
   void give_back(Holding& holding);
   void forget_holding(Holding** at);
 
@@ -140,13 +165,21 @@ class Cache final : public runtime::ObjectCopies {
   std::atomic<std::uint64_t> forgotten_{0};
 };
 
-inline Copy* Cache::find(std::uint64_t address) const {
+inline Copy* Cache::find_in_table(std::uint64_t address) const {
   Copy* copy = bucket(address).load(std::memory_order_acquire);
   for (int steps = 0; copy != nullptr && steps < 32; ++steps) {
     if (copy->address.load(std::memory_order_relaxed) == address) return copy;
     copy = copy->next.load(std::memory_order_acquire);
   }
   return nullptr;
+}
+
+inline Copy* Cache::find(const runtime::ThreadPins& me, std::uint64_t address) const {
+  if (const auto* recent = static_cast<const Recent*>(me.upper.load(std::memory_order_relaxed))) {
+    Copy* const copy = recent->copies[hash(address) % Recent::kCopies].load(std::memory_order_relaxed);
+    if (copy != nullptr && copy->address.load(std::memory_order_relaxed) == address) return copy;
+  }
+  return find_in_table(address);
 }
 
 inline void Cache::note_use(Copy& copy) {

@@ -5,11 +5,12 @@
 namespace dsm::hints {
 namespace {
 
-void left_behind(const runtime::ThreadPins& thread) {
+void end_thread(runtime::ThreadPins& thread) {
   thread.for_each([](const Pin& pin) {
     runtime::end_for_misuse("a thread has ended inside its borrow of", pin.address.load(), pin.site,
                             "end each borrow on the thread's way out", {});
   });
+  engine().cache.end_thread(thread);
 }
 
 }  // namespace
@@ -19,27 +20,35 @@ Engine::Engine(runtime::Node& the_node)
       objects(*the_node.objects),
       cache(the_node, static_cast<std::uint64_t>(the_node.config.object_cache)),
       alone(the_node.geometry.nodes == 1),
-      check(the_node.config.check != 0) {
+      check(the_node.config.check != 0),
+      range_begin(the_node.geometry.base),
+      range_bytes(the_node.geometry.memory_bytes()),
+      slice_begin(the_node.geometry.address_of(the_node.geometry.slice_first(the_node.self))),
+      slice_bytes(the_node.geometry.slice_bytes),
+      // Memory that is never shared has one view only.
+      slice_view(alone ? reinterpret_cast<std::byte*>(slice_begin)
+                       : the_node.service_view + (slice_begin - the_node.geometry.base)),
+      slice_headers(objects.slice_headers()),
+      slice_pages(objects.slice_pages()) {
   objects.set_copies(&cache);
-  runtime::on_borrow_across_thread_exit(left_behind);
+  runtime::on_thread_end(end_thread);
 }
 
-std::byte* Engine::in_place(std::uint64_t address) const {
-  if (alone) return reinterpret_cast<std::byte*>(address);  // memory that is never shared has one view only
-  return node.service_view + (address - node.geometry.base);
-}
+namespace detail {
 
-Engine& engine() {
+constinit std::atomic<Engine*> the_engine{nullptr};
+
+Engine& make_engine() {
   static Engine& made = *new Engine(runtime::node());  // as long as the node, which is never destroyed
+  the_engine.store(&made, std::memory_order_release);
   return made;
 }
 
+}  // namespace detail
+
 // --- checks ---------------------------------------------------------------------------------------------------------
 
-void check_object(const Engine& engine, std::uint64_t address, std::size_t bytes, CallSite site) {
-  const Geometry& geometry = engine.node.geometry;
-  if (bytes - 1 < kMostBytes && geometry.holds(address) && geometry.holds(address + bytes - 1)) [[likely]]
-    return;
+void end_for_object(std::uint64_t address, std::size_t bytes, CallSite site) {
   const char* const fault = address == 0             ? "a borrow of a null pointer,"
                             : bytes - 1 < kMostBytes ? "a borrow of memory that is not in the global heap:"
                                                      : "a borrow of no bytes or of more than 64 MiB at";

@@ -18,7 +18,7 @@ struct Fetch {
   proto::BorrowEvent event;
 };
 
-void run(Engine& engine, std::span<Fetch> fetches, std::size_t bytes) {
+void run(Engine& engine, runtime::ThreadPins& me, std::span<Fetch> fetches, std::size_t bytes) {
   std::array<runtime::ObjectStep, kAtOnce> steps;
   for (std::size_t i = 0; i < fetches.size(); ++i) {
     Fetch& fetch = fetches[i];
@@ -34,10 +34,10 @@ void run(Engine& engine, std::span<Fetch> fetches, std::size_t bytes) {
     const std::uint64_t address = fetch.pin->address.load();
     const auto end = step(fetch.pin->borrow, engine.objects.place(address, bytes), fetch.event);
     if (end.outcome == proto::Outcome::kSnapshot) {
-      engine.cache.insert(*fetch.copy, address, fetch.pin->borrow.word, seen);
+      engine.cache.insert(me, *fetch.copy, address, fetch.pin->borrow.word, seen);
       count(engine.node.stats->object_miss);
     } else {
-      engine.cache.retire(*fetch.copy);  // somebody is changing it
+      engine.cache.retire(me, *fetch.copy);  // somebody is changing it
     }
     engine.objects.unpin(*fetch.pin);
   }
@@ -56,11 +56,11 @@ void fetch_all(std::span<Wanted> objects, std::size_t bytes, CallSite site) {
   for (const Wanted& one : objects) {
     check_object(here, one.address, bytes, site);
     const proto::ObjectPlace place = here.objects.place(one.address, bytes);
-    const Copy* const copy = here.cache.find(one.address);
+    const Copy* const copy = here.cache.find(me, one.address);
     const bool there = copy != nullptr && (proto::colour_of(copy->word.load()) == one.colour || copy->standing.load());
     if (place.home == here.node.self || place.scattered || there) continue;
     if (count == kAtOnce || (count != 0 && place.home != home)) {
-      run(here, std::span(fetches).first(count), bytes);
+      run(here, me, std::span(fetches).first(count), bytes);
       count = 0;
     }
     home = place.home;
@@ -68,9 +68,9 @@ void fetch_all(std::span<Wanted> objects, std::size_t bytes, CallSite site) {
     pin.site = site;
     pin.borrow = {};
     here.objects.pin(pin, one.address, bytes, runtime::PinKind::kFetch);
-    fetches[count++] = {&pin, &here.cache.make(bytes), {}};
+    fetches[count++] = {&pin, &here.cache.make(me, bytes), {}};
   }
-  if (count != 0) run(here, std::span(fetches).first(count), bytes);
+  if (count != 0) run(here, me, std::span(fetches).first(count), bytes);
 }
 
 }  // namespace dsm::hints

@@ -25,6 +25,9 @@ bool is_here(const hints::Engine& engine, std::uint64_t address, std::size_t byt
 Taken::Taken(hints::Engine& engine)
     : engine_(engine),
       base_(engine.node.geometry.base),
+      slice_(engine.node.geometry.address_of(engine.node.geometry.slice_first(engine.node.self))),
+      slice_bytes_(engine.node.geometry.slice_bytes),
+      pages_(engine.objects.slice_pages()),
       memory_(engine.in_place(base_)),
       headers_(engine.node.meta_view + header_offset(engine.node.geometry, base_)) {
   DSM_CHECK(engine.node.transport->cpu_atomics_agree(), "calls need a transport whose atomics are the processor's");
@@ -55,7 +58,7 @@ bool Taken::hold_pages(hints::Pin& pin, std::uint64_t address, std::size_t bytes
   if (pin.owner->raw_page.load(std::memory_order_relaxed) != 0) pin.owner->raw_page.store(0);
   const std::uint64_t last = address + bytes - 1;
   for (std::uint64_t at = address; at <= last; at = (at | (kPageBytes - 1)) + 1) {
-    if (!runtime::Objects::is_open(engine_.objects.page_word(at))) return false;
+    if (!runtime::Objects::is_open(pages_[(at - slice_) / kPageBytes].load(std::memory_order_acquire))) return false;
   }
   return true;
 }
@@ -90,7 +93,8 @@ void Taken::ask_for_pages(std::uint64_t address, std::size_t bytes) const {
 }
 
 bool Taken::take(std::uint64_t address, std::size_t bytes) {
-  if (count_ == most_) return false;
+  const bool in_slice = address - slice_ < slice_bytes_ && bytes <= slice_bytes_ - (address - slice_);
+  if (count_ == most_ || !in_slice) return false;
   hints::Pin& pin = *pins_[count_];
   pin.borrow.stage = proto::BorrowStage::kIdle;
   pin.site = {};

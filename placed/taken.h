@@ -15,7 +15,8 @@ class Taken {
 
   explicit Taken(hints::Engine& engine);
 
-  // False: somebody has it, it cannot be in object mode just now, or this holds as many as it can.
+  // False: somebody has it, it cannot be in object mode just now, this holds as many as it can, or it lies in the
+  // interleaved region.
   bool take(std::uint64_t address, std::size_t bytes);
   // All were changed.
   void let_go();
@@ -30,9 +31,10 @@ class Taken {
   std::atomic<proto::Header>& header(std::uint64_t address) const;
 
   hints::Engine& engine_;
-  const std::uint64_t base_;
-  std::byte* const memory_;   // of the whole global range
-  std::byte* const headers_;  // likewise
+  const std::uint64_t base_, slice_, slice_bytes_;
+  const std::atomic<std::uint64_t>* const pages_;  // of the slice
+  std::byte* const memory_;                        // of the whole global range
+  std::byte* const headers_;                       // likewise
   std::size_t count_ = 0;
   std::size_t most_ = 0;  // pins of this thread that are free
   std::array<hints::Pin*, kMost> pins_;

@@ -57,8 +57,9 @@ bool Holds::used(PageId page, const Entry& entry) const {
   if (raw && node_.objects != nullptr && node_.objects->pinned(page)) return false;
   const std::uint32_t held = held_us(entry);
   if (held >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
-  if (raw && entry.user_cpu_ns == kUserWaits) return false;
-  if (!raw || entry.user_cpu_ns == kUserRuns) return held >= static_cast<std::uint64_t>(node_.config.hold_us);
+  if (!raw) return held >= static_cast<std::uint64_t>(node_.config.hold_us);  // borrows say themselves when they end
+  if (entry.user_cpu_ns == kUserWaits) return false;
+  if (entry.user_cpu_ns == kUserRuns) return held >= static_cast<std::uint64_t>(node_.config.hold_us);
   const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
   return cpu < 0 || cpu > entry.user_cpu_ns + kUseNs;
 }
@@ -67,8 +68,7 @@ bool Holds::used(PageId page, const Entry& entry) const {
 std::int64_t Holds::look_again_ns(const Entry& entry) const {
   const std::int64_t held = std::int64_t{held_us(entry)} * 1000;
   const std::int64_t end = node_.config.hold_max_ms * 1'000'000;
-  const bool waits = entry.page.access != Access::kObject && entry.user_cpu_ns == kUserWaits;
-  if (waits && held < end) return end - held;  // or when it is let go
+  if (entry.user_cpu_ns == kUserWaits && held < end) return end - held;  // or when it is let go
   return std::clamp(held / 2, kFirstLookNs, kLongestLookNs);
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <mutex>
+#include <optional>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -23,6 +24,17 @@ using proto::Header;
 // A thread that waits so long for an object looks whether it waits for itself.
 constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
 
+// A transport that does more than the processor's own loads and stores may take locks meanwhile.
+class ChainGuard {
+ public:
+  explicit ChainGuard(const net::Transport& transport) {
+    if (!transport.cpu_atomics_agree()) blocked_.emplace();
+  }
+
+ private:
+  std::optional<SignalsBlocked> blocked_;
+};
+
 // The most a chain has: look, swap, mark, bytes out, bytes in, look, add.
 constexpr std::size_t kMostOps = 7;
 
@@ -42,19 +54,10 @@ proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) co
   return {node_.self, geometry.home(first), bytes <= kScratchBytes && geometry.nodes > 1, scattered};
 }
 
-std::atomic<Header>* Objects::header_here(std::uint64_t address) const {
+std::atomic<Header>* Objects::slice_headers() const {
   if (!node_.transport->cpu_atomics_agree()) return nullptr;
-  return reinterpret_cast<std::atomic<Header>*>(node_.meta_view + header_offset(node_.geometry, address));
-}
-
-Header Objects::add(std::uint64_t address, std::uint64_t operand) {
-  net::Op op = net::fetch_add_op(Region::kMeta, header_offset(node_.geometry, address), operand);
-  const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
-  const SignalsBlocked blocked;
-  const bool done = node_.transport->execute(home, {&op, 1}).has_value();
-  DSM_CHECK(done, "the header of {:#x} cannot be reached", address);
-  if (home != node_.self) count(node_.stats->op_atomic);
-  return op.old;
+  const std::uint64_t begin = node_.geometry.address_of(node_.geometry.slice_first(node_.self));
+  return reinterpret_cast<std::atomic<Header>*>(node_.meta_view + header_offset(node_.geometry, begin));
 }
 
 // --- chains ---------------------------------------------------------------------------------------------------------
@@ -130,7 +133,7 @@ void Objects::execute_all(std::span<ObjectStep> steps) {
     used += chains.back().size();
   }
   if (used == 0) return;
-  const SignalsBlocked blocked;
+  const ChainGuard guard(*node_.transport);
   execute_ops(node_.geometry.home(node_.geometry.page_of(steps[0].object.address)), std::span(ops).first(used));
   for (std::size_t i = 0; i < steps.size(); ++i) take_results(steps[i].todo, chains[i], *steps[i].event);
 }
@@ -159,7 +162,7 @@ proto::Outcome Objects::run(proto::Borrow& borrow, const ObjectAt& object, const
     const proto::BorrowActions todo = step(borrow, where, event);
     event = {};
     if (todo.has_chain()) {
-      const SignalsBlocked blocked;
+      const ChainGuard guard(*node_.transport);
       event.kind = proto::BorrowEventKind::kDone;
       execute(todo, object, event);
     }
@@ -177,11 +180,17 @@ bool Objects::is_current(std::uint64_t address, std::uint64_t bytes, Header copy
   proto::BorrowEvent event{.kind = proto::BorrowEventKind::kBorrow, .have = true, .copy = copy};
   const proto::BorrowActions look = step(borrow, place(address, bytes), event);
   event = {proto::BorrowEventKind::kDone};
-  {
-    const SignalsBlocked blocked;
-    execute(look, {address, bytes, nullptr}, event);
-  }
-  return step(borrow, place(address, bytes), event).outcome == proto::Outcome::kHit;
+  const ChainGuard guard(*node_.transport);
+  execute(look, {address, bytes, nullptr}, event);
+  const bool hit = step(borrow, place(address, bytes), event).outcome == proto::Outcome::kHit;
+  return hit && proto::hold_of(borrow.word) != proto::Hold::kStanding;
+}
+
+bool Objects::stands_here(std::uint64_t address, std::uint64_t version) {
+  proto::BorrowEvent event;
+  const ChainGuard guard(*node_.transport);
+  execute({.read_before = true}, {address, 1, nullptr}, event);
+  return proto::is_held(event.before, proto::Hold::kStanding, node_.self) && proto::version_of(event.before) == version;
 }
 
 void Objects::forget_everywhere(std::uint64_t address) {
@@ -189,7 +198,7 @@ void Objects::forget_everywhere(std::uint64_t address) {
     if (to != node_.self) Call(node_, to, Operation::kObjectForget, {address, 0, 0}).wait();
   }
   const SignalsBlocked blocked;
-  if (ObjectCopies* copies = copies_.load()) copies->forget(address);
+  if (ObjectCopies* copies = copies_.load()) copies->forget(address, false);
 }
 
 proto::Outcome Objects::give_back(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& first) {
@@ -249,7 +258,7 @@ void Objects::on_message(NodeId from, const ObjectMessage& message) {
       if (copies != nullptr) return copies->recalled(address);
       break;
     case ObjectMessageKind::kForget:
-      if (copies != nullptr) copies->forget(address);
+      if (copies != nullptr) copies->forget(address, true);
       return send(home, ObjectMessageKind::kForgotten, address);
     case ObjectMessageKind::kForgotten:
       return forgotten(address);
@@ -271,7 +280,7 @@ void Objects::serve() {
     queues_->ask(address, {caller.node, static_cast<proto::Wish>(request.args[1]), small, in_place}, caller);
   });
   node_.calls->handle(Operation::kObjectForget, [this](Caller caller, const Request& request) {
-    if (ObjectCopies* copies = copies_.load()) copies->forget(request.args[0]);
+    if (ObjectCopies* copies = copies_.load()) copies->forget(request.args[0], false);
     node_.calls->reply(caller, 0);
   });
   node_.calls->handle(Operation::kObjectBlock, [this](Caller caller, const Request& request) {

@@ -50,8 +50,8 @@ Objects::~Objects() = default;
 
 // --- pins -----------------------------------------------------------------------------------------------------------
 
-std::uint64_t Objects::page_word(std::uint64_t address) const {
-  return pages_[node_.geometry.page_of(address)].load(std::memory_order_acquire);
+const std::atomic<std::uint64_t>* Objects::slice_pages() const {
+  return pages_ + node_.geometry.slice_first(node_.self);
 }
 
 bool Objects::holds_all(std::uint64_t address, std::uint64_t bytes) const {

@@ -44,8 +44,9 @@ class ObjectCopies {
   virtual void left(PageId page) = 0;
   // The home wants a standing object back: now if no borrow works with it, else when that ends.
   virtual void recalled(std::uint64_t address) = 0;
-  // The copy of an object is worth nothing, nor is one that is being fetched.
-  virtual void forget(std::uint64_t address) = 0;
+  // Copies of an object are worth nothing, nor is one that is being fetched. Of a block that was freed not even one
+  // that stands; else that is the object, and stays.
+  virtual void forget(std::uint64_t address, bool freed) = 0;
 };
 
 // One way, to a node's service thread.
@@ -91,8 +92,8 @@ class Objects final : public ObjectPages {
   void let_pages_go(Pin& pin);
   // The pin is free.
   void unpin(Pin& pin);
-  // Whether a page of this one-page object is open, by its word. Equal words before and after: it has been all along.
-  std::uint64_t page_word(std::uint64_t address) const;
+  // Words of the pages of this node's slice, the first at [0]. Open, and equal before and after: open all along.
+  const std::atomic<std::uint64_t>* slice_pages() const;
   static bool is_open(std::uint64_t word) { return (word & 3) == 1; }
   // Every node forgets its copy of the object; a borrow that has one keeps it until its end. Waits for their answers.
   void forget_everywhere(std::uint64_t address);
@@ -102,14 +103,15 @@ class Objects final : public ObjectPages {
   proto::Outcome run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event, CallSite site);
   // The chains of several borrows, none of a scattered object, all of one home, as one chain.
   void execute_all(std::span<ObjectStep> steps);
-  // Whether a copy with that header is what the home has: one read.
+  // Whether a copy with that header is what the home has, and no node has a newer one: one read.
   bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
+  // Whether the header says that this node is the standing owner of that version.
+  bool stands_here(std::uint64_t address, std::uint64_t version);
   // As run() for a give-back: never waits.
   proto::Outcome give_back(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event);
-  // The header of an object homed here, for the processor's own atomics; nullptr if those do not agree with others'.
-  std::atomic<proto::Header>* header_here(std::uint64_t address) const;
-  // Atomic on the header wherever it is; the word before.
-  proto::Header add(std::uint64_t address, std::uint64_t operand);
+  // Headers of this node's slice, one a granule, for the processor's own atomics; nullptr if those do not agree with
+  // others'.
+  std::atomic<proto::Header>* slice_headers() const;
   // A block of this node's object arenas whose life begins: for an owned pointer. nullptr if memory is used up.
   void* new_block(std::size_t bytes);
   void tell_freed(std::uint64_t address);

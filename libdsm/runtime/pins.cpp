@@ -16,11 +16,12 @@ namespace dsm::runtime {
 
 namespace detail {
 constinit std::atomic<ThreadPins*> all_threads{nullptr};
-}
+constinit thread_local ThreadPins* mine = nullptr;
+}  // namespace detail
 
 namespace {
 
-constinit std::atomic<PinsLeft> say_left{nullptr};
+constinit std::atomic<ThreadEndHook> end_hook{nullptr};
 
 void* map(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -54,32 +55,26 @@ ThreadPins* claim_record(pid_t self) {
   return made;
 }
 
-constinit thread_local ThreadPins* mine = nullptr;
-
 // Its destructor runs at the end of a thread that has borrowed something.
 struct ThreadEnd {
   ~ThreadEnd() {
-    if (mine == nullptr) return;
-    if (mine->holds_any()) {
-      if (const PinsLeft say = say_left.load()) say(*mine);
-    }
-    mine->tid.store(0);
-    mine = nullptr;
+    if (detail::mine == nullptr) return;
+    if (const ThreadEndHook hook = end_hook.load()) hook(*detail::mine);
+    detail::mine->tid.store(0);
+    detail::mine = nullptr;
   }
 };
 
 }  // namespace
 
-ThreadPins& my_pins() {
-  if (mine == nullptr) [[unlikely]] {
-    static thread_local const ThreadEnd end;
-    static_cast<void>(&end);
-    mine = claim_record(current_tid());
-  }
+ThreadPins& detail::claim_pins() {
+  static thread_local const ThreadEnd end;
+  static_cast<void>(&end);
+  mine = claim_record(current_tid());
   return *mine;
 }
 
-void on_borrow_across_thread_exit(PinsLeft say) { say_left.store(say); }
+void on_thread_end(ThreadEndHook hook) { end_hook.store(hook); }
 
 Pin& ThreadPins::take_slow() {
   for (PinBlock* block = first.load();; block = block->next.load()) {

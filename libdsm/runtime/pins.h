@@ -75,6 +75,7 @@ struct ThreadPins {
   CallSite waits_at;
   std::atomic<std::uint64_t> raw_page{0};  // number + 1 of a page that it touches raw although it has borrowed of it
   std::uint32_t hits = 0, locals = 0;      // borrows not yet counted in the node's counters
+  std::atomic<void*> upper{nullptr};       // what the layer above keeps for the thread; made by it, and never unmapped
 
   Pin& take();
   bool holds_any() const;
@@ -92,11 +93,19 @@ struct ThreadPins {
   Pin& take_slow();
 };
 
+namespace detail {
+extern constinit thread_local ThreadPins* mine;
+ThreadPins& claim_pins();
+}  // namespace detail
+
 // This thread's record. Not for signal context.
-ThreadPins& my_pins();
-// Ends the record of a thread; ends the program with a clear line if it still borrows something.
-using PinsLeft = void (*)(const ThreadPins&);
-void on_borrow_across_thread_exit(PinsLeft say);
+inline ThreadPins& my_pins() {
+  ThreadPins* const made = detail::mine;
+  return made != nullptr ? *made : detail::claim_pins();
+}
+// Called at the end of a thread that has a record, before that goes to another thread.
+using ThreadEndHook = void (*)(ThreadPins&);
+void on_thread_end(ThreadEndHook hook);
 
 namespace detail {
 extern std::atomic<ThreadPins*> all_threads;
