@@ -94,8 +94,14 @@ void Taken::ask_for_pages(std::uint64_t address, std::size_t bytes) const {
 
 bool Taken::take(std::uint64_t address, std::size_t bytes) {
   const bool in_slice = address - slice_ < slice_bytes_ && bytes <= slice_bytes_ - (address - slice_);
-  if (count_ == most_ || !in_slice) return false;
-  hints::Pin& pin = *pins_[count_];
+  if (count_ == kMost || !in_slice) return false;
+  if (held_ != 0 && pins_[held_ - 1]->address.load(std::memory_order_relaxed) == address &&
+      pins_[held_ - 1]->bytes.load(std::memory_order_relaxed) == bytes) {
+    objects_[count_++] = memory_ + (address - base_);
+    return true;
+  }
+  if (held_ == most_) return false;
+  hints::Pin& pin = *pins_[held_];
   pin.borrow.stage = proto::BorrowStage::kIdle;
   pin.site = {};
   bool had = hold_pages(pin, address, bytes);
@@ -114,6 +120,7 @@ bool Taken::take(std::uint64_t address, std::size_t bytes) {
     return false;
   }
   pin.borrow.stage = proto::BorrowStage::kHeld;
+  ++held_;
   objects_[count_++] = memory_ + (address - base_);
   return true;
 }
@@ -123,7 +130,7 @@ void Taken::let_go() {
   const Header release = kChanged - proto::held_by(proto::Hold::kLocked, engine_.node.self);
   std::array<std::uint64_t, kMost> coloured;
   std::size_t colours = 0;
-  for (std::size_t i = 0; i < count_; ++i) {
+  for (std::size_t i = 0; i < held_; ++i) {
     hints::Pin& pin = *pins_[i];
     const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
     const Header old = header(address).fetch_add(release, std::memory_order_release);
@@ -137,7 +144,7 @@ void Taken::let_go() {
       engine_.objects.unpin(pin);
     }
   }
-  count_ = 0;
+  count_ = held_ = 0;
   for (std::size_t i = 0; i < colours; ++i) engine_.objects.forget_everywhere(coloured[i]);
 }
 

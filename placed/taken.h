@@ -36,6 +36,7 @@ class Taken {
   std::byte* const memory_;                        // of the whole global range
   std::byte* const headers_;                       // likewise
   std::size_t count_ = 0;
+  std::size_t held_ = 0;  // objects: the one taken last may be taken again
   std::size_t most_ = 0;  // pins of this thread that are free
   std::array<hints::Pin*, kMost> pins_;
   std::array<void*, kMost> objects_;

@@ -110,7 +110,9 @@ void on_peer_down(const cluster::PeerDown& down) {
   ::_exit(kExitPeerDown);
 }
 
+// From here on other nodes may give this one work, which runs on threads of its own.
 Result<void> go(Node& node) {
+  running = &node;
   run_start_hooks(node);
   if (auto started = node.engine->start(*node.pages); !started) return started;
   node.holds->start();
@@ -130,13 +132,14 @@ Result<Node*> start_node() {
   auto node = std::make_unique<Node>();
   for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
     if (auto done = step(*node); !done) {
+      running = nullptr;
       log(LogLevel::kError, "start", "{}", describe(done.error()));
       return tl::unexpected(done.error());
     }
   }
   log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
       node->engine->name(), node->transport->name());
-  running = node.release();  // lives until the process ends: its memory may be touched until then
+  node.release();  // lives until the process ends: its memory may be touched until then
   ::on_exit(
       [](int status, void*) {
         if (status == 0) finish_node();
