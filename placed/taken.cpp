@@ -88,8 +88,15 @@ void Taken::ask_for_pages(std::uint64_t address, std::size_t bytes) const {
     if (node.space->state(page) != mem::ChunkState::kShared) node.service->share_chunk(page);
   }
   const SignalsBlocked blocked;
-  node.pages->hint({first, static_cast<std::uint32_t>(last - first + 1)},
-                   {.kind = proto::EventKind::kFault, .access = Access::kObject});
+  for (PageId page = first; page <= last; ++page) {
+    runtime::Entry& entry = node.pages->entry(page);
+    entry.lock.lock();
+    // A wish for plain access comes first: whoever waits for that might not ask again.
+    if (entry.page.access != Access::kObject && entry.page.want == Access::kNone) {
+      node.pages->event_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+    }
+    entry.lock.unlock();
+  }
 }
 
 bool Taken::take(std::uint64_t address, std::size_t bytes) {
