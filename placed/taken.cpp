@@ -49,18 +49,25 @@ void Taken::prefetch(std::uint64_t address) const {
   __builtin_prefetch(&header(address), 1);
 }
 
-bool Taken::hold_pages(hints::Pin& pin, std::uint64_t address, std::size_t bytes) {
+bool Taken::pages_open(std::uint64_t address, std::size_t bytes) const {
+  for (std::uint64_t at = address; at < address + bytes; at = (at | (kPageBytes - 1)) + 1) {
+    if (!runtime::Objects::is_open(pages_[(at - slice_) / kPageBytes].load(std::memory_order_acquire))) return false;
+  }
+  return true;
+}
+
+// Looks before it publishes, too: a pin that comes and goes would make the page protocol look again each time.
+bool Taken::hold_pages(hints::Pin& pin, std::uint64_t address, std::size_t bytes) const {
+  if (!engine_.alone && !pages_open(address, bytes)) return false;
   pin.kind.store(runtime::PinKind::kWrite, std::memory_order_relaxed);
   pin.bytes.store(bytes, std::memory_order_relaxed);
   pin.address.store(address, std::memory_order_release);
   fence();
   if (engine_.alone) return true;
   if (pin.owner->raw_page.load(std::memory_order_relaxed) != 0) pin.owner->raw_page.store(0);
-  const std::uint64_t last = address + bytes - 1;
-  for (std::uint64_t at = address; at <= last; at = (at | (kPageBytes - 1)) + 1) {
-    if (!runtime::Objects::is_open(pages_[(at - slice_) / kPageBytes].load(std::memory_order_acquire))) return false;
-  }
-  return true;
+  if (pages_open(address, bytes)) return true;
+  engine_.objects.unpin(pin);
+  return false;
 }
 
 // One swap at the most; who finds the header taken does not wait.
@@ -78,27 +85,6 @@ bool Taken::lock(std::uint64_t address, std::size_t bytes) const {
   return false;
 }
 
-// Asks, and goes on: what nobody else has is granted at once.
-void Taken::ask_for_pages(std::uint64_t address, std::size_t bytes) const {
-  runtime::Node& node = engine_.node;
-  const PageId first = node.geometry.page_of(address);
-  const PageId last = node.geometry.page_of(address + bytes - 1);
-  for (PageId page = first; page <= last; ++page) {
-    if (node.space->state(page) == mem::ChunkState::kUnused) return;
-    if (node.space->state(page) != mem::ChunkState::kShared) node.service->share_chunk(page);
-  }
-  const SignalsBlocked blocked;
-  for (PageId page = first; page <= last; ++page) {
-    runtime::Entry& entry = node.pages->entry(page);
-    entry.lock.lock();
-    // A wish for plain access comes first: whoever waits for that might not ask again.
-    if (entry.page.access != Access::kObject && entry.page.want == Access::kNone) {
-      node.pages->event_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
-    }
-    entry.lock.unlock();
-  }
-}
-
 bool Taken::take(std::uint64_t address, std::size_t bytes) {
   const bool in_slice = address - slice_ < slice_bytes_ && bytes <= slice_bytes_ - (address - slice_);
   if (count_ == kMost || !in_slice) return false;
@@ -111,14 +97,9 @@ bool Taken::take(std::uint64_t address, std::size_t bytes) {
   hints::Pin& pin = *pins_[held_];
   pin.borrow.stage = proto::BorrowStage::kIdle;
   pin.site = {};
-  bool had = hold_pages(pin, address, bytes);
-  if (!had) [[unlikely]] {
-    engine_.objects.unpin(pin);
-    if (count_ != 0) return false;
-    ask_for_pages(address, bytes);
-    had = hold_pages(pin, address, bytes);
-  }
-  if (!had || !lock(address, bytes)) {
+  if (!hold_pages(pin, address, bytes)) [[unlikely]]
+    return false;
+  if (!lock(address, bytes)) {
     if (engine_.alone) {
       pin.address.store(0, std::memory_order_release);
     } else {

@@ -25,9 +25,9 @@ class Taken {
   void prefetch(std::uint64_t address) const;
 
  private:
-  bool hold_pages(hints::Pin& pin, std::uint64_t address, std::size_t bytes);
+  bool pages_open(std::uint64_t address, std::size_t bytes) const;
+  bool hold_pages(hints::Pin& pin, std::uint64_t address, std::size_t bytes) const;
   bool lock(std::uint64_t address, std::size_t bytes) const;
-  void ask_for_pages(std::uint64_t address, std::size_t bytes) const;
   std::atomic<proto::Header>& header(std::uint64_t address) const;
 
   hints::Engine& engine_;

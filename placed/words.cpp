@@ -2,6 +2,7 @@
 #include <dsm/atomic.h>
 
 #include <atomic>
+#include <optional>
 
 #include "base/check.h"
 #include "base/signals.h"
@@ -43,7 +44,9 @@ class Word {
   }
   std::uint64_t execute(net::Op op) const {
     op.offset = address_ - engine_.node.geometry.base;
-    const SignalsBlocked blocked;
+    // A transport that does more than the processor's own loads and stores may take locks meanwhile.
+    std::optional<SignalsBlocked> blocked;
+    if (!engine_.node.transport->cpu_atomics_agree()) blocked.emplace();
     const auto done = engine_.node.transport->execute(home_, {&op, 1});
     DSM_CHECK(done.has_value(), "the word at {:#x} cannot be reached", address_);
     if (home_ != engine_.node.self) count(engine_.node.stats->op_atomic);
