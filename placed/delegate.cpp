@@ -107,11 +107,11 @@ Poster& poster() {
   return *mine;
 }
 
-void check_may_wait(const char* what) {
+void check_no_call(const char* what) {
   if (!in_call()) return;
   log(LogLevel::kError, "placed",
-      "{} inside a function that call_at runs: it would hold up all calls of the node; post it with call_at_async "
-      "instead; the program ends",
+      "{} inside a function that call_at runs: that must touch nothing but its object, as all calls of the node wait "
+      "for it (spawn_on runs functions that may do anything); the program ends",
       what);
   std::abort();
 }
@@ -171,7 +171,7 @@ std::byte* Poster::slot(std::uint64_t object, run_records run, std::size_t strid
   return record;
 }
 
-// The lane is empty afterwards. Calls that run meanwhile, on this thread, may post into it again.
+// The lane is empty afterwards.
 void Poster::send(NodeId home) {
   call_lane& lane = lanes.to[home];
   Way& way = ways[home];
@@ -180,14 +180,8 @@ void Poster::send(NodeId home) {
   batch->bytes = static_cast<std::uint64_t>(lane.at - batch->runs);
   lane = {};
   if (home != node_.self) return put_into_ring(home, *batch);
-  way.batch = nullptr;
-  if (way.here.aside.load() >= kMostAside && !in_call()) executor().await_none_aside(way.here);
+  if (way.here.aside.load() >= kMostAside) executor().await_none_aside(way.here);
   executor().run_batch({batch->runs, batch->bytes}, way.here);
-  if (way.batch == nullptr) {
-    way.batch = batch;
-  } else {
-    ::munmap(batch, sizeof(RingSlot));
-  }
 }
 
 void Poster::put_into_ring(NodeId home, RingSlot& batch) {
@@ -268,7 +262,7 @@ void call_here(std::byte* record, run_records run, std::size_t stride, std::uint
 
 void flush() {
   if (placed::mine == nullptr) return;
-  placed::check_may_wait("flush()");
+  placed::check_no_call("flush()");
   placed::mine->finish_all();
 }
 
@@ -280,13 +274,14 @@ std::uint64_t function_offset(const void* function) { return placed::offset_of(f
 const void* function_of_offset(std::uint64_t offset) { return placed::function_at(offset); }
 
 std::byte* call_slot(std::uint64_t object, run_records run, std::size_t stride, std::size_t object_bytes) {
+  placed::check_no_call("call_at_async");
   return placed::poster().slot(object, run, stride, object_bytes);
 }
 
 void call_now(std::byte* record, run_records run, std::size_t stride, std::size_t object_bytes, void* result,
               std::size_t result_bytes) {
   runtime::Node& node = runtime::node();
-  placed::check_may_wait("call_at");
+  placed::check_no_call("call_at");
   std::uint64_t object = 0;
   std::memcpy(&object, record, sizeof object);
   const NodeId home = placed::home_of(node, object, object_bytes);

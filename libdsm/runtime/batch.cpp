@@ -180,6 +180,8 @@ void Batch::give() {
            [&](std::size_t at, std::size_t n) {
              node.objects->entered({first + at, static_cast<std::uint32_t>(n)});
              for (Item& item : items.subspan(at, n)) node.pages->wake(*item.entry);
+             // Who waits in the kernel for plain access asks again: its wish came second to this one.
+             node.engine->release_waiters(node.geometry.address_of(first + at), n * kPageBytes);
            });
   for_runs([](const Item& item) { return item.actions.raise; },
            [&](std::size_t at, std::size_t n) {

@@ -42,6 +42,15 @@ void waits_in_call() {
   }
   meet();
 }
+void posts_in_call() {
+  auto* one = word();
+  meet();
+  for (int i = 0; i < 2; ++i) {
+    dsm::call_at_async(one, [](Word& w) { dsm::call_at_async(&w, [](Word&) {}); });
+  }
+  dsm::flush();
+  meet();
+}
 void throws_in_call() {
   if (dsm::node() == 1) dsm::call_at(word(), [](Word&) { throw std::runtime_error("no luck"); });
   word();
@@ -80,6 +89,7 @@ int main(int argc, char** argv) {
               {"guarded_on_stack", guarded_on_stack},
               {"atomic_on_stack", atomic_on_stack},
               {"waits_in_call", waits_in_call},
+              {"posts_in_call", posts_in_call},
               {"throws_in_call", throws_in_call},
               {"throws_in_spawned", throws_in_spawned},
               {"foreign_function", foreign_function},

@@ -24,9 +24,6 @@ class Placed : public testing::TestWithParam<std::tuple<const char*, Check>> {};
 
 TEST_P(Placed, IsRight) {
   const auto [engine, check] = GetParam();
-  if (std::string(engine) == "uffd-thread" && std::string(check.name) == "mixed") {
-    GTEST_SKIP() << "known to hang in this engine: a plain access that waits while calls come to the same page";
-  }
   const std::string obstacle = dsm::mem::engine_obstacle(engine);
   if (!obstacle.empty()) GTEST_SKIP() << engine << " cannot run here: " << obstacle;
   for (const char* nodes : {"1", "2", "4"}) {
@@ -83,6 +80,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Case{"locked_twice", {"a mutable borrow of", "placed_misuse.cpp:", "would wait for itself"}},
                     Case{"guarded_on_stack", {"not in the global heap", "placed_misuse.cpp:"}},
                     Case{"waits_in_call", {"call_at inside a function that call_at runs"}},
+                    Case{"posts_in_call", {"call_at_async inside a function that call_at runs"}},
                     Case{"throws_in_call", {"has thrown an exception (no luck)"}},
                     Case{"throws_in_spawned", {"spawned on node 1 has thrown an exception: no luck"}},
                     Case{"foreign_function", {"is not the program's own code"}},

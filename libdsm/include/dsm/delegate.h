@@ -15,8 +15,8 @@
 //
 // The function is a function pointer of the program or a lambda without captures, takes T& and then the arguments by
 // value, must not throw, should take well under a microsecond, and touches nothing but the object: it runs on a thread
-// of the home's that serves all. It may post further calls, and must not wait for any. All nodes must run the same
-// program; that is checked. The calls are thread-safe; not for signal handlers.
+// of the home's that serves all. It must not make or post calls itself (that ends the program with a clear line). All
+// nodes must run the same program; that is checked. The calls are thread-safe; not for signal handlers.
 #pragma once
 
 #include <dsm/packed.h>
