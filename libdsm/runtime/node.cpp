@@ -147,7 +147,10 @@ void on_peer_down(unsigned program_nodes, const cluster::PeerDown& down) {
   ::_exit(kExitPeerDown);
 }
 
+// From here on other nodes may give this one work, which runs on threads of its own.
 Result<void> go(Node& node) {
+  running_process = ::getpid();
+  running = &node;
   run_start_hooks(node);
   if (quiet(node)) return {};
   if (auto started = node.engine->start(*node.pages); !started) return started;
@@ -172,14 +175,14 @@ Result<Node*> start_node(Program program) {
   node->program = program;
   for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
     if (auto done = step(*node); !done) {
+      running = nullptr;
       log(LogLevel::kError, "start", "{}", describe(done.error()));
       return tl::unexpected(done.error());
     }
   }
   log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
       node->engine->name(), node->transport->name());
-  running_process = ::getpid();
-  running = node.release();  // lives until the process ends: its memory may be touched until then
+  node.release();  // lives until the process ends: its memory may be touched until then
   ::on_exit(
       [](int status, void*) {
         if (status == 0) finish_node();

@@ -44,6 +44,9 @@ struct Node {
   std::byte* service_view = nullptr;  // this node's memory, always accessible
   std::byte* meta_view = nullptr;     // its latches and headers
 
+  // An upper layer's, from its start hook: another node has rung. On any thread, in signal context, too.
+  void (*on_ring)() = nullptr;
+
   // In the order of their start; the later stand on the earlier.
   std::unique_ptr<cluster::Job> job;
   std::unique_ptr<net::Transport> transport;

@@ -26,6 +26,16 @@
 
 namespace dsm::runtime {
 
+namespace {
+
+// A peer has sent what no node of ours sends: nothing more is taken from it, and what it was asked for will not come.
+[[noreturn]] void end_for(NodeSet failed) {
+  log(LogLevel::kError, "wire", "node {} does not keep to the message protocol; this node ends", std::countr_zero(failed));
+  ::_exit(kExitProtocol);
+}
+
+}  // namespace
+
 Service::Service(Node& node)
     : node_(node),
       node_transport_(node.transport.get()),
@@ -54,6 +64,8 @@ void Service::loop() {
   if (!become_urgent()) prefer_latency();
   while (!stopping_.load()) {
     unsigned handled = node_transport_->poll(service_sink_, 64);
+    if (const NodeSet failed = node_transport_->failed(); failed != 0) [[unlikely]]
+      end_for(failed);
     while (take_backlog()) ++handled;
     if (handled == 0) node_transport_->wait(net::Waiter::kService, -1);
   }
@@ -131,6 +143,9 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
       } else {
         put_off(from, bytes);
       }
+      return;
+    case MessageType::kRing:
+      if (node_.on_ring != nullptr) node_.on_ring();
       return;
     case MessageType::kReply: {
       const auto reply = read_payload<ReplyMessage>(bytes);
