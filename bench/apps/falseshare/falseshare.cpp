@@ -1,5 +1,7 @@
 // False sharing: 64-byte objects side by side on the same pages, each written by one worker and no other. No two nodes
-// ever want the same object; what it costs is the unit of sharing being larger than the object.
+// ever want the same object; what it costs is the unit of sharing being larger than the object. Between two writes a
+// worker computes on its own (--work): without that, page mode makes so many writes each time it has a page that false
+// sharing hardly shows.
 #include <dsm/hints.h>
 #include <fmt/format.h>
 
@@ -14,8 +16,9 @@ using app::Job;
 using app::Mode;
 
 struct Settings {
-  std::uint64_t writes = 50000;  // a worker
+  std::uint64_t writes = 20000;  // a worker
   std::uint64_t objects = 64;    // a worker
+  std::uint64_t work = 250;      // steps before each write
 };
 
 struct Object {
@@ -23,8 +26,8 @@ struct Object {
   std::uint64_t writes;
   std::uint64_t spare[6];
 
-  void write(std::uint64_t i) {
-    value = app::mix(value + i);
+  void write(std::uint64_t computed) {
+    value = app::mix(value + computed);
     ++writes;
   }
 };
@@ -37,12 +40,20 @@ struct Share {
   std::uint64_t object(std::uint64_t i) const { return first + i % count * step; }
 };
 
-// The objects begin in node 0's memory. write(worker, share, i) is write number i of a worker.
+// A worker's own computation before write number i; its result is what is written.
+std::uint64_t compute(const Settings& settings, std::uint64_t i) {
+  for (std::uint64_t step = 0; step < settings.work; ++step) i = app::mix(i + step);
+  return i;
+}
+
+// The objects begin in node 0's memory. write(worker, share, i, computed) is write number i of a worker.
 class Plain {
  public:
   Plain(Job& job, const Settings& settings)
       : objects_(job.shared<Object>(settings.objects * job.workers(), dsm::on_node(0))) {}
-  void write(const app::Worker&, const Share& share, std::uint64_t i) { objects_[share.object(i)].write(i); }
+  void write(const app::Worker&, const Share& share, std::uint64_t i, std::uint64_t computed) {
+    objects_[share.object(i)].write(computed);
+  }
   void give_back() {}
   Object peek(std::uint64_t number) { return objects_[number]; }
 
@@ -53,8 +64,8 @@ class Plain {
 class Hinted : public Plain {
  public:
   using Plain::Plain;
-  void write(const app::Worker&, const Share& share, std::uint64_t i) {
-    dsm::borrow_mut(&objects_[share.object(i)])->write(i);
+  void write(const app::Worker&, const Share& share, std::uint64_t i, std::uint64_t computed) {
+    dsm::borrow_mut(&objects_[share.object(i)])->write(computed);
   }
 };
 
@@ -70,8 +81,8 @@ class Owned {
       for (std::uint64_t i = 0; i < count_; ++i) held_[thread].push_back(std::move(owner(thread, i)));
     }
   }
-  void write(const app::Worker& worker, const Share&, std::uint64_t i) {
-    dsm::borrow_mut(held_[worker.thread][i % count_])->write(i);
+  void write(const app::Worker& worker, const Share&, std::uint64_t i, std::uint64_t computed) {
+    dsm::borrow_mut(held_[worker.thread][i % count_])->write(computed);
   }
   void give_back() {
     for (unsigned thread = 0; thread < job_.threads(); ++thread) {
@@ -98,7 +109,9 @@ app::Report check(Job& job, const Settings& settings, Objects& objects) {
   for (unsigned worker = 0; worker < job.workers(); ++worker) {
     const Share share{worker, job.workers(), settings.objects};
     std::vector<Object> expected(settings.objects, Object{});
-    for (std::uint64_t i = 0; i < settings.writes; ++i) expected[i % settings.objects].write(i);
+    for (std::uint64_t i = 0; i < settings.writes; ++i) {
+      expected[i % settings.objects].write(compute(settings, i));
+    }
     for (std::uint64_t i = 0; i < settings.objects; ++i) {
       const Object object = objects.peek(share.object(i));
       if (object.value != expected[i].value || object.writes != expected[i].writes) {
@@ -110,7 +123,8 @@ app::Report check(Job& job, const Settings& settings, Objects& objects) {
   }
   app::Report report;
   report.checksum = checksum.value();
-  report.parameters = {{"writes_per_worker", settings.writes}, {"objects_per_worker", settings.objects}};
+  report.parameters = {
+      {"writes_per_worker", settings.writes}, {"objects_per_worker", settings.objects}, {"work", settings.work}};
   return report;
 }
 
@@ -120,7 +134,7 @@ int run_mode(const Settings& settings, const app::Options& options) {
   Objects objects{job, settings};
   job.measure("writes", [&](const app::Worker& worker) {
     const Share share{worker.index, job.workers(), settings.objects};
-    for (std::uint64_t i = 0; i < settings.writes; ++i) objects.write(worker, share, i);
+    for (std::uint64_t i = 0; i < settings.writes; ++i) objects.write(worker, share, i, compute(settings, i));
     return settings.writes;
   });
   objects.give_back();
@@ -140,6 +154,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   cli.add_option("--objects", settings.objects, "objects of each worker")
       ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  cli.add_option("--work", settings.work, "steps of own computation before each write, some 4 ns each")
+      ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   app::add_modes(cli, options);
   app::add_options(cli, options);
