@@ -13,11 +13,11 @@ REST = ("the rest: computing, borrows, local locks", "#a9c5dd")
 
 def throughput(summary, workload):
     """Lines over the number of nodes, a line a mode; whiskers from the worst run to the best."""
-    drawing = svg.Drawing(430, 270, f"Throughput of {workload} by nodes and mode")
+    drawing = svg.Drawing(500, 270, f"Throughput of {workload} by nodes and mode")
     nodes = summary.nodes(workload)
     cells = {key: cell for key, cell in summary.cells.items() if key[0] == workload}
     scale = svg.LogScale(min(c.low for c in cells.values()), max(c.high for c in cells.values()), 225, 30)
-    left, right = 62, 345
+    left, right = 62, 370
 
     def across(count):
         return (left + right) / 2 if len(nodes) == 1 else left + 25 + (right - left - 50) * nodes.index(count) / (len(nodes) - 1)
@@ -54,7 +54,7 @@ def moved(summary, workload):
     drawing = svg.Drawing(len(tables.MOVED) * panel, 34 + row * len(modes), f"What moved for each operation of {workload}")
     for i, (title, counters) in enumerate(tables.MOVED):
         left = i * panel
-        drawing.text(left, 16, f"{title} per operation", bold=True)
+        drawing.text(left, 16, title, bold=True)
         cells = {mode: summary.cell(workload, nodes, mode) for mode in modes}
         values = {mode: cell.per_operation(*counters) for mode, cell in cells.items() if cell}
         most = max([*values.values(), 1e-12])

@@ -69,7 +69,7 @@ class Writer:
 def read(path):
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    needed = {"workload", "mode", "nodes", "repetition", "engine", "seconds", "per_second", *SAME_EVERYWHERE, *SAME_RESULT}
+    needed = {"workload", "mode", "nodes", "repetition", "engine", "load", "seconds", "per_second", *SAME_EVERYWHERE, *SAME_RESULT}
     if not rows or not needed <= rows[0].keys():
         raise Refused(f"{path} is no raw.csv of this script: it lacks {', '.join(sorted(needed - (rows or [{}])[0].keys()))}.")
     for index, row in enumerate(rows):
@@ -107,6 +107,8 @@ class Cell:
 class Summary:
     def __init__(self, rows):
         self.about = rows[0]
+        loads = [float(row["load"]) for row in rows]
+        self.load_low, self.load_high = min(loads), max(loads)
         self.engines = sorted({row["engine"] for row in rows} - {"none"})
         groups = {}
         for row in rows:

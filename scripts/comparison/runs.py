@@ -102,6 +102,7 @@ def call(command, run, options):
 
 
 def execute(run, options, about):
+    load_before = round(os.getloadavg()[0], 2)  # over a minute, what others do on this machine included
     with tempfile.TemporaryDirectory(prefix="dsm-compare-") as folder:
         result, stats = pathlib.Path(folder) / "result.json", pathlib.Path(folder) / "stats.json"
         command = command_of(run, options, result, stats)
@@ -117,6 +118,7 @@ def execute(run, options, about):
                 "threads": options.threads,
                 "repetition": run.repetition + 1,
                 **about,
+                "load": load_before,
                 "engine": "+".join(sorted(engines)) or "none",
                 "transport": options.transport,
                 "emulate": options.emulate,

@@ -22,7 +22,9 @@ def short(value):
 
 
 def times(ratio):
-    return "" if ratio is None else f"{ratio:.2g}x" if ratio < 1 else f"{ratio:.1f}x" if ratio < 10 else f"{ratio:.0f}x"
+    if ratio is None:
+        return ""
+    return f"{ratio:.2g}x" if ratio < 0.1 else f"{ratio:.2f}x" if ratio < 2 else f"{ratio:.1f}x" if ratio < 10 else f"{ratio:.0f}x"
 
 
 def count_of_nodes(nodes):
@@ -34,7 +36,7 @@ def machine_sentence(summary):
     network = "no emulated network" if about["emulate"] == "none" else f"emulated network {about['emulate']}"
     return (
         f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB, Linux {about['kernel']}, host "
-        f"{about['host']}; all nodes on this host, transport {about['transport']}, {network}, fault engine "
+        f"{about['host']}, load average {summary.load_low:g} to {summary.load_high:g}; all nodes on this host, transport {about['transport']}, {network}, fault engine "
         f"{' and '.join(summary.engines) or 'none'}; {about['threads']} thread(s) a node; size {about['size']}, seed "
         f"{about['seed']}; commit {about['commit']}"
     )
@@ -96,5 +98,5 @@ def markdown(summary):
         parts.append(grid(*rate_rows(summary, name)))
         head, body = moved_rows(summary, name)
         if len(head) > 1:
-            parts += [f"What moved on {count_of_nodes(summary.nodes(name)[-1])}:", grid(head, body)]
+            parts += [f"What moved on {count_of_nodes(summary.nodes(name)[-1])}, while it was measured:", grid(head, body)]
     return "\n\n".join(parts) + "\n"

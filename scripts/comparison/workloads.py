@@ -49,4 +49,13 @@ ALL = {
         "1,024 objects of 256 bytes in node 0's memory. In each of 20 rounds node 0 changes 8 of them, then all workers "
         "read at random.",
     ),
+    "gemm": Workload(
+        "matrix product, A, B and C in node 0's memory",
+        "app_matmul",
+        (),
+        (200, 384, 640, 1024),
+        "C = A * B of doubles in tiles of 64 by 64 elements (32 KiB); each node computes a rectangle of C. Page mode "
+        "fetches and gives back whole tiles by dsm::prefetch and dsm::release; in object mode a tile is an object. An "
+        "operation is a multiplication or an addition.",
+    ),
 }
