@@ -67,7 +67,7 @@ def introduction(summary):
         f"the nodes for it, and where the time went. {escape(headline(summary))} All modes computed the same results; a "
         "run with another checksum would have been refused.</p>"
         f'<p class="small">The machine: {escape(tables.machine_sentence(summary))}. Medians of {summary.repeat} runs, the '
-        "modes by turns; ± and whiskers: the distance between the best and the worst run. Where there are more nodes "
+        "modes by turns; ±: half the distance between the quartiles; whiskers: from the worst run to the best. Where there are more nodes "
         "than cores, nodes wait for a core as well as for each other.</p>"
     )
 

@@ -87,6 +87,8 @@ class Cell:
         rates = [float(row["per_second"]) for row in rows]
         self.median, self.low, self.high = statistics.median(rates), min(rates), max(rates)
         self.runs = len(rows)
+        quarters = statistics.quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else rates * 3
+        self.quarter_low, self.quarter_high = quarters[0], quarters[2]
 
     def per_operation(self, *counters):
         """The median of the counters' sum for each operation."""
@@ -100,8 +102,8 @@ class Cell:
         return statistics.median(float(row["seconds"]) * 1e9 * workers / float(row["operations"]) for row in self.rows)
 
     def spread(self):
-        """Half the distance between the best and the worst run, beside the median."""
-        return (self.high - self.low) / 2 / self.median if self.median else 0
+        """Half the distance between the quartiles, beside the median."""
+        return (self.quarter_high - self.quarter_low) / 2 / self.median if self.median else 0
 
 
 class Summary:

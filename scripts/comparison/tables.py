@@ -76,7 +76,8 @@ def terminal(summary):
     for name in summary.workloads:
         title = f"{name}: {workloads.ALL[name].title} ({summary.unit(name)}/s, median of {summary.repeat})"
         parts.append(title + "\n" + aligned(*rate_rows(summary, name)))
-    return "\n\n".join(parts)
+    note = "±: half the distance between the quartiles; hinted:page and owned:page: how many times page mode's throughput"
+    return "\n\n".join([*parts, note])
 
 
 def grid(head, body):
@@ -88,7 +89,7 @@ def markdown(summary):
     parts = [
         "# Page mode versus object mode",
         f"Measured on {machine_sentence(summary)}.",
-        f"Medians of {summary.repeat} runs, ± half the distance between the best and the worst. The modes ran by turns, "
+        f"Medians of {summary.repeat} runs, ± half the distance between the quartiles. The modes ran by turns, "
         "and all modes of a row gave the same checksum. `native` is one process with as many threads as all nodes have; "
         "`hinted:page` and `owned:page` say how many times page mode's throughput object mode reaches.",
     ]

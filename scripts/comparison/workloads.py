@@ -20,7 +20,7 @@ ALL = {
         "key-value store, all nodes use all keys",
         "app_kv",
         ("--shared", "--get", "90"),
-        (300, 5_000, 20_000, 100_000),
+        (300, 5_000, 20_000, 50_000),
         "Gets (90 %) and puts on one hash table of 98,304 keys, six to a bucket of 256 bytes, zipf 0.99; every bucket has "
         "a lock. Page mode keeps it in the bucket; in hinted mode the mutable borrow is the lock; in owned mode a "
         "dsm::shared_mutex protects the owner, which changes when its object moves.",
@@ -29,7 +29,7 @@ ALL = {
         "key-value store, each node uses its own keys",
         "app_kv",
         ("--partitioned", "--get", "90"),
-        (300, 50_000, 200_000, 1_000_000),
+        (300, 50_000, 500_000, 2_000_000),
         "The same table, but no two nodes use the same bucket: nothing needs to move, and what remains is what each mode "
         "costs where the data is.",
     ),
@@ -37,7 +37,7 @@ ALL = {
         "false sharing: 64-byte objects side by side, each written by one worker",
         "app_falseshare",
         (),
-        (300, 10_000, 50_000, 200_000),
+        (300, 10_000, 50_000, 100_000),
         "Each worker writes 64 objects of its own in turn, computing for about a microsecond before each write; on "
         "each page there are objects of every worker.",
     ),
@@ -45,7 +45,7 @@ ALL = {
         "read-mostly objects: one writer now and then, all read",
         "app_reread",
         (),
-        (1_000, 50_000, 200_000, 1_000_000),
+        (1_000, 50_000, 400_000, 2_000_000),
         "1,024 objects of 256 bytes in node 0's memory. In each of 20 rounds node 0 changes 8 of them, then all workers "
         "read at random.",
     ),
