@@ -42,6 +42,10 @@ def machine_sentence(summary):
     )
 
 
+def rate(cell):
+    return short(cell.median) if cell.runs == 1 else f"{short(cell.median)} ±{100 * cell.spread():.0f}%"
+
+
 def rate_rows(summary, workload):
     """A head and rows: throughput by nodes and mode, with the gain over page mode."""
     gains = [mode for mode in ("hinted", "owned") if mode in summary.modes and "page" in summary.modes]
@@ -49,8 +53,7 @@ def rate_rows(summary, workload):
     body = []
     for nodes in summary.nodes(workload):
         cells = [summary.cell(workload, nodes, mode) for mode in summary.modes]
-        rates = [f"{short(cell.median)} ±{100 * cell.spread():.0f}%" if cell else "" for cell in cells]
-        body.append([str(nodes), *rates, *(times(summary.gain(workload, nodes, mode)) for mode in gains)])
+        body.append([str(nodes), *(rate(cell) if cell else "" for cell in cells), *(times(summary.gain(workload, nodes, mode)) for mode in gains)])
     return head, body
 
 
