@@ -15,7 +15,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree
 
-SCRIPT, BIN = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+SCRIPT, BIN = (pathlib.Path(word).resolve() for word in sys.argv[1:3])
 SMALL = ("--workload", "falseshare,reread", "--nodes", "1,2", "--size", "tiny", "--repeat", "2")
 
 # Stands where app_falseshare should be and changes what native mode reports.
@@ -128,6 +128,13 @@ def mistakes(folder):
     (folder / "bad.csv").write_text("a,b\n1,2\n")
     expect_refusal(compare("--render", folder / "bad.csv", "--out", folder), 3, "no raw.csv")
     expect_refusal(compare("--out", folder, folder=folder), 4, "app_kv")
+    fake = folder / "bin"
+    fake.mkdir()
+    (fake / "dsmrun").symlink_to(BIN / "dsmrun")
+    (fake / "app_falseshare").write_text("#!/bin/sh\nexec sleep 1000\n")
+    (fake / "app_falseshare").chmod(0o755)
+    one = ("--workload", "falseshare", "--nodes", "1", "--modes", "native", "--timeout", "1", "--out", folder)
+    expect_refusal(compare(*one, folder=fake), 1, "no end after 1 s")
     few = ("--workload", "falseshare", "--nodes", "2", "--size", "tiny", "--repeat", "1", "--out", folder)
     expect_refusal(compare(*few, "--modes", "page", "--emulate", "x"), 1, "emulate")
 

@@ -80,7 +80,7 @@ def section(summary, name):
     parts.append(f'<p class="small">Throughput in {escape(summary.unit(name))} per second.</p>')
     if any(mode != "native" for mode in summary.modes):
         nodes = summary.nodes(name)[-1]
-        parts.append(f"<p>What moved between the nodes for each operation, on {tables.count_of_nodes(nodes)}:</p>")
+        parts.append(f"<p>What moved between the nodes for {load.each() if load.per > 1 else 'each operation'}, on {tables.count_of_nodes(nodes)}:</p>")
         parts.append(plots.moved(summary, name))
     return "".join(parts)
 

@@ -1,12 +1,12 @@
 """The plots of a comparison, each a string of SVG."""
 
-from comparison import svg, tables
+from comparison import svg, tables, workloads
 
 # Where a worker's time goes, as far as counters tell, and its colour.
 TIMES = (
-    ("local page faults", "fault_latency_ns", "#e6ab02"),
+    ("page faults served at once", "fault_latency_ns", "#e6ab02"),
     ("page faults that wait for another node", "wait_latency_ns", "#d95f02"),
-    ("locks held by another node", "lock_latency_ns", "#b2182b"),
+    ("locks that had to be fetched", "lock_latency_ns", "#b2182b"),
 )
 REST = ("the rest: computing, borrows, local locks", "#a9c5dd")
 
@@ -49,14 +49,14 @@ def throughput(summary, workload):
 def moved(summary, workload):
     """Four small panels of bars: what moved for each operation on the most nodes."""
     modes = [mode for mode in summary.modes if mode != "native"]
-    nodes = summary.nodes(workload)[-1]
+    nodes, load = summary.nodes(workload)[-1], workloads.ALL[workload]
     row, panel = 20, 225
     drawing = svg.Drawing(len(tables.MOVED) * panel, 34 + row * len(modes), f"What moved for each operation of {workload}")
     for i, (title, counters) in enumerate(tables.MOVED):
         left = i * panel
         drawing.text(left, 16, title, bold=True)
         cells = {mode: summary.cell(workload, nodes, mode) for mode in modes}
-        values = {mode: cell.per_operation(*counters) for mode, cell in cells.items() if cell}
+        values = {mode: load.per * cell.per_operation(*counters) for mode, cell in cells.items() if cell}
         most = max([*values.values(), 1e-12])
         for j, (mode, value) in enumerate(values.items()):
             y = 26 + j * row
@@ -127,7 +127,7 @@ def times(summary):
         for share, colour in zip(time_parts(cell), [*(colour for _, _, colour in TIMES), REST[1]]):
             drawing.bar(x, y, share * (right - left), height - 5, colour, f"{100 * share:.0f} %")
             x += share * (right - left)
-        drawing.text(right + 8, y + 12, f"{tables.short(cell.worker_ns() / 1000)} µs/operation", size=11)
+        drawing.text(right + 8, y + 12, f"{tables.duration(cell.worker_ns())}/operation", size=11)
     for percent in (0, 25, 50, 75, 100):
         at = left + percent / 100 * (right - left)
         drawing.text(at, top + 14 + height * len(rows), f"{percent} %", "middle", 11, "#555")

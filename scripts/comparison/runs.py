@@ -82,6 +82,16 @@ def command_of(run, options, result, stats):
     return [str(word) for word in launcher + ["--"] + program]
 
 
+def end(child):
+    """dsmrun ends its nodes when it is told to; if it does not, all of its group goes."""
+    child.terminate()
+    try:
+        child.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
 def call(command, run, options):
     """Runs it in a process group of its own, so that nothing of it is left behind."""
     child = subprocess.Popen(
@@ -94,8 +104,7 @@ def call(command, run, options):
         raise Failed(f"no end after {options.timeout} s (--timeout): {where}") from None
     finally:
         if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            end(child)
     if child.returncode != 0:
         last = "\n".join(f"  | {line}" for line in output.splitlines()[-20:])
         raise Failed(f"exit code {child.returncode}: {where}{last}")

@@ -27,6 +27,10 @@ def times(ratio):
     return f"{ratio:.2g}x" if ratio < 0.1 else f"{ratio:.2f}x" if ratio < 2 else f"{ratio:.1f}x" if ratio < 10 else f"{ratio:.0f}x"
 
 
+def duration(ns):
+    return f"{short(ns)} ns" if ns < 999.5 else f"{short(ns / 1000)} µs"
+
+
 def count_of_nodes(nodes):
     return "1 node" if nodes == 1 else f"{nodes} nodes"
 
@@ -59,12 +63,13 @@ def rate_rows(summary, workload):
 
 def moved_rows(summary, workload):
     modes = [mode for mode in summary.modes if mode != "native"]
-    head = ["for each operation", *modes]
+    load = workloads.ALL[workload]
+    head = [f"for each {load.each()}" if load.per == 1 else f"for {load.each()}", *modes]
     nodes = summary.nodes(workload)[-1]
     body = []
     for title, counters in MOVED:
         cells = [summary.cell(workload, nodes, mode) for mode in modes]
-        body.append([title, *(short(cell.per_operation(*counters)) if cell else "" for cell in cells)])
+        body.append([title, *(short(load.per * cell.per_operation(*counters)) if cell else "" for cell in cells)])
     return head, body
 
 

@@ -12,7 +12,11 @@ class Workload:
     program: str
     options: tuple
     counts: tuple  # of the option -n, by size
-    about: str  # one sentence for the report
+    about: str  # some sentences for the report
+    per: int = 1  # so many operations make what moved for them a number that can be read
+
+    def each(self):
+        return "operation" if self.per == 1 else f"{self.per:,} operations"
 
 
 ALL = {
@@ -57,5 +61,6 @@ ALL = {
         "C = A * B of doubles in tiles of 64 by 64 elements (32 KiB); each node computes a rectangle of C. Page mode "
         "fetches and gives back whole tiles by dsm::prefetch and dsm::release; in object mode a tile is an object. An "
         "operation is a multiplication or an addition.",
+        per=1_000_000,
     ),
 }

@@ -174,8 +174,9 @@ void add_settings(CLI::App& cli, Settings& settings) {
       ->check(CLI::Range(0, 100))
       ->capture_default_str();
   cli.add_flag("--shared,!--partitioned", settings.shared, "whether all nodes use all keys (default) or each its own");
-  cli.add_option("--page-lock", settings.page_lock, "page mode: a lock in the bucket itself, or a dsm::mutex")
-      ->check(CLI::IsMember({"inplace", "mutex"}))
+  cli.add_option("--page-lock", settings.page_lock,
+                 "page mode: a lock in the bucket itself; that, with a page a bucket; or a dsm::mutex")
+      ->check(CLI::IsMember({"inplace", "padded", "mutex"}))
       ->capture_default_str();
 }
 
@@ -194,7 +195,8 @@ int main(int argc, char** argv) {
       return run_mode<LockedTable<std::mutex>>(settings, options);
     case Mode::kPage:
       if (settings.page_lock == "mutex") return run_mode<LockedTable<dsm::mutex>>(settings, options);
-      return run_mode<InPlaceTable>(settings, options);
+      if (settings.page_lock == "padded") return run_mode<InPlaceTable<PageBucket>>(settings, options);
+      return run_mode<InPlaceTable<Bucket>>(settings, options);
     case Mode::kHinted:
       return run_mode<HintedTable>(settings, options);
     case Mode::kOwned:

@@ -62,6 +62,9 @@ struct alignas(64) Bucket {
 };
 static_assert(sizeof(Bucket) == 256);
 
+// A bucket that shares its page with no other.
+struct alignas(kPageBytes) PageBucket : Bucket {};
+
 // Which bucket is where. Node n's are [begin(n), begin(n + 1)).
 struct Layout {
   std::uint64_t buckets = 0;  // a power of two
@@ -97,7 +100,9 @@ class Parts {
 // fill(bucket): the bucket with its keys.
 using Fill = Bucket (*)(const Layout&, std::uint64_t bucket);
 inline auto filler(const Layout& layout, Fill fill) {
-  return [&layout, fill](Bucket* memory, std::uint64_t bucket) { ::new (memory) Bucket(fill(layout, bucket)); };
+  return [&layout, fill](auto* memory, std::uint64_t bucket) {
+    ::new (memory) std::remove_pointer_t<decltype(memory)>{fill(layout, bucket)};
+  };
 }
 template <typename T>
 void make_lock(T* memory, std::uint64_t /*bucket*/) {
@@ -130,6 +135,7 @@ class LockedTable {
 
 // Page mode with the lock in the bucket: one page brings lock and data. A version number that is odd while somebody
 // writes, so that readers write nothing and all nodes can read a page at the same time.
+template <typename Place>
 class InPlaceTable {
  public:
   InPlaceTable(Job& job, const Layout& layout, Fill fill)
@@ -177,7 +183,7 @@ class InPlaceTable {
   }
 
   Layout layout_;
-  Parts<Bucket> buckets_;
+  Parts<Place> buckets_;
 };
 
 // L1: the mutable borrow is the lock; a shared borrow is a snapshot.
