@@ -34,7 +34,11 @@ json.dump(told, open(path, "w"))
 
 def compare(*words, folder=BIN):
     done = subprocess.run(
-        [SCRIPT, "--bin", folder, *words], capture_output=True, text=True, check=False, env={**os.environ, "DSM_LOG": "0"}
+        [SCRIPT, "--bin", folder, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DSM_LOG": "0"},
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -108,10 +112,19 @@ def refusals(folder):
     code, _, err = compare(*few)
     expect(code == 0, err)
     raw = folder / "out/raw.csv"
-    for field, value in (("checksum", "1"), ("kernel", "1.0"), ("commit", "x"), ("seed", "2"), ("emulate", "tcp"),
-                         ("engine", "other"), ("parameters", json.dumps({"writes": 1}))):
+    for field, value in (
+        ("checksum", "1"),
+        ("kernel", "1.0"),
+        ("commit", "x"),
+        ("seed", "2"),
+        ("emulate", "tcp"),
+        ("engine", "other"),
+        ("parameters", json.dumps({"writes": 1})),
+    ):
         path = spoilt(folder, rows_of(raw), field, value)
-        expect_refusal(compare("--render", path, "--out", folder / "out"), 3, {"engine": "fault engines"}.get(field, field))
+        expect_refusal(
+            compare("--render", path, "--out", folder / "out"), 3, {"engine": "fault engines"}.get(field, field)
+        )
 
 
 def mistakes(folder):

@@ -5,11 +5,13 @@ from html import escape
 from comparison import plots, tables, workloads
 
 STYLE = """
-body { font: 15px/1.5 "DejaVu Sans", system-ui, sans-serif; color: #222; max-width: 940px; margin: 2em auto; padding: 0 1em; }
+body { font: 15px/1.5 "DejaVu Sans", system-ui, sans-serif; color: #222; }
+body { max-width: 940px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.7em; } h2 { font-size: 1.25em; margin-top: 2em; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; margin: .6em 0; font-size: 14px; }
 th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #e5e5e5; } th { background: #f5f5f5; }
-svg { display: block; font-family: "DejaVu Sans", system-ui, sans-serif; margin: .6em 0; max-width: 100%; height: auto; }
+svg { display: block; font-family: "DejaVu Sans", system-ui, sans-serif; }
+svg { margin: .6em 0; max-width: 100%; height: auto; }
 .small { color: #555; font-size: 13px; } .legend span { margin-right: 1.4em; white-space: nowrap; }
 .swatch { display: inline-block; width: .8em; height: .8em; margin: 0 .35em 0 0 !important; vertical-align: -1px; }
 .pair { display: flex; flex-wrap: wrap; gap: 10px; align-items: center; }
@@ -64,11 +66,11 @@ def introduction(summary):
         "<p>The same programs did the same operations in several modes: as threads of one process (<b>native</b>), on "
         "several nodes that share memory page by page (<b>page</b> mode), and on nodes that say which object they use "
         "(<b>hinted</b> and <b>owned</b>, the two forms of object mode). You see how fast each was, what moved between "
-        f"the nodes for it, and where the time went. {escape(headline(summary))} All modes computed the same results; a "
-        "run with another checksum would have been refused.</p>"
-        f'<p class="small">The machine: {escape(tables.machine_sentence(summary))}. Medians of {summary.repeat} runs, the '
-        "modes by turns; ±: half the distance between the quartiles; whiskers: from the worst run to the best. Where there are more nodes "
-        "than cores, nodes wait for a core as well as for each other.</p>"
+        f"the nodes for it, and where the time went. {escape(headline(summary))} All modes computed the same results; "
+        "a run with another checksum would have been refused.</p>"
+        f'<p class="small">The machine: {escape(tables.machine_sentence(summary))}. Medians of {summary.repeat} runs, '
+        "the modes by turns; ±: half the distance between the quartiles; whiskers: from the worst run to the best. "
+        "Where there are more nodes than cores, nodes wait for a core as well as for each other.</p>"
     )
 
 
@@ -80,7 +82,7 @@ def section(summary, name):
     parts.append(f'<p class="small">Throughput in {escape(summary.unit(name))} per second.</p>')
     if any(mode != "native" for mode in summary.modes):
         nodes = summary.nodes(name)[-1]
-        parts.append(f"<p>What moved between the nodes for {load.each() if load.per > 1 else 'each operation'}, on {tables.count_of_nodes(nodes)}:</p>")
+        parts.append(f"<p>What moved between the nodes {load.each()}, on {tables.count_of_nodes(nodes)}:</p>")
         parts.append(plots.moved(summary, name))
     return "".join(parts)
 
@@ -95,12 +97,14 @@ def page(summary):
     gains = plots.gain(summary)
     if gains:
         parts.append("<h2>Object mode's throughput beside page mode's</h2>")
-        parts.append("<p>Bars to the right of 1x: object mode is faster; to the left: page mode is. Logarithmic.</p>" + gains)
+        parts.append(
+            "<p>Bars to the right of 1x: object mode is faster; to the left: page mode is. Logarithmic.</p>" + gains
+        )
     parts += [section(summary, name) for name in summary.workloads]
     if any(mode != "native" for mode in summary.modes):
         parts.append("<h2>Where the workers' time goes</h2>" + plots.times(summary))
         parts.append(
-            '<p class="small">On the most nodes, from the counters of faults and locks, which know latencies by powers of two '
-            "(so a share may be off by half). Nothing counts the time of borrows: it is part of the rest.</p>"
+            '<p class="small">On the most nodes, from the counters of faults and locks, which know latencies by powers '
+            "of two (so a share may be off by half). Nothing counts the time of borrows: it is part of the rest.</p>"
         )
     return "".join(parts) + "</body></html>\n"

@@ -20,7 +20,11 @@ def throughput(summary, workload):
     left, right = 62, 370
 
     def across(count):
-        return (left + right) / 2 if len(nodes) == 1 else left + 25 + (right - left - 50) * nodes.index(count) / (len(nodes) - 1)
+        return (
+            (left + right) / 2
+            if len(nodes) == 1
+            else left + 25 + (right - left - 50) * nodes.index(count) / (len(nodes) - 1)
+        )
 
     for value in scale.ticks():
         drawing.line(left, scale.at(value), right, scale.at(value), "#ddd")
@@ -51,7 +55,9 @@ def moved(summary, workload):
     modes = [mode for mode in summary.modes if mode != "native"]
     nodes, load = summary.nodes(workload)[-1], workloads.ALL[workload]
     row, panel = 20, 225
-    drawing = svg.Drawing(len(tables.MOVED) * panel, 34 + row * len(modes), f"What moved for each operation of {workload}")
+    drawing = svg.Drawing(
+        len(tables.MOVED) * panel, 34 + row * len(modes), f"What moved for each operation of {workload}"
+    )
     for i, (title, counters) in enumerate(tables.MOVED):
         left = i * panel
         drawing.text(left, 16, title, bold=True)
@@ -82,7 +88,9 @@ def gain(summary):
     scale = svg.LogScale(min(0.9, *(r[2] for r in rows)), max(1.1, *(r[2] for r in rows)), left, right)
     bottom = 14 + height * len(rows)
     for value in scale.ticks():
-        drawing.line(scale.at(value), 8, scale.at(value), bottom, "#444" if value == 1 else "#ddd", 1.5 if value == 1 else 1)
+        drawing.line(
+            scale.at(value), 8, scale.at(value), bottom, "#444" if value == 1 else "#ddd", 1.5 if value == 1 else 1
+        )
         drawing.text(scale.at(value), bottom + 16, f"{value:g}x", "middle", 11, "#555")
     for i, (where, mode, ratio) in enumerate(rows):
         y = 12 + i * height

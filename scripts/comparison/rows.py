@@ -24,10 +24,13 @@ def check_pair(one, other):
     for field in SAME_EVERYWHERE:
         if str(one[field]) != str(other[field]):
             raise Refused(
-                f"these runs cannot be compared: {field} is {one[field]} for one and {other[field]} for the other ({here})."
+                f"these runs cannot be compared: {field} is {one[field]} for one and {other[field]} for the other "
+                f"({here})."
             )
     if "none" not in (one["engine"], other["engine"]) and one["engine"] != other["engine"]:
-        raise Refused(f"these runs cannot be compared: the fault engines are {one['engine']} and {other['engine']} ({here}).")
+        raise Refused(
+            f"these runs cannot be compared: the fault engines are {one['engine']} and {other['engine']} ({here})."
+        )
     if (one["workload"], str(one["nodes"])) != (other["workload"], str(other["nodes"])):
         return
     for field in SAME_RESULT:
@@ -69,9 +72,22 @@ class Writer:
 def read(path):
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    needed = {"workload", "mode", "nodes", "repetition", "engine", "load", "seconds", "per_second", *SAME_EVERYWHERE, *SAME_RESULT}
+    needed = {
+        "workload",
+        "mode",
+        "nodes",
+        "repetition",
+        "engine",
+        "load",
+        "seconds",
+        "per_second",
+        *SAME_EVERYWHERE,
+        *SAME_RESULT,
+    }
     if not rows or not needed <= rows[0].keys():
-        raise Refused(f"{path} is no raw.csv of this script: it lacks {', '.join(sorted(needed - (rows or [{}])[0].keys()))}.")
+        raise Refused(
+            f"{path} is no raw.csv of this script: it lacks {', '.join(sorted(needed - (rows or [{}])[0].keys()))}."
+        )
     for index, row in enumerate(rows):
         if row["workload"] not in workloads.ALL or row["mode"] not in workloads.MODES:
             raise Refused(f"{path}: unknown workload or mode: {row['workload']}, {row['mode']}.")

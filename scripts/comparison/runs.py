@@ -26,7 +26,9 @@ class Run:
     repetition: int
 
     def text(self, repeat):
-        return f"{self.workload}, {tables.count_of_nodes(self.nodes)}, {self.mode}, run {self.repetition + 1} of {repeat}"
+        return (
+            f"{self.workload}, {tables.count_of_nodes(self.nodes)}, {self.mode}, run {self.repetition + 1} of {repeat}"
+        )
 
 
 def check_programs(folder, chosen):
@@ -55,7 +57,11 @@ def processor():
 def machine(root):
     try:
         commit = git(root, "rev-parse", "--short", "HEAD") or "unknown"
-        changed = "+changes" if git(root, "status", "--porcelain", "--untracked-files=no") else ""
+        changed = (
+            "+changes"
+            if git(root, "status", "--porcelain", "--untracked-files=no", "--", ":!*.md", ":!bench/results")
+            else ""
+        )
     except FileNotFoundError:  # no git here
         commit, changed = "unknown", ""
     return {
@@ -95,7 +101,12 @@ def end(child):
 def call(command, run, options):
     """Runs it in a process group of its own, so that nothing of it is left behind."""
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     where = f"{run.text(options.repeat)}\n  {' '.join(command)}\n"
     try:

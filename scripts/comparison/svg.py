@@ -14,7 +14,8 @@ class Drawing:
     def line(self, x1, y1, x2, y2, colour="#999", width=1.0, dash=""):
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         self.parts.append(
-            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}" stroke-width="{width}"{dashes}/>'
+            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" '
+            f'stroke="{colour}" stroke-width="{width}"{dashes}/>'
         )
 
     def path(self, points, colour, width=2.0):
@@ -24,7 +25,8 @@ class Drawing:
     def bar(self, x, y, width, height, colour, tip=""):
         inside = f"<title>{html.escape(tip)}</title>" if tip else ""
         self.parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}" fill="{colour}">{inside}</rect>'
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{height:.1f}" '
+            f'fill="{colour}">{inside}</rect>'
         )
 
     def dot(self, x, y, colour, tip):

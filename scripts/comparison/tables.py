@@ -24,7 +24,15 @@ def short(value):
 def times(ratio):
     if ratio is None:
         return ""
-    return f"{ratio:.2g}x" if ratio < 0.1 else f"{ratio:.2f}x" if ratio < 2 else f"{ratio:.1f}x" if ratio < 10 else f"{ratio:.0f}x"
+    return (
+        f"{ratio:.2g}x"
+        if ratio < 0.1
+        else f"{ratio:.2f}x"
+        if ratio < 2
+        else f"{ratio:.1f}x"
+        if ratio < 10
+        else f"{ratio:.0f}x"
+    )
 
 
 def duration(ns):
@@ -40,7 +48,8 @@ def machine_sentence(summary):
     network = "no emulated network" if about["emulate"] == "none" else f"emulated network {about['emulate']}"
     return (
         f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB, Linux {about['kernel']}, host "
-        f"{about['host']}, load average {summary.load_low:g} to {summary.load_high:g}; all nodes on this host, transport {about['transport']}, {network}, fault engine "
+        f"{about['host']}, load average {summary.load_low:g} to {summary.load_high:g}; all nodes on "
+        f"this host, transport {about['transport']}, {network}, fault engine "
         f"{' and '.join(summary.engines) or 'none'}; {about['threads']} thread(s) a node; size {about['size']}, seed "
         f"{about['seed']}; commit {about['commit']}"
     )
@@ -57,14 +66,20 @@ def rate_rows(summary, workload):
     body = []
     for nodes in summary.nodes(workload):
         cells = [summary.cell(workload, nodes, mode) for mode in summary.modes]
-        body.append([str(nodes), *(rate(cell) if cell else "" for cell in cells), *(times(summary.gain(workload, nodes, mode)) for mode in gains)])
+        body.append(
+            [
+                str(nodes),
+                *(rate(cell) if cell else "" for cell in cells),
+                *(times(summary.gain(workload, nodes, mode)) for mode in gains),
+            ]
+        )
     return head, body
 
 
 def moved_rows(summary, workload):
     modes = [mode for mode in summary.modes if mode != "native"]
     load = workloads.ALL[workload]
-    head = [f"for each {load.each()}" if load.per == 1 else f"for {load.each()}", *modes]
+    head = [load.each(), *modes]
     nodes = summary.nodes(workload)[-1]
     body = []
     for title, counters in MOVED:
@@ -84,7 +99,9 @@ def terminal(summary):
     for name in summary.workloads:
         title = f"{name}: {workloads.ALL[name].title} ({summary.unit(name)}/s, median of {summary.repeat})"
         parts.append(title + "\n" + aligned(*rate_rows(summary, name)))
-    note = "±: half the distance between the quartiles; hinted:page and owned:page: how many times page mode's throughput"
+    note = (
+        "±: half the distance between the quartiles; hinted:page and owned:page: how many times page mode's throughput"
+    )
     return "\n\n".join([*parts, note])
 
 
@@ -98,8 +115,8 @@ def markdown(summary):
         "# Page mode versus object mode",
         f"Measured on {machine_sentence(summary)}.",
         f"Medians of {summary.repeat} runs, ± half the distance between the quartiles. The modes ran by turns, "
-        "and all modes of a row gave the same checksum. `native` is one process with as many threads as all nodes have; "
-        "`hinted:page` and `owned:page` say how many times page mode's throughput object mode reaches.",
+        "and all modes of a row gave the same checksum. `native` is one process with as many threads as all nodes "
+        "have; `hinted:page` and `owned:page` say how many times page mode's throughput object mode reaches.",
     ]
     for name in summary.workloads:
         load = workloads.ALL[name]
@@ -107,5 +124,8 @@ def markdown(summary):
         parts.append(grid(*rate_rows(summary, name)))
         head, body = moved_rows(summary, name)
         if len(head) > 1:
-            parts += [f"What moved on {count_of_nodes(summary.nodes(name)[-1])}, while it was measured:", grid(head, body)]
+            parts += [
+                f"What moved on {count_of_nodes(summary.nodes(name)[-1])}, while it was measured:",
+                grid(head, body),
+            ]
     return "\n\n".join(parts) + "\n"

@@ -16,7 +16,7 @@ class Workload:
     per: int = 1  # so many operations make what moved for them a number that can be read
 
     def each(self):
-        return "operation" if self.per == 1 else f"{self.per:,} operations"
+        return "for each operation" if self.per == 1 else f"for {self.per:,} operations"
 
 
 ALL = {
@@ -25,8 +25,8 @@ ALL = {
         "app_kv",
         ("--shared", "--get", "90"),
         (300, 5_000, 20_000, 50_000),
-        "Gets (90 %) and puts on one hash table of 98,304 keys, six to a bucket of 256 bytes, zipf 0.99; every bucket has "
-        "a lock. Page mode keeps it in the bucket; in hinted mode the mutable borrow is the lock; in owned mode a "
+        "Gets (90 %) and puts on one hash table of 98,304 keys, six to a bucket of 256 bytes, zipf 0.99; every bucket "
+        "has a lock. Page mode keeps it in the bucket; in hinted mode the mutable borrow is the lock; in owned mode a "
         "dsm::shared_mutex protects the owner, which changes when its object moves.",
     ),
     "kv-partitioned": Workload(
@@ -34,8 +34,8 @@ ALL = {
         "app_kv",
         ("--partitioned", "--get", "90"),
         (300, 50_000, 500_000, 2_000_000),
-        "The same table, but no two nodes use the same bucket: nothing needs to move, and what remains is what each mode "
-        "costs where the data is.",
+        "The same table, but no two nodes use the same bucket: nothing needs to move, and what remains is what each "
+        "mode costs where the data is.",
     ),
     "falseshare": Workload(
         "false sharing: 64-byte objects side by side, each written by one worker",
@@ -50,8 +50,8 @@ ALL = {
         "app_reread",
         (),
         (1_000, 50_000, 400_000, 2_000_000),
-        "1,024 objects of 256 bytes in node 0's memory. In each of 20 rounds node 0 changes 8 of them, then all workers "
-        "read at random.",
+        "1,024 objects of 256 bytes in node 0's memory. In each of 20 rounds node 0 changes 8 of them, then all "
+        "workers read at random.",
     ),
     "gemm": Workload(
         "matrix product, A, B and C in node 0's memory",
