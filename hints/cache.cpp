@@ -214,22 +214,23 @@ void Cache::left(PageId page) {
   }
 }
 
-void Cache::forget(std::uint64_t address) {
+void Cache::forget(std::uint64_t address, bool freed) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
   forgotten_.fetch_add(1);
+  runtime::pins_barrier();  // who has put a copy into its Recent meanwhile sees the count
+  drop_recent(address, address + 1);
+  Copy* const copy = find_in_table(address);
+  if (copy != nullptr && copy->standing.load() && !freed) return;
   if (Holding** at = find_holding(address); *at != nullptr) {
     Holding& holding = **at;
     holding.standing = holding.dirty = holding.recalled = false;
     holding.copy = nullptr;
     if (holding.holder == nullptr && holding.waiting == 0) forget_holding(at);
   }
-  runtime::pins_barrier();  // who has put a copy into its Recent meanwhile sees the count
-  drop_recent(address, address + 1);
-  if (Copy* copy = find_in_table(address)) {
-    unlink(*copy);
-    doom(*copy);
-  }
+  if (copy == nullptr) return;
+  unlink(*copy);
+  doom(*copy);
 }
 
 }  // namespace dsm::hints

@@ -95,15 +95,19 @@ class Cache final : public runtime::ObjectCopies {
   // --- objects being changed (holdings.cpp) ---
   // Waits until no other thread of this node has the mutable borrow. nullptr: this thread has it already.
   Holding* hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier);
-  // The node has become the standing owner, or goes on being it: `copy` is the object now.
-  void stand(Holding& holding, Copy& copy, proto::Header word, bool dirty);
+  // The node has been made standing owner, and `copy` is the object. False: it has been called back already.
+  bool adopt(Holding& holding, Copy& copy, proto::Header word);
+  // It goes on being it: `copy` is newer than the copy that was the object.
+  void replace(Holding& holding, Copy& copy);
+  // When what goes home at this moment has arrived there: whether a copy here is still the object.
+  bool stands(std::uint64_t address);
   void let_go(Holding& holding);
 
   // runtime::ObjectCopies
   void leaving(PageId page) override;
   void left(PageId page) override;
   void recalled(std::uint64_t address) override;
-  void forget(std::uint64_t address) override;
+  void forget(std::uint64_t address, bool freed) override;
 
   std::uint64_t bytes_used() const { return used_; }
 
@@ -138,6 +142,7 @@ class Cache final : public runtime::ObjectCopies {
   void make_room();
   bool evict_one();
   Holding** find_holding(std::uint64_t address);
+  void stand(Holding& holding, Copy& copy);
   void give_back(Holding& holding);
   void forget_holding(Holding** at);
 

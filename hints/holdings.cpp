@@ -77,23 +77,49 @@ void Cache::let_go(Holding& holding) {
   }
 }
 
-void Cache::stand(Holding& holding, Copy& copy, proto::Header word, bool dirty) {
+// A call-back runs under the lock, too: either it has changed the header by now, or it will find the holding.
+bool Cache::adopt(Holding& holding, Copy& copy, proto::Header word) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
+  if (!node_.objects->stands_here(holding.address, proto::version_of(word))) {
+    doom(copy);
+    return false;
+  }
   copy.word.store(proto::at_rest(word), std::memory_order_relaxed);
+  holding.dirty = false;
+  stand(holding, copy);
+  return true;
+}
+
+void Cache::replace(Holding& holding, Copy& copy) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(lock_);
+  copy.word.store(holding.copy->word.load(), std::memory_order_relaxed);
+  holding.dirty = true;
+  stand(holding, copy);
+}
+
+// Under the lock. A snapshot that was taken before is not put into the table any more.
+void Cache::stand(Holding& holding, Copy& copy) {
   copy.standing.store(true, std::memory_order_relaxed);
   forgotten_.fetch_add(1);
   runtime::pins_barrier();
   drop_recent(holding.address, holding.address + 1);
-  if (Copy* there = find_in_table(holding.address); there != nullptr && there != &copy) {
+  if (Copy* there = find_in_table(holding.address)) {
     there->standing.store(false, std::memory_order_relaxed);
     unlink(*there);
     doom(*there);
   }
-  if (copy.address.load() == 0) link(copy, holding.address);
+  link(copy, holding.address);
   holding.standing = true;
-  holding.dirty |= dirty;
   holding.copy = &copy;
+}
+
+bool Cache::stands(std::uint64_t address) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(lock_);
+  const Copy* const copy = find_in_table(address);
+  return copy != nullptr && copy->standing.load();
 }
 
 // Under the lock. Gives a standing object back to its home; of one that this node has been given without knowing it,
@@ -101,6 +127,7 @@ void Cache::stand(Holding& holding, Copy& copy, proto::Header word, bool dirty) 
 void Cache::give_back(Holding& holding) {
   proto::Borrow borrow;
   const bool have = holding.standing;
+  if (have) holding.copy->standing.store(false);  // who looks at it from now on asks the home, and then waits for us
   const runtime::ObjectAt object{holding.address, have ? holding.copy->bytes.load() : 1,
                                  have ? holding.copy->data : nullptr};
   const proto::BorrowEvent event{.kind = proto::BorrowEventKind::kGiveBack,
@@ -114,7 +141,6 @@ void Cache::give_back(Holding& holding) {
   holding.dirty = false;
   Copy& copy = *holding.copy;
   holding.copy = nullptr;
-  copy.standing.store(false);
   if (kept) {
     copy.word.store(proto::at_rest(borrow.word));
   } else {
@@ -132,12 +158,12 @@ void Cache::recalled(std::uint64_t address) {
     return give_back(unknown);
   }
   Holding& holding = **at;
-  if (holding.holder != nullptr) {
+  if (holding.standing && holding.holder != nullptr) {
     holding.recalled = true;
     return;
   }
-  give_back(holding);
-  if (holding.waiting == 0) forget_holding(at);
+  give_back(holding);  // a thread may wait in the home's queue for just that
+  if (holding.holder == nullptr && holding.waiting == 0) forget_holding(at);
 }
 
 // No borrow holds the page. A thread may be about to begin one: it finds the object standing no more.

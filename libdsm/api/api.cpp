@@ -69,14 +69,15 @@ std::error_code start() {
 
 void finish() { runtime::finish_node(); }
 unsigned node() { return runtime::node().self; }
-unsigned nodes() { return runtime::node().geometry.nodes; }
+unsigned nodes() { return runtime::node().geometry.program_nodes(); }
 
 // --- heap -----------------------------------------------------------------------------------------------------------
 
 void* alloc(std::size_t bytes, std::size_t alignment, placement where) {
   const runtime::Node& node = runtime::node();
   const bool power_of_two = (alignment & (alignment - 1)) == 0;
-  if (!power_of_two || (where.where == placement::kind::on_node && where.node >= node.geometry.nodes)) return nullptr;
+  if (!power_of_two || (where.where == placement::kind::on_node && where.node >= node.geometry.program_nodes()))
+    return nullptr;
   return node.blocks->allocate(std::max<std::size_t>(bytes, 1), alignment, place_of(node, where));
 }
 
@@ -96,7 +97,7 @@ unsigned home(const void* address) {
 
 void* alloc_collective(std::size_t bytes, placement where) {
   const runtime::Node& node = runtime::node();
-  if (where.where == placement::kind::on_node && where.node >= node.geometry.nodes) return nullptr;
+  if (where.where == placement::kind::on_node && where.node >= node.geometry.program_nodes()) return nullptr;
   // "Local" is the node that allocates for all: node 0.
   if (where.where == placement::kind::local) where = on_node(0);
   return node.roots->collective(std::max<std::size_t>(bytes, 1), place_of(node, where));

@@ -112,6 +112,24 @@ bool complain_of_values() {
   return good;
 }
 
+// Options that are only right together.
+bool complain_of_combination(const Config& config) {
+  std::string_view wrong;
+  if (config.memory_nodes != 0 && config.local_memory == 0) {
+    wrong = "memory nodes need a bound on what a program node keeps: add DSM_LOCAL_MEMORY (--local-memory 256M)";
+  } else if (config.memory_nodes == 0 && config.local_memory != 0) {
+    wrong = "a bound on local memory needs memory nodes for the rest: add --memory-nodes 1 to dsmrun";
+  } else if (config.local_memory != 0 && config.local_memory < kLeastLocalMemory) {
+    wrong = "DSM_LOCAL_MEMORY (--local-memory) is too small to run a program in; 4M is the least";
+  } else if (config.memory_per_node > config.slice) {
+    wrong = "DSM_MEMORY_PER_NODE (--memory-per-node) exceeds DSM_SLICE, a node's address space; make the slice larger";
+  } else {
+    return true;
+  }
+  log(LogLevel::kError, "config", "{}", wrong);
+  return false;
+}
+
 }  // namespace
 
 const std::vector<OptionInfo>& option_table() {
@@ -147,6 +165,7 @@ Result<Config> read_config() {
   assign(config.field, type, value_of(variables()[index++].c_str(), def));
   DSM_OPTIONS(DSM_READ)
 #undef DSM_READ
+  if (!complain_of_combination(config)) return fail(Errc::kBadOption, "DSM_* variables do not fit each other");
   return config;
 }
 

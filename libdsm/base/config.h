@@ -18,13 +18,17 @@ namespace dsm {
   X(bytes, base, "0x200000000000", 1 << 21, (std::int64_t{1} << 47) - (1 << 21), true, "address of the global range") \
   X(bytes, slice, "64G", 1 << 21, std::int64_t{1} << 42, true, "address space of each node's slice")                  \
   X(bytes, interleaved, "64G", 1 << 21, std::int64_t{1} << 42, true, "address space of the interleaved region")       \
+  X(number, memory_nodes, "0", 0, 47, true, "nodes beside the program's that lend memory and run no program")         \
+  X(bytes, local_memory, "0", 0, std::int64_t{1} << 42, false, "memory the heap uses here; the rest is lent; 0: all") \
+  X(bytes, memory_per_node, "0", 0, std::int64_t{1} << 42, true, "memory each memory node lends; 0: all its slice")   \
+  X(number, evict_ahead, "4", 1, 50, false, "percent of the local memory that is kept free, ahead of need")           \
   X(number, readahead, "64", 0, 512, false, "pages fetched at the most by one sequential miss; 0 turns it off")       \
   X(number, hold_us, "10", 0, 1000000, false, "microseconds a node may keep a page it has just gained")               \
   X(number, hold_max_ms, "20", 1, 10000, false, "as hold_us, while the thread that faulted has not run yet")          \
   X(number, spin_us, "5", 0, 1000, false, "microseconds a waiting thread spins before it blocks")                     \
   X(number, spin_max_us, "40", 0, 1000, false, "as spin_us, if the wait before was shorter than this")                \
   X(number, arenas, "0", 0, 256, false, "heap arenas of a node; 0 means one per CPU")                                 \
-  X(bytes, object_cache, "256M", 1 << 21, std::int64_t{1} << 40, false, "memory for copies of other nodes' objects")   \
+  X(bytes, object_cache, "256M", 1 << 21, std::int64_t{1} << 40, false, "memory for copies of other nodes' objects")  \
   X(number, log, "1", 0, 3, false, "log level: 0 errors, 1 warnings, 2 information, 3 debugging")                     \
   X(number, check, "0", 0, 1, false, "1 turns on the costly checks")                                                  \
   X(number, finish_ms, "0", 0, INT32_MAX, false, "milliseconds a finished node waits for the others; 0 for ever")
@@ -37,6 +41,8 @@ struct Config {
   DSM_OPTIONS(DSM_FIELD)
 #undef DSM_FIELD
 };
+
+inline constexpr std::int64_t kLeastLocalMemory = std::int64_t{4} << 20;
 
 struct OptionInfo {
   const char* name;      // "engine"; the variable is DSM_ENGINE, dsmrun's option --engine

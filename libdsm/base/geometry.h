@@ -3,8 +3,10 @@
 //   base                                                                         (same on every node)
 //   | slice of node 0 | slice of node 1 | ... | interleaved region | latch-only pages (no memory) |
 //
-// 1. A slice's pages are homed at its node.
-// 2. The interleaved region's granules (kGranulePages pages each) are homed round robin.
+// 1. A slice's pages are homed at its node. The slices of the memory nodes, which are the last nodes, are one region,
+//    the lent memory: its chunks are homed at the memory nodes in turn.
+// 2. The interleaved region's granules (kGranulePages pages each) are homed round robin, at the memory nodes only if
+//    there are any.
 // 3. Latch-only pages have a latch word and no bytes: locks and other synchronisation use them.
 // 4. Everything is indexed by the page's number in the whole range: a node's memfd, its latch table and its local
 //    page table are sparse, so unused entries cost address space only.
@@ -24,8 +26,10 @@ struct Geometry {
   std::uint64_t base = kDefaultBase;
   std::uint64_t slice_bytes = 0;        // a multiple of kChunkBytes
   std::uint64_t interleaved_bytes = 0;  // a multiple of kChunkBytes
-  unsigned nodes = 1;
+  unsigned nodes = 1;                   // memory nodes included
+  unsigned memory_nodes = 0;            // the last ones; they run no program
 
+  constexpr unsigned program_nodes() const { return nodes - memory_nodes; }
   constexpr std::uint64_t slice_pages() const { return slice_bytes >> kPageShift; }
   constexpr std::uint64_t sliced_pages() const { return slice_pages() * nodes; }
   constexpr std::uint64_t interleaved_pages() const { return interleaved_bytes >> kPageShift; }
@@ -34,6 +38,7 @@ struct Geometry {
   constexpr std::uint64_t all_pages() const { return memory_pages() + kLatchesPerNode * nodes; }
 
   constexpr PageId slice_first(NodeId node) const { return slice_pages() * node; }
+  constexpr PageId lent_first() const { return slice_pages() * program_nodes(); }
   constexpr PageId interleaved_first() const { return sliced_pages(); }
   constexpr PageId latches_first(NodeId node) const { return memory_pages() + kLatchesPerNode * node; }
 
@@ -41,12 +46,22 @@ struct Geometry {
   constexpr PageId page_of(std::uint64_t address) const { return (address - base) >> kPageShift; }
   constexpr std::uint64_t address_of(PageId page) const { return base + (page << kPageShift); }
   constexpr bool has_bytes(PageId page) const { return page < memory_pages(); }
+  constexpr bool lent(PageId page) const { return page >= lent_first() && page < sliced_pages(); }
   constexpr bool interleaved(PageId page) const { return page >= sliced_pages() && page < memory_pages(); }
 
   constexpr NodeId home(PageId page) const {
-    if (page < sliced_pages()) return static_cast<NodeId>(page / slice_pages());
-    if (page < memory_pages()) return static_cast<NodeId>((page - sliced_pages()) / kGranulePages % nodes);
+    if (page < lent_first()) return static_cast<NodeId>(page / slice_pages());
+    if (page < sliced_pages()) return in_turn((page - lent_first()) / kPagesPerChunk, memory_nodes);
+    if (page < memory_pages()) {
+      return in_turn((page - sliced_pages()) / kGranulePages, memory_nodes != 0 ? memory_nodes : nodes);
+    }
     return static_cast<NodeId>((page - memory_pages()) / kLatchesPerNode);
+  }
+
+ private:
+  // The last `of` nodes in turn.
+  constexpr NodeId in_turn(std::uint64_t which, unsigned of) const {
+    return static_cast<NodeId>(nodes - of + which % of);
   }
 };
 

@@ -20,6 +20,14 @@ namespace dsm {
   X(invalidate, "pages", "pages given up because another node writes")                       \
   X(write_back, "pages", "pages whose bytes were written to their home")                     \
   X(chunk_shared, "chunks", "2 MiB chunks turned from private to shared")                    \
+  X(chunk_leased, "chunks", "2 MiB chunks leased from memory nodes")                         \
+  X(fresh_page, "pages", "pages touched for the first time, with no communication")          \
+  X(resident_pages, "pages", "other nodes' pages that are here now")                         \
+  X(evicted, "pages", "pages put out of the local memory")                                   \
+  X(evict_write, "pages", "pages written to their home for that")                            \
+  X(evict_stall, "faults", "faults that had to make room themselves")                        \
+  X(rested, "pages", "pages made inaccessible to see whether they are in use")               \
+  X(refault, "faults", "touches of such pages, with no communication")                       \
   X(object_entered, "pages", "pages gained for object work")                                 \
   X(object_left, "pages", "pages given up by object work because somebody touched them raw") \
   X(wait, "waits", "faults that waited for another node to give way")                        \
@@ -69,7 +77,7 @@ struct Histogram {
   }
 };
 
-inline constexpr std::uint32_t kStatsVersion = 1;
+inline constexpr std::uint32_t kStatsVersion = 2;
 
 struct NodeStats {
   std::uint32_t version;

@@ -12,16 +12,16 @@
 
 namespace dsm::cluster {
 
-// Where a node's standard streams lead. With one node dsmrun is not in the way at all.
-Result<Streams> Crew::streams_of(unsigned number, bool piped, std::vector<UniqueFd>& owned) {
-  Streams streams{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+// Where a node's standard streams lead. With one node of the program dsmrun is not in the way at all.
+Result<Streams> Crew::streams_of(const NodeProcess& node, bool piped, std::vector<UniqueFd>& owned) {
+  Streams streams{STDIN_FILENO, node.lends ? STDERR_FILENO : STDOUT_FILENO, STDERR_FILENO};
   if (piped) {
-    auto ends = output_->add_node(number);
+    auto ends = output_->add_node(node.node);
     if (!ends) return tl::unexpected(ends.error());
     streams.out = owned.emplace_back(std::move(ends->out)).get();
     streams.err = owned.emplace_back(std::move(ends->err)).get();
   }
-  if (number > 0) {
+  if (node.node > 0) {
     streams.in = owned.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC)).get();
     if (streams.in < 0) return fail(Errc::kSystem, "cannot open /dev/null", errno);
   } else if (::isatty(STDIN_FILENO) == 1) {
@@ -33,28 +33,30 @@ Result<Streams> Crew::streams_of(unsigned number, bool piped, std::vector<Unique
   return streams;
 }
 
-Result<void> Crew::start_node(const Program& program, bool piped) {
-  const auto number = static_cast<unsigned>(nodes_.size());
+Result<void> Crew::start_node(const Program& program, bool lends, bool piped) {
+  NodeProcess node;
+  node.node = static_cast<unsigned>(nodes_.size());
+  node.lends = lends;
   std::vector<UniqueFd> owned;
-  auto streams = streams_of(number, piped, owned);
+  auto streams = streams_of(node, piped, owned);
   if (!streams) return tl::unexpected(streams.error());
   auto spawned = spawn(program, *streams, signals_);
   if (!spawned) return tl::unexpected(spawned.error());
   keeper_.watch_group(spawned->pid);
-  NodeProcess& node = nodes_.emplace_back();
-  node.node = number;
   node.pid = spawned->pid;
   node.rendezvous = std::move(spawned->rendezvous);
+  nodes_.push_back(std::move(node));
   return {};
 }
 
-Result<void> Crew::start(const Program& program, unsigned count, bool prefix) {
+Result<void> Crew::start(const Program& program, const Program& lender, const Geometry& geometry, bool prefix) {
   auto output = Output::make(prefix);
   if (!output) return tl::unexpected(output.error());
   output_ = std::move(*output);
-  nodes_.reserve(count);  // references to nodes stay good
-  for (unsigned number = 0; number < count; ++number) {
-    const auto started = start_node(program, count > 1);
+  nodes_.reserve(geometry.nodes);  // references to nodes stay good
+  for (unsigned number = 0; number < geometry.nodes; ++number) {
+    const bool lends = number >= geometry.program_nodes();
+    const auto started = start_node(lends ? lender : program, lends, geometry.program_nodes() > 1);
     if (started) continue;
     end_all(SIGKILL);
     for (const NodeProcess& node : nodes_) ::waitpid(node.pid, nullptr, 0);
@@ -66,6 +68,10 @@ Result<void> Crew::start(const Program& program, unsigned count, bool prefix) {
 
 bool Crew::any_alive() const {
   return std::any_of(nodes_.begin(), nodes_.end(), [](const NodeProcess& node) { return node.alive(); });
+}
+
+bool Crew::any_program_alive() const {
+  return std::any_of(nodes_.begin(), nodes_.end(), [](const NodeProcess& node) { return node.alive() && !node.lends; });
 }
 
 // Whether a process of the node's group is left. A group's number is not given to others while it has members, so once
@@ -97,7 +103,7 @@ std::optional<NodeEnd> Crew::ended_now(NodeProcess& node) {
 void Crew::forward(int signal) {
   const bool to_program = signal == SIGUSR1 || signal == SIGUSR2;
   for (const NodeProcess& node : nodes_) {
-    if (node.alive()) ::kill(to_program ? node.program() : -node.pid, signal);
+    if (node.alive() && !node.lends) ::kill(to_program ? node.program() : -node.pid, signal);
   }
 }
 

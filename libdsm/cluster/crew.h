@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/geometry.h"
 #include "base/result.h"
 #include "cluster/keeper.h"
 #include "cluster/launch.h"
@@ -17,11 +18,13 @@ class Crew {
  public:
   Crew(const SignalDesk& signals, Keeper& keeper) : signals_(signals), keeper_(keeper) {}
 
-  // Starts all nodes or none.
-  Result<void> start(const Program& program, unsigned count, bool prefix);
+  // Starts all nodes or none: those of the program, then those that lend memory. Their output gets a prefix only if
+  // there are several of the program.
+  Result<void> start(const Program& program, const Program& lender, const Geometry& geometry, bool prefix);
 
   std::vector<NodeProcess>& nodes() { return nodes_; }
   bool any_alive() const;
+  bool any_program_alive() const;
 
   // Notes the end of every node that has ended since the last time; `ended` is called before `end` is set.
   template <typename Ended>
@@ -35,7 +38,8 @@ class Crew {
   }
 
   // Hands on what dsmrun's user has sent: what ends a program to everything that the node has started, as from a
-  // terminal; SIGUSR1 and SIGUSR2 to the program itself, not to a script around it.
+  // terminal; SIGUSR1 and SIGUSR2 to the program itself, not to a script around it. Memory nodes end with the
+  // program's.
   void forward(int signal);
   // dsmrun's own accord: SIGTERM or SIGKILL to everything that nodes have started.
   void end_node(NodeProcess& node, int signal);
@@ -46,8 +50,8 @@ class Crew {
   void flush_output() { output_->finish(); }
 
  private:
-  Result<void> start_node(const Program& program, bool piped);
-  Result<Streams> streams_of(unsigned number, bool piped, std::vector<UniqueFd>& owned);
+  Result<void> start_node(const Program& program, bool lends, bool piped);
+  Result<Streams> streams_of(const NodeProcess& node, bool piped, std::vector<UniqueFd>& owned);
   std::optional<NodeEnd> ended_now(NodeProcess& node);
   bool group_left(NodeProcess& node);
   bool any_group_left();

@@ -176,6 +176,11 @@ tl::unexpected<Error> refuse(Errc code, const char* context, std::string_view se
 }
 
 Result<std::unique_ptr<Job>> make_lone_job(const Config& config) {
+  if (config.memory_nodes != 0) {
+    return refuse(Errc::kBadOption, "no memory nodes without dsmrun",
+                  "memory nodes are processes that dsmrun starts: run dsmrun -n 1 --memory-nodes 2 --local-memory 256M "
+                  "-- program, or unset DSM_MEMORY_NODES");
+  }
   const Geometry geometry = geometry_of(config, 1);
   const std::string complaint = address_space_complaint(geometry);
   if (!complaint.empty()) return refuse(Errc::kNoMemory, "the global range does not fit", complaint);
@@ -250,7 +255,8 @@ bool has_size(const UniqueFd& fd, std::uint64_t bytes) {
 // Nothing unless the Welcome fits this node's own configuration and brings every descriptor in its right size.
 std::optional<JobMemory> take_memory(const Welcome& welcome, const Config& config, std::vector<UniqueFd> fds) {
   const unsigned nodes = welcome.nodes;
-  if (nodes < 1 || nodes > kMaxNodes || welcome.node >= nodes || fds.size() != 2 * nodes + 1) return std::nullopt;
+  if (nodes <= config.memory_nodes || nodes > kMaxNodes || welcome.node >= nodes || fds.size() != 2 * nodes + 1)
+    return std::nullopt;
   const Geometry geometry = geometry_of(config, nodes);
   if (welcome.base != geometry.base || welcome.slice_bytes != geometry.slice_bytes ||
       welcome.interleaved_bytes != geometry.interleaved_bytes || welcome.meta_bytes != meta_region_bytes(geometry)) {

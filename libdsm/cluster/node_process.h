@@ -14,6 +14,7 @@ namespace dsm::cluster {
 //   started -> joined -> finished        any of them -> ended
 struct NodeProcess {
   unsigned node = 0;
+  bool lends = false;    // a memory node
   pid_t pid = 0;         // our child, and its process group
   pid_t joined_pid = 0;  // the process that joined: our child or one that it started; 0: none has
   UniqueFd rendezvous;   // where a Hello may come from; closed when nobody holds the other end any more

@@ -73,6 +73,7 @@ Geometry geometry_of(const Config& config, unsigned nodes) {
   geometry.slice_bytes = static_cast<std::uint64_t>(config.slice);
   geometry.interleaved_bytes = static_cast<std::uint64_t>(config.interleaved);
   geometry.nodes = nodes;
+  geometry.memory_nodes = static_cast<unsigned>(config.memory_nodes);
   return geometry;
 }
 

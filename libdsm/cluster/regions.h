@@ -16,7 +16,7 @@
 
 namespace dsm::cluster {
 
-Geometry geometry_of(const Config& config, unsigned nodes);
+Geometry geometry_of(const Config& config, unsigned nodes);  // memory nodes included
 
 // Whether an x86-64 process has the address space, whatever limits are set.
 bool fits_processor(const Geometry& geometry);

@@ -96,7 +96,8 @@ Result<void> Supervisor::start(int stats_fd) {
   } else {
     say("dsmstat will not see this job: {}", describe(server.error()));
   }
-  const auto started = crew_.start(spec_.program, spec_.geometry.nodes, spec_.prefix && spec_.geometry.nodes > 1);
+  const bool prefix = spec_.prefix && spec_.geometry.program_nodes() > 1;
+  const auto started = crew_.start(spec_.program, spec_.lender, spec_.geometry, prefix);
   if (!started) return started;
   for (const NodeProcess& node : crew_.nodes()) watch(node.rendezvous.get(), tag(Source::kRendezvous, node.node));
   return {};
@@ -172,7 +173,7 @@ void Supervisor::on_signals() {
 
 // Draws the conclusions of what has happened since the last time.
 void Supervisor::judge() {
-  const bool others_run = crew_.any_alive();
+  const bool others_run = crew_.any_program_alive();
   for (NodeProcess& node : crew_.nodes()) {
     if (cause_ == nullptr) judge(node, others_run);
   }
@@ -193,7 +194,7 @@ void Supervisor::break_up(NodeProcess& cause, const NodeEnd& end) {
   cause_ = &cause;
   exit_code_ = exit_code(end);
   registrar_.break_up(crew_.nodes(), cause, end);
-  say("{}", sentence(cause.node, cause.shown_pid(), end));
+  say("{}{}", cause.lends ? "memory " : "", sentence(cause.node, cause.shown_pid(), end));
   terminate_ns_ = now_ns() + kGraceMs * kMs;
   for (NodeProcess& node : crew_.nodes()) {
     if (node.alive() && !node.joined()) crew_.end_node(node, SIGTERM);  // it cannot be told otherwise

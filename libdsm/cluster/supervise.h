@@ -18,6 +18,7 @@ struct JobSpec {
   Config config;
   Geometry geometry;
   Program program;
+  Program lender;      // what a memory node runs
   bool prefix = true;  // put "[node] " before each line of output, if there is more than one node
 };
 

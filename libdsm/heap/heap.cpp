@@ -30,6 +30,18 @@ namespace {
 constexpr std::size_t kQuantum = 16;  // any size class from here on is a multiple of it, so aligned to it by nature
 constexpr unsigned kNoSlot = ~0U;
 
+constexpr std::size_t kMostLentAhead = 8 * kChunkBytes;  // lent memory is the other nodes' too
+
+// Where chunks may come from: the own slice, or the lent memory if there is any.
+struct AddressRange {
+  std::uint64_t begin;
+  std::uint64_t bytes;
+};
+AddressRange range_of(const Geometry& geometry, NodeId self) {
+  if (geometry.memory_nodes == 0) return {geometry.address_of(geometry.slice_first(self)), geometry.slice_bytes};
+  return {geometry.address_of(geometry.lent_first()), geometry.memory_nodes * geometry.slice_bytes};
+}
+
 struct ThreadState {
   bool ready = false;    // it has a slot and is bound to its raw arena
   bool counted = false;  // the slot counts it among its threads
@@ -94,11 +106,11 @@ class ArenaHeap final : public Heap {
 };
 
 ArenaHeap::ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned slots)
-    : slice_bytes_(geometry.slice_bytes),
-      kinds_(geometry.address_of(geometry.slice_first(self)), geometry.slice_bytes) {
+    : slice_bytes_(range_of(geometry, self).bytes), kinds_(range_of(geometry, self).begin, slice_bytes_) {
   DSM_CHECK(!heap_exists.exchange(true), "a process has one heap at a time");
   // An arena takes address space ahead of need in growing steps; at the most this much of it.
-  const std::size_t grow_limit = std::max<std::size_t>(kChunkBytes, geometry.slice_bytes / 64);
+  const std::size_t most = geometry.memory_nodes == 0 ? geometry.slice_bytes / 64 : kMostLentAhead;
+  const std::size_t grow_limit = std::max<std::size_t>(kChunkBytes, most);
   for (unsigned i = 0; i < slots; ++i) slots_.emplace_back(source, kinds_, grow_limit);
 }
 

@@ -12,7 +12,7 @@ namespace {
 Result<std::unique_ptr<FaultEngine>> make_named(const std::string& name, const Geometry& geometry, std::byte* service) {
   if (name == "uffd-inline") return make_uffd_inline(geometry, service);
   if (name == "uffd-thread") return make_uffd_thread(geometry, service);
-  return SigsegvEngine::make(geometry);
+  return SigsegvEngine::make(geometry, service);
 }
 
 Result<std::unique_ptr<FaultEngine>> choose(const Geometry& geometry, std::byte* service) {

@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/geometry.h"
@@ -57,9 +58,14 @@ class FaultEngine {
   virtual Result<void> attach(std::uintptr_t address, std::size_t bytes) = 0;
 
   virtual void map(PageRange pages, Access access) = 0;  // none -> read or write. The bytes are in the memfd.
-  virtual void raise(PageRange pages) = 0;               // read -> write
-  virtual void lower(PageRange pages) = 0;               // write -> read
-  virtual void unmap(PageRange pages) = 0;               // any -> none; the bytes stay in the memfd
+  // As map, of pages the memfd has nothing for yet: these bytes go there.
+  virtual void bring(PageRange pages, const std::byte* bytes, Access access) = 0;
+  virtual void raise(PageRange pages) = 0;  // read -> write
+  virtual void lower(PageRange pages) = 0;  // write -> read
+  virtual void unmap(PageRange pages) = 0;  // any -> none; the bytes stay in the memfd
+
+  // As unmap, of several ranges for about the price of one: what is dear is to make every CPU forget.
+  virtual void unmap_all(std::span<const PageRange> ranges) = 0;
 
   // Makes a private (anonymous) chunk stop all access and moves its pages away: from the return on every touch faults
   // into the sink. `moved_to`: a reserved range of kChunkBytes, aligned to it, that receives the pages, readable.

@@ -60,13 +60,14 @@ std::string SigsegvEngine::obstacle() {
   return moved == MAP_FAILED ? "this kernel cannot move the pages of a mapping and keep it (Linux 5.7)" : "";
 }
 
-Result<std::unique_ptr<FaultEngine>> SigsegvEngine::make(const Geometry& geometry) {
+Result<std::unique_ptr<FaultEngine>> SigsegvEngine::make(const Geometry& geometry, std::byte* service) {
   auto attached = ChunkSet::make(geometry);
   if (!attached) return tl::unexpected(attached.error());
   void* table = mmap(nullptr, geometry.memory_pages(), PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (table == MAP_FAILED) return fail(Errc::kNoMemory, "cannot allocate the table of page permissions", errno);
-  return std::unique_ptr<FaultEngine>(new SigsegvEngine(geometry, std::move(*attached), static_cast<Allowed*>(table)));
+  return std::unique_ptr<FaultEngine>(
+      new SigsegvEngine(geometry, service, std::move(*attached), static_cast<Allowed*>(table)));
 }
 
 SigsegvEngine::~SigsegvEngine() {
@@ -113,6 +114,11 @@ void SigsegvEngine::set(PageRange pages, Access access) {
     allowed_[page].store(static_cast<std::uint8_t>(access), std::memory_order_relaxed);
   }
   apply(pages, access);
+}
+
+void SigsegvEngine::bring(PageRange pages, const std::byte* bytes, Access access) {
+  std::memcpy(service_ + (pages.first << kPageShift), bytes, std::size_t{pages.count} * kPageBytes);
+  set(pages, access);
 }
 
 void SigsegvEngine::restore_sig(PageId page) {

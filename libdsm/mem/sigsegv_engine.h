@@ -19,7 +19,7 @@ namespace dsm::mem {
 class SigsegvEngine final : public FaultEngine, private FaultReceiver {
  public:
   static std::string obstacle();
-  static Result<std::unique_ptr<FaultEngine>> make(const Geometry& geometry);
+  static Result<std::unique_ptr<FaultEngine>> make(const Geometry& geometry, std::byte* service);
   ~SigsegvEngine() override;
 
   const char* name() const override { return "sigsegv"; }
@@ -29,9 +29,13 @@ class SigsegvEngine final : public FaultEngine, private FaultReceiver {
   Result<void> attach(std::uintptr_t address, std::size_t bytes) override;
 
   void map(PageRange pages, Access access) override { set(pages, access); }
+  void bring(PageRange pages, const std::byte* bytes, Access access) override;
   void raise(PageRange pages) override { set(pages, Access::kWrite); }
   void lower(PageRange pages) override { set(pages, Access::kRead); }
   void unmap(PageRange pages) override { set(pages, Access::kNone); }
+  void unmap_all(std::span<const PageRange> ranges) override {
+    for (const PageRange& range : ranges) unmap(range);
+  }
 
   Result<void> seal_private(std::uintptr_t chunk, std::byte* moved_to) override;
   Result<void> replace_sealed(std::uintptr_t chunk, int memory_fd, std::uint64_t offset) override;
@@ -40,8 +44,8 @@ class SigsegvEngine final : public FaultEngine, private FaultReceiver {
  private:
   using Allowed = std::atomic<std::uint8_t>;
 
-  SigsegvEngine(const Geometry& geometry, ChunkSet attached, Allowed* allowed)
-      : geometry_(geometry), attached_(std::move(attached)), allowed_(allowed) {}
+  SigsegvEngine(const Geometry& geometry, std::byte* service, ChunkSet attached, Allowed* allowed)
+      : geometry_(geometry), service_(service), attached_(std::move(attached)), allowed_(allowed) {}
 
   bool on_signal_sig(siginfo_t& info, ucontext_t& context) override;
   bool allows(PageId page, Access wanted) const;
@@ -51,6 +55,7 @@ class SigsegvEngine final : public FaultEngine, private FaultReceiver {
   void take_everything_away();
 
   Geometry geometry_;
+  std::byte* service_;
   ChunkSet attached_;
   FutexLock lock_;
   Allowed* allowed_;  // one a page of the global range, in memory that costs nothing until used

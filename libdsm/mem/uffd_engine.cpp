@@ -2,9 +2,13 @@
 
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "base/check.h"
 #include "mem/give_up.h"
@@ -49,7 +53,23 @@ Result<UffdParts> make_uffd_parts(const Geometry& geometry, std::byte* service, 
   return UffdParts{geometry, service, std::move(*userfault), std::move(*attached)};
 }
 
-UffdEngine::~UffdEngine() { DSM_CHECK(!running_, "an engine was destroyed before it was stopped"); }
+// A descriptor of this process if process_madvise takes advice of every kind for it (Linux 6.13), else -1.
+int advisable_self() {
+  const int self = static_cast<int>(syscall(SYS_pidfd_open, getpid(), 0));
+  void* page = mmap(nullptr, kPageBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (page == MAP_FAILED) return self;
+  const iovec range{page, kPageBytes};
+  const bool works = syscall(SYS_process_madvise, self, &range, 1, MADV_DONTNEED, 0) == kPageBytes;
+  munmap(page, kPageBytes);
+  if (works || self < 0) return self;
+  close(self);
+  return -1;
+}
+
+UffdEngine::~UffdEngine() {
+  DSM_CHECK(!running_, "an engine was destroyed before it was stopped");
+  if (self_ >= 0) close(self_);
+}
 
 Result<void> UffdEngine::start(FaultSink& sink) {
   DSM_CHECK(sink_ == nullptr, "start() a second time");
@@ -58,6 +78,7 @@ Result<void> UffdEngine::start(FaultSink& sink) {
   if (started) started = begin();
   if (!started) attendant_.stop();
   running_ = started.has_value();
+  if (running_) self_ = advisable_self();
   return started;
 }
 
@@ -108,6 +129,32 @@ void UffdEngine::map_part(std::uintptr_t address, std::size_t bytes, Access acce
   }
 }
 
+void UffdEngine::bring(PageRange pages, const std::byte* bytes, Access access) {
+  const std::uintptr_t begin = geometry().address_of(pages.first);
+  by_chunk(geometry(), pages, [&](std::uintptr_t address, std::size_t size) {
+    bring_part(address, size, bytes + (address - begin), access);
+  });
+}
+
+void UffdEngine::bring_part(std::uintptr_t address, std::size_t bytes, const std::byte* from, Access access) {
+  while (bytes > 0) {
+    const auto [done, error] = userfault().copy(address, bytes, from, access);
+    address += done;
+    from += done;
+    bytes -= done;
+    if (error == 0 || bytes == 0) continue;
+    if (error == EEXIST || error == ENOENT) {  // it has a page already, or the program split the memory area
+      std::memcpy(parts_.service + (address - geometry().base), from, kPageBytes);
+      map_part(address, kPageBytes, access);
+      address += kPageBytes;
+      from += kPageBytes;
+      bytes -= kPageBytes;
+    } else {
+      try_again_sig(error, "bring a page", address);
+    }
+  }
+}
+
 void UffdEngine::map_present(std::uintptr_t page, Access access) {
   write_protect_part(page, kPageBytes, access == Access::kRead);
   release_waiters(page, kPageBytes);
@@ -147,6 +194,25 @@ void UffdEngine::unmap(PageRange pages) {
   while (madvise(pointer(address), bytes, MADV_DONTNEED) != 0) {
     if (errno == EINVAL && madvise(pointer(address), bytes, MADV_DONTNEED_LOCKED) == 0) return;  // after mlockall
     try_again_sig(errno, "take a page away from the program", address);
+  }
+}
+
+void UffdEngine::unmap_all(std::span<const PageRange> ranges) {
+  constexpr std::size_t kMost = 64;
+  iovec vector[kMost];
+  while (!ranges.empty()) {
+    const auto some = ranges.first(std::min(ranges.size(), kMost));
+    std::size_t bytes = 0;
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      vector[i] = {pointer(geometry().address_of(some[i].first)), std::size_t{some[i].count} * kPageBytes};
+      bytes += vector[i].iov_len;
+    }
+    const bool done = self_ >= 0 && syscall(SYS_process_madvise, self_, vector, some.size(), MADV_DONTNEED, 0) ==
+                                        static_cast<long>(bytes);
+    if (!done) {
+      for (const PageRange& range : some) unmap(range);
+    }
+    ranges = ranges.subspan(some.size());
   }
 }
 

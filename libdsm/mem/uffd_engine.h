@@ -32,9 +32,11 @@ class UffdEngine : public FaultEngine {
   Result<void> attach(std::uintptr_t address, std::size_t bytes) override;
 
   void map(PageRange pages, Access access) override;
+  void bring(PageRange pages, const std::byte* bytes, Access access) override;
   void raise(PageRange pages) override;
   void lower(PageRange pages) override;
   void unmap(PageRange pages) override;
+  void unmap_all(std::span<const PageRange> ranges) override;
 
   Result<void> seal_private(std::uintptr_t chunk, std::byte* moved_to) override;
   Result<void> replace_sealed(std::uintptr_t chunk, int memory_fd, std::uint64_t offset) override;
@@ -54,6 +56,7 @@ class UffdEngine : public FaultEngine {
 
  private:
   void map_part(std::uintptr_t address, std::size_t bytes, Access access);
+  void bring_part(std::uintptr_t address, std::size_t bytes, const std::byte* from, Access access);
   void map_present(std::uintptr_t page, Access access);
   void fill_holes(std::uintptr_t address, std::size_t bytes);
   void write_protect(PageRange pages, bool on);
@@ -62,6 +65,7 @@ class UffdEngine : public FaultEngine {
   UffdParts parts_;
   FaultSink* sink_ = nullptr;
   MoveAttendant attendant_;
+  int self_ = -1;  // this process, for process_madvise; -1: this kernel advises no ranges of one's own
   bool running_ = false;
 };
 

@@ -166,6 +166,18 @@ Userfault::Progress Userfault::resume(std::uintptr_t address, std::size_t bytes,
   return {request.mapped > 0 ? static_cast<std::size_t>(request.mapped) : 0, error};  // negative: the error again
 }
 
+Userfault::Progress Userfault::copy(std::uintptr_t address, std::size_t bytes, const std::byte* from,
+                                    Access access) const {
+  uffdio_copy request{};
+  request.dst = address;
+  request.src = reinterpret_cast<std::uintptr_t>(from);
+  request.len = bytes;
+  request.mode = access == Access::kWrite ? 0 : UFFDIO_COPY_MODE_WP;
+  const int error = make_request(fd_, UFFDIO_COPY, &request);
+  if (error == 0) return {bytes, 0};
+  return {request.copy > 0 ? static_cast<std::size_t>(request.copy) : 0, error};  // negative: the error again
+}
+
 int Userfault::write_protect(std::uintptr_t address, std::size_t bytes, bool on) const {
   uffdio_writeprotect request{};
   request.range = {address, bytes};

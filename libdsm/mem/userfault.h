@@ -47,6 +47,8 @@ class Userfault {
   };
   // Maps pages that are in the memory file, readable or writable, and wakes who waits for them.
   Progress resume(std::uintptr_t address, std::size_t bytes, Access access) const;
+  // Puts bytes into the memory file, where there are none yet, and maps them as resume() does.
+  Progress copy(std::uintptr_t address, std::size_t bytes, const std::byte* from, Access access) const;
   // Sets or (waking who waits) clears write protection.
   int write_protect(std::uintptr_t address, std::size_t bytes, bool on) const;
   int wake(std::uintptr_t address, std::size_t bytes) const;

@@ -41,6 +41,7 @@ class BorrowStep {
   void fetched(Header settled);
   void ask(Wish wish);
   void write_back();
+  Header opened_word(Header word) const;
   void open(Header word);
   void opened(Header old);
   void settle(std::uint64_t add);
@@ -221,9 +222,14 @@ void BorrowStep::write_back() {
   }
   std::uint64_t add = 0 - held_by(Hold::kLocked, place_.self);
   if (opened || do_.add_first != 0) add -= kWriting;
-  if (borrow_.changed) add += kOneVersion;
+  if (borrow_.changed && !borrow_.give_back) add += kOneVersion;
   if (borrow_.to != kNoNode) add += held_by(Hold::kStanding, borrow_.to);
   settle(add);
+}
+
+// What a standing owner has changed was done before this: from now on no copy of the old version is current.
+Header BorrowStep::opened_word(Header word) const {
+  return granted_word(word, turn(Wish::kWriteBack)) + (borrow_.give_back ? kOneVersion : 0);
 }
 
 void BorrowStep::open(Header word) {
@@ -231,14 +237,14 @@ void BorrowStep::open(Header word) {
     DSM_CHECK(!borrow_.give_back, "a standing object with readers: {:x}", word);
     return ask(Wish::kWriteBack);
   }
-  swap(BorrowStage::kOpening, word, granted_word(word, turn(Wish::kWriteBack)));
+  swap(BorrowStage::kOpening, word, opened_word(word));
 }
 
 void BorrowStep::opened(Header old) {
   const Header expected = borrow_.word;
   borrow_.word = old;
   if (old == expected) {
-    borrow_.word = granted_word(old, turn(Wish::kWriteBack));
+    borrow_.word = opened_word(old);
     return write_back();
   }
   const bool ours = borrow_.give_back ? stands_here(old) && version_of(old) == version_of(borrow_.copy)

@@ -121,7 +121,8 @@ QueueActions step(Queue& queue, std::span<const Turn> line, const QueueEvent& ev
   }
   // What happened meanwhile may have been before the word that was seen, or after it.
   if (!queue.busy && !todo.grant && queue.again) {
-    todo.idle = false;
+    if (todo.recall != kNoNode) queue.recalled = false;  // not yet
+    todo = {};
     look(queue, todo);
   }
   return todo;

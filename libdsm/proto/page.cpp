@@ -84,6 +84,9 @@ Actions step(Page& page, Place place, const Event& event) {
     case EventKind::kPrefetch:
       transition.prefetch(event.access);
       break;
+    case EventKind::kFresh:
+      transition.fresh();
+      break;
     case EventKind::kRelease:
       event.access == Access::kRead ? transition.keep_reading() : transition.release(kFreeWord);
       break;

@@ -100,6 +100,7 @@ static_assert(sizeof(PageMessage) == 32);
 enum class EventKind : std::uint8_t {
   kFault,     // the program needs `access`; if others of its threads wait for another kind, it has to ask again
   kPrefetch,  // it will need it; do not disturb anybody
+  kFresh,     // its bytes here and at home mean nothing: own it without reading them; do not disturb anybody
   kRelease,   // it needs the page no more; with access kRead: it goes on reading, but needs to write no more. An
               // object page is given up only behind kUsed
   kTransfer,  // as kRelease, and `node` shall be the owner

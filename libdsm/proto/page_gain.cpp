@@ -26,6 +26,13 @@ void Transition::prefetch(Access access) {
   start();
 }
 
+// What is in place is as good as what is at home.
+void Transition::fresh() {
+  if (page_.phase != Phase::kIdle || page_.access > Access::kRead) return;
+  page_.fetched = page_.access == Access::kNone;
+  prefetch(Access::kWrite);
+}
+
 // A request from rest. Guessing that the page is as last seen (or free) makes the common miss one round trip.
 void Transition::start() {
   if (changes_kind()) {
@@ -55,6 +62,7 @@ void Transition::claim(Word from) {
   DSM_CHECK(!is_exclusive(from), "claim from {:x}", from);
   const Word next = claim_word(from, page_.want);
   if (page_.soft && is_exclusive(next) && set_of(next) != 0) {
+    page_.fetched = false;
     stop_wanting();  // others would have to drop
     return rest();
   }

@@ -13,6 +13,7 @@ class Transition {
 
   void fault(Access access);
   void prefetch(Access access);
+  void fresh();
   void release(Word next);
   void keep_reading();
   void message(NodeId from, const PageMessage& message);

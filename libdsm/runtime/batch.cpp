@@ -9,6 +9,7 @@
 #include "base/trace.h"
 #include "runtime/holds.h"
 #include "runtime/latch_lock.h"
+#include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
@@ -41,6 +42,7 @@ void Batch::for_runs(Wanted wanted, Do act) {
 void Batch::run() {
   for (bool any = true; any;) {
     step_all();
+    settle_landed();
     take_away();
     run_chain();
     give();
@@ -63,7 +65,7 @@ void Batch::step_all() {
 
 void Batch::take_away() {
   const bool bytes = place().has_bytes;
-  for_runs([](const Item& item) { return item.actions.lower; },
+  for_runs([this](const Item& item) { return item.actions.lower && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
                node.engine->lower({first + at, static_cast<std::uint32_t>(n)});
@@ -77,7 +79,7 @@ void Batch::take_away() {
              for (Item& item : items.subspan(at, n)) node.pages->wake(*item.entry);  // who wants to borrow asks again
              count(node.stats->object_left, n);
            });
-  for_runs([](const Item& item) { return item.actions.unmap && item.had != Access::kObject; },
+  for_runs([this](const Item& item) { return item.actions.unmap && item.had != Access::kObject && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
                node.engine->unmap({first + at, static_cast<std::uint32_t>(n)});
@@ -88,22 +90,70 @@ void Batch::take_away() {
            });
 }
 
-// What a latch word of zeros in memory means. A page of a slice is its home's until that shares it; one of the
-// interleaved region is free from the start: its home's program has no more to do with it than any other.
-proto::Word Batch::stored_zero() const { return node.geometry.interleaved(first) ? proto::kFreeWord : 0; }
+// Out of the program's reach although it has access: there is nothing to take away, and all to give.
+bool Batch::rests(const Item& item) const {
+  return node.local != nullptr && place().has_bytes && node.local->resting(page_of(item));
+}
+
+PageId Batch::page_of(const Item& item) const { return first + static_cast<PageId>(&item - items.data()); }
+
+bool Batch::lands(const Item& item) const {
+  return landing != nullptr && node.local != nullptr && node.local->covers(first) && !node.local->here(page_of(item));
+}
+
+// Bytes that have landed are worthless if the claim before them failed; else the page is mapped with them now, or they
+// go to their place, because it has to wait.
+void Batch::settle_landed() {
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    Item& item = items[i];
+    if (!item.landed || item.actions.map == Access::kRead || item.actions.map == Access::kWrite) continue;
+    item.landed = false;
+    if (!item.entry->page.fetched) continue;
+    std::memcpy(node.service_view + ((first + i) << kPageShift), landing + i * kPageBytes, kPageBytes);
+    node.local->filled(first + i);
+  }
+}
+
+// Where local memory is bounded: which pages have bytes here now.
+void Batch::note_bytes() {
+  if (node.local == nullptr || !node.local->covers(first)) return;
+  for (Item& item : items) {
+    if (!item.active) continue;
+    if (item.actions.read_page && lands(item)) {
+      item.landed = true;
+    } else if (item.actions.read_page) {
+      node.local->filled(page_of(item));
+    } else if (item.actions.write_page && landing == nullptr && !node.local->here(page_of(item))) {
+      node.local->cut({page_of(item), 1});  // it was never touched; reading its zeroes has made bytes of them
+    }
+  }
+}
+
+// Where the bytes of pages are that go home. What is about to be cut out is read out of the memory file: through the
+// service view it would be mapped there first, and the cut would have to make every CPU forget that.
+const std::byte* Batch::bytes_of(std::size_t at, std::size_t n) const {
+  const std::uint64_t offset = (first + at) << kPageShift;
+  if (landing == nullptr || node.local == nullptr || !node.local->covers(first)) return node.service_view + offset;
+  node.local->read_out({first + at, static_cast<std::uint32_t>(n)}, landing + at * kPageBytes);
+  return landing + at * kPageBytes;
+}
+
+// What a latch word of zeros in memory means. A page of a program node's slice is its home's until that shares it; any
+// other is free from the start: its home's program, if it has one, has no more to do with it than any other.
+proto::Word Batch::stored_zero() const {
+  return node.geometry.interleaved(first) || node.geometry.lent(first) ? proto::kFreeWord : 0;
+}
 
 // The chain of all pages: write-backs first, then each page's atomics and latch reads, then the page reads.
 void Batch::run_chain() {
   std::size_t used = 0;
   std::byte* const service = node.service_view;
-  const auto pages_op = [&](auto make) {
-    return [&, make](std::size_t at, std::size_t n) {
-      const std::uint64_t offset = (first + at) << kPageShift;
-      ops[used++] = make(Region::kMemory, offset, service + offset, static_cast<std::uint32_t>(n * kPageBytes));
-    };
-  };
   const proto::Word zero = stored_zero();
-  for_runs([](const Item& item) { return item.actions.write_page; }, pages_op(net::write_op));
+  for_runs([](const Item& item) { return item.actions.write_page; },
+           [&](std::size_t at, std::size_t n) {
+             const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
+             ops[used++] = net::write_op(Region::kMemory, (first + at) << kPageShift, bytes_of(at, n), bytes);
+           });
   const std::size_t words = used;
   for (std::size_t i = 0; i < items.size(); ++i) {
     Item& item = items[i];
@@ -120,12 +170,22 @@ void Batch::run_chain() {
     }
   }
   const std::size_t reads = used;
-  for_runs([](const Item& item) { return item.actions.read_page; }, pages_op(net::read_op));
+  const auto read_into = [&](auto place_of) {
+    return [&, place_of](std::size_t at, std::size_t n) {
+      const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
+      ops[used++] = net::read_op(Region::kMemory, (first + at) << kPageShift, place_of(at), bytes);
+    };
+  };
+  for_runs([this](const Item& item) { return item.actions.read_page && !lands(item); },
+           read_into([&](std::size_t at) { return service + ((first + at) << kPageShift); }));
+  for_runs([this](const Item& item) { return item.actions.read_page && lands(item); },
+           read_into([&](std::size_t at) { return landing + at * kPageBytes; }));
   if (used == 0) return;
 
   const NodeId home = place().home;
   const auto done = node.transport->execute(home, ops.first(used));
   DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", home, done.error().context);
+  note_bytes();
   std::size_t at = words;
   for (Item& item : items) {
     if (!item.active) continue;
@@ -164,15 +224,10 @@ void Batch::count_chain(std::span<const net::Op> chain, std::size_t words, std::
 void Batch::give() {
   const bool bytes = place().has_bytes;
   for (const Access access : {Access::kRead, Access::kWrite}) {
-    for_runs([=](const Item& item) { return item.actions.map == access; },
-             [&](std::size_t at, std::size_t n) {
-               if (bytes)
-                 node.engine->map({first + at, static_cast<std::uint32_t>(n)}, access);
-               else
-                 latch_permission(*items[at].entry, access);
-               count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
-               trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
-             });
+    for (const bool landed : {false, true}) {
+      for_runs([=](const Item& item) { return item.actions.map == access && item.landed == landed; },
+               [&](std::size_t at, std::size_t n) { map(at, n, access); });
+    }
   }
   for_runs([](const Item& item) { return item.actions.map == Access::kObject; },
            [&](std::size_t, std::size_t n) { count(node.stats->object_entered, n); });
@@ -180,8 +235,12 @@ void Batch::give() {
            [&](std::size_t at, std::size_t n) {
              node.objects->entered({first + at, static_cast<std::uint32_t>(n)});
              for (Item& item : items.subspan(at, n)) node.pages->wake(*item.entry);
+             // Threads that wait in the kernel for raw access have to ask again, too: the wish was of another kind.
+             if (!node.engine->faults_inline()) {
+               node.engine->release_waiters(node.geometry.address_of(first + at), n * kPageBytes);
+             }
            });
-  for_runs([](const Item& item) { return item.actions.raise; },
+  for_runs([this](const Item& item) { return item.actions.raise && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
                node.engine->raise({first + at, static_cast<std::uint32_t>(n)});
@@ -189,14 +248,53 @@ void Batch::give() {
                latch_permission(*items[at].entry, Access::kWrite);
              count(node.stats->upgrade, n);
            });
+  if (!map_later) map_rested();
   for (Item& item : items) {
     if (item.active && (item.actions.map != Access::kNone || item.actions.raise)) note_grant(item);
+  }
+}
+
+// A run of pages, all of which have landed or none.
+void Batch::map(std::size_t at, std::size_t n, Access access) {
+  if (map_later) return;
+  const PageRange pages{first + at, static_cast<std::uint32_t>(n)};
+  if (!place().has_bytes) {
+    latch_permission(*items[at].entry, access);
+  } else if (items[at].landed) {
+    node.engine->bring(pages, landing + at * kPageBytes, access);
+    for (Item& item : items.subspan(at, n)) {
+      item.landed = false;
+      node.local->filled(page_of(item));
+    }
+  } else {
+    node.engine->map(pages, access);
+  }
+  count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
+  trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
+}
+
+// Pages that are raised while they rest: there is no mapping to raise.
+void Batch::map_rested() {
+  for (const Item& item : items) {
+    if (item.active && item.actions.raise && rests(item)) node.engine->map({page_of(item), 1}, Access::kWrite);
+  }
+}
+
+void Batch::note_mapping(const Item& item) {
+  const PageId page = page_of(item);
+  if (map_later) {
+    if (item.actions.map != Access::kNone) node.local->unmapped(page);
+  } else if (item.actions.raise && node.local->resting(page)) {
+    node.local->came_back(page);
+  } else {
+    node.local->mapped(page);
   }
 }
 
 // When was it gained and who shall use it: Holds::used() decides by these when the page may go again.
 void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
+  if (node.local != nullptr && place().has_bytes) note_mapping(item);
   entry.granted_us = static_cast<std::uint32_t>(now_ns() / 1000);
   if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
 }

@@ -23,12 +23,14 @@ struct Item {
   proto::Actions actions;
   bool active;                 // has an event to be stepped
   Access had = Access::kNone;  // before the step
+  bool landed = false;         // its bytes have come to Batch::landing and not to its place
 };
 
 // The lists a batch works in. Too large for a signal stack, so batches of more than one page borrow one from a pool.
 struct Workspace {
   Item items[kMaxBatch];
   net::Op ops[kMaxBatch * kOpsPerPage];
+  alignas(kPageBytes) std::byte landing[kMaxBatch * kPageBytes];  // memory that costs nothing until used
 };
 
 struct Batch {
@@ -36,6 +38,10 @@ struct Batch {
   PageId first;
   std::span<Item> items;  // items[i] is page first + i; its entry's lock is held
   std::span<net::Op> ops;
+  // Where pages that local memory has no bytes of land: the engine puts them into their place when it maps them, which
+  // is cheaper than to have the place made first. A page an item; nullptr: they come to their place at once.
+  std::byte* landing = nullptr;
+  bool map_later = false;  // what is granted stays inaccessible until it faults
 
   void run();
 
@@ -52,6 +58,15 @@ struct Batch {
   void for_runs(Wanted wanted, Do act);
   proto::Place place() const;
   proto::Word stored_zero() const;
+  PageId page_of(const Item& item) const;
+  bool rests(const Item& item) const;
+  bool lands(const Item& item) const;
+  const std::byte* bytes_of(std::size_t at, std::size_t n) const;
+  void note_bytes();
+  void settle_landed();
+  void map(std::size_t at, std::size_t n, Access access);
+  void note_mapping(const Item& item);
+  void map_rested();
   void note_grant(Item& item);
   void await_use(std::size_t index);
 };

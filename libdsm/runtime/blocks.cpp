@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "runtime/leases.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
 #include "runtime/wire.h"
@@ -60,6 +61,11 @@ bool Granules::give(std::uint64_t first) {
   return true;
 }
 
+void Granules::take_back(std::uint64_t first, std::uint64_t ever_used) {
+  used_.erase(first);
+  next_ = ever_used;
+}
+
 std::uint64_t Granules::size(std::uint64_t first) const {
   const auto found = used_.find(first);
   return found == used_.end() ? 0 : found->second;
@@ -76,7 +82,7 @@ void* Blocks::allocate(std::size_t bytes, std::size_t alignment, Place place, bo
     return pointer_of(call.wait());
   }
   if (place.node == node_.self) return node_.heap->allocate(bytes, alignment, heap::Kind::kRaw, false);
-  if (place.node >= node_.geometry.nodes) return nullptr;
+  if (place.node >= node_.geometry.program_nodes()) return nullptr;
   Call call(node_, place.node, Operation::kAllocate, {bytes, alignment, 0});
   return pointer_of(call.wait());
 }
@@ -84,20 +90,25 @@ void* Blocks::allocate(std::size_t bytes, std::size_t alignment, Place place, bo
 Blocks::Owner Blocks::owner(const void* block, const char* what) const {
   const std::uint64_t address = value_of(block);
   if (node_.geometry.holds(address)) {
-    const PageId page = node_.geometry.page_of(address);
-    if (node_.geometry.interleaved(page)) return Owner::kInterleaved;
-    if (node_.geometry.home(page) != node_.self) return Owner::kElsewhere;
-    if (homed_here(address)) return Owner::kHere;
+    if (node_.geometry.interleaved(node_.geometry.page_of(address))) return Owner::kInterleaved;
+    const NodeId keeper = keeper_of(address);
+    if (keeper != kNoNode) return keeper == node_.self ? Owner::kHere : Owner::kElsewhere;
   }
   log(LogLevel::kError, "heap", "{}({}): this is no block of the global heap; the program ends", what, block);
   std::abort();
 }
 
-bool Blocks::homed_here(std::uint64_t address) const {
-  if (!node_.geometry.holds(address)) return false;
+// The node whose heap has the chunk of an address that is in no interleaved memory; kNoNode: none, as far as known.
+NodeId Blocks::keeper_of(std::uint64_t address) const {
   const PageId page = node_.geometry.page_of(address);
-  return !node_.geometry.interleaved(page) && node_.geometry.home(page) == node_.self &&
-         node_.space->state(page) != mem::ChunkState::kUnused;
+  if (node_.geometry.lent(page)) return node_.leases->lessee(page);
+  const NodeId home = node_.geometry.home(page);
+  return home != node_.self || node_.space->state(page) != mem::ChunkState::kUnused ? home : kNoNode;
+}
+
+bool Blocks::kept_here(std::uint64_t address) const {
+  return node_.geometry.holds(address) && !node_.geometry.interleaved(node_.geometry.page_of(address)) &&
+         keeper_of(address) == node_.self;
 }
 
 void Blocks::release(void* block) {
@@ -119,12 +130,12 @@ void Blocks::release(void* block) {
   }
   count(node_.stats->free_remote);
   const SignalsBlocked blocked;
-  const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
-  if (const auto full = frees_.add(home, block)) send_frees(home, full->used());
+  const NodeId keeper = keeper_of(address);
+  if (const auto full = frees_.add(keeper, block)) send_frees(keeper, full->used());
 }
 
 void Blocks::release_here(void* block) {
-  if (node_.geometry.nodes == 1 ||
+  if (node_.geometry.nodes == 1 || node_.leases != nullptr ||  // there is no object work on memory nodes' memory
       node_.space->state(node_.geometry.page_of(value_of(block))) == mem::ChunkState::kPrivate ||
       node_.objects->freed(block, node_.heap->usable_size(block))) {
     node_.heap->release(block);
@@ -147,7 +158,7 @@ void Blocks::send_frees(NodeId home, std::span<const std::uint64_t> blocks) {
 
 void Blocks::on_frees(NodeId from, std::span<const std::uint64_t> blocks) {
   for (const std::uint64_t address : blocks) {
-    if (homed_here(address)) {
+    if (kept_here(address)) {
       release_here(pointer_of(address));
     } else {
       log(LogLevel::kError, "heap", "node {} has freed {:#x}, which is no block of this node's heap: ignored", from,
@@ -167,8 +178,7 @@ std::size_t Blocks::usable_size(const void* block) {
     case Owner::kElsewhere:
       break;
   }
-  const NodeId home = node_.geometry.home(node_.geometry.page_of(address));
-  return Call(node_, home, Operation::kUsableSize, {address, 0, 0}).wait();
+  return Call(node_, keeper_of(address), Operation::kUsableSize, {address, 0, 0}).wait();
 }
 
 // The bytes of a block that moves are copied by the calling thread, through the application view like the program's
@@ -181,13 +191,25 @@ void* Blocks::resize(void* block, std::size_t bytes) {
   if (whose == Owner::kHere) return node_.heap->resize(block, bytes == 0 ? 1 : bytes);
   const std::size_t old_bytes = usable_size(block);
   if (bytes <= old_bytes && bytes > old_bytes / 2) return block;
-  const NodeId home = whose == Owner::kInterleaved ? NodeId{0} : node_.geometry.home(node_.geometry.page_of(address));
+  const NodeId keeper = whose == Owner::kInterleaved ? NodeId{0} : keeper_of(address);
   const auto kind = whose == Owner::kInterleaved ? Place::Kind::kInterleaved : Place::Kind::kNode;
-  void* moved = allocate(bytes, 0, {kind, home});
+  void* moved = allocate(bytes, 0, {kind, keeper});
   if (moved == nullptr) return nullptr;
   std::memcpy(moved, block, std::min(old_bytes, bytes));
   release(block);
   return moved;
+}
+
+// The interleaved region counts as lent as far as it was ever used.
+std::uint64_t Blocks::take_granules(std::uint64_t count, bool fresh) {
+  const std::uint64_t before = granules_.ever_used();
+  const std::uint64_t first = granules_.take(count, fresh);
+  if (first == Granules::kNone || node_.leases == nullptr) return first;
+  constexpr std::uint64_t kPerChunk = kPagesPerChunk / kGranulePages;
+  const std::uint64_t more = (granules_.ever_used() + kPerChunk - 1) / kPerChunk - (before + kPerChunk - 1) / kPerChunk;
+  if (more == 0 || node_.leases->charge(more)) return first;
+  granules_.take_back(first, before);
+  return Granules::kNone;
 }
 
 // What this node does for the others, on its service thread. None of it touches the blocks' bytes.
@@ -199,13 +221,13 @@ void Blocks::serve() {
   calls.handle(Operation::kUsableSize, [&](Caller caller, const Request& request) {
     const std::uint64_t address = request.args[0];
     const std::uint64_t region = node_.geometry.address_of(node_.geometry.interleaved_first());
-    if (homed_here(address)) return calls.reply(caller, node_.heap->usable_size(pointer_of(address)));
+    if (kept_here(address)) return calls.reply(caller, node_.heap->usable_size(pointer_of(address)));
     calls.reply(caller, address < region ? 0 : granules_.size((address - region) / kGranuleBytes) * kGranuleBytes);
   });
   calls.handle(Operation::kInterleaved, [&](Caller caller, const Request& request) {
     const std::uint64_t count = (std::max<std::uint64_t>(request.args[0], 1) + kGranuleBytes - 1) / kGranuleBytes;
     const bool sane = request.args[0] <= node_.geometry.interleaved_bytes;
-    const std::uint64_t first = sane ? granules_.take(count, request.args[1] != 0) : Granules::kNone;
+    const std::uint64_t first = sane ? take_granules(count, request.args[1] != 0) : Granules::kNone;
     const std::uint64_t region = node_.geometry.address_of(node_.geometry.interleaved_first());
     calls.reply(caller, first == Granules::kNone ? 0 : region + first * kGranuleBytes);
   });

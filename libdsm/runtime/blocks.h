@@ -1,5 +1,6 @@
 // Allocation and free of memory homed anywhere: what is homed here goes to the heap, the rest to the home's service
-// thread. Frees of other nodes' blocks travel in batches.
+// thread. Frees of other nodes' blocks travel in batches. With memory nodes a block's home and the node whose heap
+// keeps it, the lessee of its chunk, are two.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +29,10 @@ class Granules {
   static constexpr std::uint64_t kNone = ~std::uint64_t{0};
   // The first granule of a run of `count`; `fresh`: never used before, so surely zero. kNone when there is none.
   std::uint64_t take(std::uint64_t count, bool fresh);
-  bool give(std::uint64_t first);                 // false if no block begins there
+  bool give(std::uint64_t first);  // false if no block begins there
+  std::uint64_t ever_used() const { return next_; }
+  // Undoes a take() that made `ever_used` grow.
+  void take_back(std::uint64_t first, std::uint64_t ever_used);
   std::uint64_t size(std::uint64_t first) const;  // in granules; 0 if no block begins there
 
  private:
@@ -59,7 +63,9 @@ class Blocks {
   void release_here(void* block);
   void send_frees(NodeId home, std::span<const std::uint64_t> blocks);
   void serve();
-  bool homed_here(std::uint64_t address) const;
+  NodeId keeper_of(std::uint64_t address) const;
+  bool kept_here(std::uint64_t address) const;
+  std::uint64_t take_granules(std::uint64_t count, bool fresh);
 
   Node& node_;
   heap::RemoteFrees frees_;

@@ -144,8 +144,8 @@ void Calls::on_reply(NodeId from, std::uint32_t call, bool last, std::uint64_t v
 
 Call::Call(Node& node, NodeId to, Operation operation, std::array<std::uint64_t, 3> args, std::string_view text)
     : node_(node) {
-  DSM_CHECK(to < node.geometry.nodes && text.size() <= Request::kMaxText, "a call to node {} with {} bytes of text", to,
-            text.size());
+  DSM_CHECK(to < node.geometry.program_nodes() && text.size() <= Request::kMaxText,
+            "a call to node {} with {} bytes of text", to, text.size());
   const SignalsBlocked blocked;
   id_ = node.calls->take_slot(to);
   Request request{operation, static_cast<std::uint16_t>(text.size()), id_, args, {}};

@@ -6,7 +6,10 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "runtime/leases.h"
+#include "runtime/local_memory.h"
 #include "runtime/node.h"
+#include "runtime/pages.h"
 
 namespace dsm::runtime {
 
@@ -36,6 +39,22 @@ bool SliceChunks::purge(void* address, std::size_t bytes) {
     if (node_.space->state(node_.geometry.page_of(at)) != mem::ChunkState::kPrivate) return false;
   }
   return ::madvise(address, bytes, MADV_DONTNEED) == 0;
+}
+
+void* LentChunks::take(std::uint64_t chunks, std::size_t alignment) {
+  const SignalsBlocked blocked;
+  const auto first = node_.leases->lease(chunks, alignment / kChunkBytes);
+  if (!first) return nullptr;
+  for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) {
+    node_.pages->hint({*first + chunk * kPagesPerChunk, kPagesPerChunk}, {.kind = proto::EventKind::kFresh});
+  }
+  return reinterpret_cast<void*>(node_.geometry.address_of(*first));
+}
+
+bool LentChunks::purge(void* address, std::size_t bytes) {
+  const SignalsBlocked blocked;
+  const PageId first = node_.geometry.page_of(reinterpret_cast<std::uintptr_t>(address));
+  return node_.local->discard({first, static_cast<std::uint32_t>(bytes >> kPageShift)});
 }
 
 }  // namespace dsm::runtime

@@ -1,4 +1,5 @@
-// Gives the heap its chunks: the node's own slice, from its start upwards; the heap keeps what it gets.
+// Gives the heap its chunks: the node's own slice, from its start upwards, or memory nodes' memory. The heap keeps what
+// it gets.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +26,18 @@ class SliceChunks final : public heap::ChunkSource {
   FutexLock lock_;
   FutexLock sharing_lock_;
   std::uint64_t next_ = 0;  // first page of the slice that was never given out, relative to it
+};
+
+// Leased chunks. They are shared from the start, but nobody else knows them yet: this node owns every page of them, so
+// the first touch of one needs nobody.
+class LentChunks final : public heap::ChunkSource {
+ public:
+  explicit LentChunks(Node& node) : node_(node) {}
+  void* take(std::uint64_t chunks, std::size_t alignment) override;
+  bool purge(void* address, std::size_t bytes) override;
+
+ private:
+  Node& node_;
 };
 
 }  // namespace dsm::runtime

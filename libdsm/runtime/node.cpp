@@ -14,6 +14,8 @@
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
 #include "runtime/holds.h"
+#include "runtime/leases.h"
+#include "runtime/local_memory.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
@@ -90,7 +92,15 @@ Result<void> make_parts(Node& node) {
   auto objects = Objects::create(node);
   if (!objects) return tl::unexpected(objects.error());
   node.objects = std::move(*objects);
-  node.chunks = std::make_unique<SliceChunks>(node);
+  if (node.geometry.memory_nodes != 0) {
+    auto local = LocalMemory::create(node);
+    if (!local) return tl::unexpected(local.error());
+    node.local = std::move(*local);
+    node.leases = std::make_unique<Leases>(node);
+    node.chunks = std::make_unique<LentChunks>(node);
+  } else {
+    node.chunks = std::make_unique<SliceChunks>(node);
+  }
   auto heap = heap::make_heap(node.geometry, node.self, *node.chunks, static_cast<unsigned>(node.config.arenas));
   if (!heap) return tl::unexpected(heap.error());
   node.heap = std::move(*heap);
@@ -101,9 +111,12 @@ Result<void> make_parts(Node& node) {
 }
 
 // A node that has died takes the job with it: its memory is gone.
-void on_peer_down(const cluster::PeerDown& down) {
+void on_peer_down(unsigned program_nodes, const cluster::PeerDown& down) {
   if (down.node == kNoNode) {
     log(LogLevel::kError, "job", "the launcher is gone ({}); this node ends", down.how);
+  } else if (down.node >= program_nodes) {
+    log(LogLevel::kError, "job", "memory node {} (pid {}) {}; memory of this program is lost with it; this node ends",
+        down.node, down.pid, down.how);
   } else {
     log(LogLevel::kError, "job", "node {} (pid {}) {}; this node ends", down.node, down.pid, down.how);
   }
@@ -113,9 +126,11 @@ void on_peer_down(const cluster::PeerDown& down) {
 Result<void> go(Node& node) {
   run_start_hooks(node);
   if (auto started = node.engine->start(*node.pages); !started) return started;
+  if (node.local != nullptr) node.local->start();
   node.holds->start();
   node.service->start();
-  node.job->watch(on_peer_down);
+  node.job->watch(
+      [nodes = node.geometry.program_nodes()](const cluster::PeerDown& down) { on_peer_down(nodes, down); });
   return {};
 }
 

@@ -20,13 +20,15 @@
 
 namespace dsm::runtime {
 
-class Pages;    // pages.h: runs the protocol
-class Holds;    // holds.h: keeps pages until they have been used
-class Service;  // service.h: the message loop
-class Calls;    // calls.h: requests to other nodes and their replies
-class Blocks;   // blocks.h: allocation and free of any node's memory
-class Objects;  // objects.h: object mode
-class Roots;    // roots.h: named roots and collective allocation
+class Pages;        // pages.h: runs the protocol
+class Holds;        // holds.h: keeps pages until they have been used
+class Service;      // service.h: the message loop
+class Calls;        // calls.h: requests to other nodes and their replies
+class Blocks;       // blocks.h: allocation and free of any node's memory
+class Objects;      // objects.h: object mode
+class Roots;        // roots.h: named roots and collective allocation
+class Leases;       // leases.h: memory of the memory nodes
+class LocalMemory;  // local_memory.h: the bound on what this node holds of it
 
 struct Node {
   Config config;
@@ -42,6 +44,8 @@ struct Node {
   std::unique_ptr<mem::FaultEngine> engine;
   std::unique_ptr<mem::AddressSpace> space;
   std::unique_ptr<Pages> pages;
+  std::unique_ptr<LocalMemory> local;  // only if there are memory nodes
+  std::unique_ptr<Leases> leases;      // likewise
   std::unique_ptr<Holds> holds;
   std::unique_ptr<Calls> calls;
   std::unique_ptr<Objects> objects;

@@ -186,12 +186,26 @@ bool Objects::is_current(std::uint64_t address, std::uint64_t bytes, Header copy
   return hit && proto::hold_of(borrow.word) != proto::Hold::kStanding;
 }
 
+void Objects::begin_writing(proto::Borrow& borrow, std::uint64_t address) {
+  proto::BorrowEvent event;
+  const ChainGuard guard(*node_.transport);
+  execute({.add_first = proto::kWriting}, {address, 1, nullptr}, event);
+  borrow.word |= proto::kWriting;
+}
+
+bool Objects::stands_here(std::uint64_t address, std::uint64_t version) {
+  proto::BorrowEvent event;
+  const ChainGuard guard(*node_.transport);
+  execute({.read_before = true}, {address, 1, nullptr}, event);
+  return proto::is_held(event.before, proto::Hold::kStanding, node_.self) && proto::version_of(event.before) == version;
+}
+
 void Objects::forget_everywhere(std::uint64_t address) {
   for (NodeId to = 0; to < node_.geometry.nodes; ++to) {
     if (to != node_.self) Call(node_, to, Operation::kObjectForget, {address, 0, 0}).wait();
   }
   const SignalsBlocked blocked;
-  if (ObjectCopies* copies = copies_.load()) copies->forget(address);
+  if (ObjectCopies* copies = copies_.load()) copies->forget(address, false);
 }
 
 proto::Outcome Objects::give_back(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& first) {
@@ -251,7 +265,7 @@ void Objects::on_message(NodeId from, const ObjectMessage& message) {
       if (copies != nullptr) return copies->recalled(address);
       break;
     case ObjectMessageKind::kForget:
-      if (copies != nullptr) copies->forget(address);
+      if (copies != nullptr) copies->forget(address, true);
       return send(home, ObjectMessageKind::kForgotten, address);
     case ObjectMessageKind::kForgotten:
       return forgotten(address);
@@ -273,7 +287,7 @@ void Objects::serve() {
     queues_->ask(address, {caller.node, static_cast<proto::Wish>(request.args[1]), small, in_place}, caller);
   });
   node_.calls->handle(Operation::kObjectForget, [this](Caller caller, const Request& request) {
-    if (ObjectCopies* copies = copies_.load()) copies->forget(request.args[0]);
+    if (ObjectCopies* copies = copies_.load()) copies->forget(request.args[0], false);
     node_.calls->reply(caller, 0);
   });
   node_.calls->handle(Operation::kObjectBlock, [this](Caller caller, const Request& request) {

@@ -44,8 +44,9 @@ class ObjectCopies {
   virtual void left(PageId page) = 0;
   // The home wants a standing object back: now if no borrow works with it, else when that ends.
   virtual void recalled(std::uint64_t address) = 0;
-  // The copy of an object is worth nothing, nor is one that is being fetched.
-  virtual void forget(std::uint64_t address) = 0;
+  // Copies of an object are worth nothing, nor is one that is being fetched. Of a block that was freed not even one
+  // that stands; else that is the object, and stays.
+  virtual void forget(std::uint64_t address, bool freed) = 0;
 };
 
 // One way, to a node's service thread.
@@ -104,6 +105,10 @@ class Objects final : public ObjectPages {
   void execute_all(std::span<ObjectStep> steps);
   // Whether a copy with that header is what the home has, and no node has a newer one: one read.
   bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
+  // Puts the mark into the header of a small object that this borrow has locked, before its release would.
+  void begin_writing(proto::Borrow& borrow, std::uint64_t address);
+  // Whether the header says that this node is the standing owner of that version.
+  bool stands_here(std::uint64_t address, std::uint64_t version);
   // As run() for a give-back: never waits.
   proto::Outcome give_back(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event);
   // Headers of this node's slice, one a granule, for the processor's own atomics; nullptr if those do not agree with

@@ -14,6 +14,8 @@
 #include "base/trace.h"
 #include "runtime/batch.h"
 #include "runtime/holds.h"
+#include "runtime/leases.h"
+#include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
 #include "runtime/service.h"
@@ -45,11 +47,14 @@ Result<std::unique_ptr<Pages>> Pages::create(Node& node) {
   auto table = PageTable::create(node.geometry);
   if (!table) return tl::unexpected(table.error());
   void* spaces = map_sparse(kWorkspaces * sizeof(Workspace));
-  if (spaces == nullptr) return fail(Errc::kNoMemory, "no memory for the page batches");
-  return std::unique_ptr<Pages>(new Pages(node, *table, static_cast<Workspace*>(spaces)));
+  void* landings = map_sparse(kLandings * kPageBytes);
+  if (spaces == nullptr || landings == nullptr) return fail(Errc::kNoMemory, "no memory for the page batches");
+  return std::unique_ptr<Pages>(
+      new Pages(node, *table, static_cast<Workspace*>(spaces), static_cast<std::byte*>(landings)));
 }
 
-Pages::Pages(Node& node, PageTable table, Workspace* spaces) : node_(node), table_(table), spaces_(spaces) {}
+Pages::Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings)
+    : node_(node), table_(table), spaces_(spaces), landings_(landings) {}
 Pages::~Pages() = default;
 
 // --- faults ---------------------------------------------------------------------------------------------------------
@@ -70,26 +75,58 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
     case mem::ChunkState::kShared:
       break;
   }
+  if (node_.geometry.lent(page) && node_.leases->lessee(page) == kNoNode) return mem::FaultVerdict::kNotOurs;
   count(wanted == Access::kWrite ? node_.stats->fault_write : node_.stats->fault_read);
   trace(TraceEvent::kFault, page, static_cast<std::uint64_t>(wanted));
 
   Entry& entry = table_[page];
-  entry.lock.lock();
+  Room room(node_.local.get());
+  lock_with_room(page, entry, room);
   if (allows(entry.page.access, wanted)) {
-    // Somebody was faster, or the kernel has taken the mapping away (reclaim): both are mended by mapping it again.
-    node_.engine->map({page, 1}, entry.page.access);
+    map_again(page, entry);
     entry.lock.unlock();
+    room.drop();
+    if (node_.local != nullptr) node_.local->rest_some();
     return mem::FaultVerdict::kRetry;
   }
   if (entry.page.access == Access::kObject && node_.objects->raw_touch(page, address, tid)) wanted = Access::kWrite;
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
+  room.drop();
   if (!allows(entry.page.access, wanted)) return wait_for(page, entry, wanted, tid);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
+  if (node_.local != nullptr) node_.local->rest_some();
   return mem::FaultVerdict::kRetry;
+}
+
+// Takes the entry's lock; where local memory is bounded and the page's bytes are not here, there is room for them then.
+void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
+  const bool bounded = node_.local != nullptr && node_.local->covers(page);
+  if (bounded && !node_.local->here(page)) room.make();
+  entry.lock.lock();
+  while (bounded && !room.has() && !node_.local->here(page)) {
+    entry.lock.unlock();
+    room.make();
+    entry.lock.lock();
+  }
+}
+
+// The page may be touched already: somebody was faster, it was never touched yet, it rested, or the kernel has taken
+// the mapping away (reclaim).
+void Pages::map_again(PageId page, Entry& entry) {
+  node_.engine->map({page, 1}, entry.page.access);
+  if (node_.local == nullptr || !node_.local->covers(page)) return;
+  if (!node_.local->here(page)) {
+    node_.local->filled(page);
+    node_.local->mapped(page);
+    count(node_.stats->fresh_page);
+  } else if (node_.local->resting(page)) {
+    node_.local->came_back(page);
+    count(node_.stats->refault);
+  }
 }
 
 // The thread that faults now is the one that a coming grant is for. What it was granted before it has used, and it may
@@ -154,77 +191,18 @@ void Pages::read_ahead(PageId missed, Access wanted) {
   const auto most = static_cast<std::uint32_t>(node_.config.readahead);
   if (most == 0 || !stream_lock_.try_lock()) return;
   auto& streams = wanted == Access::kWrite ? write_streams_ : read_streams_;
-  const std::uint32_t ahead = streams.advise(missed, most);
+  std::uint32_t ahead = streams.advise(missed, most);
   stream_lock_.unlock();
   if (ahead == 0) return;
+  Room room(node_.local.get());
+  const bool bounded = node_.local != nullptr && node_.local->covers(missed);
+  if (bounded && (ahead = room.spare(ahead)) == 0) return;
   const std::uint32_t got =
       run_batch({missed + 1, ahead}, {.kind = proto::EventKind::kPrefetch, .access = wanted}, false);
   count(node_.stats->readahead_pages, got);
 }
 
-// --- running the protocol -------------------------------------------------------------------------------------------
-
-void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event) {
-  Item item{&entry, event, {}, true};
-  net::Op ops[kOpsPerPage];
-  Batch{node_, page, {&item, 1}, ops}.run();
-}
-
-void Pages::event(PageId page, const proto::Event& event) {
-  Entry& entry = table_[page];
-  entry.lock.lock();
-  run_locked(page, entry, event);
-  entry.lock.unlock();
-}
-
-// How many pages from the first one on may be one batch: one home, no private chunk.
-std::uint32_t Pages::clip(PageRange pages) const {
-  const Geometry& geometry = node_.geometry;
-  if (!geometry.has_bytes(pages.first)) return 1;
-  const PageId boundary = geometry.interleaved(pages.first)
-                              ? geometry.interleaved_first() +
-                                    ((pages.first - geometry.interleaved_first()) / kGranulePages + 1) * kGranulePages
-                              : (pages.first / kPagesPerChunk + 1) * kPagesPerChunk;
-  return static_cast<std::uint32_t>(std::min<PageId>({pages.count, boundary - pages.first, kMaxBatch}));
-}
-
-// Runs the event for the first pages of the range and returns for how many. With `insist` at least one, else only those
-// whose locks are free at once.
-std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool insist) {
-  std::uint32_t count = clip(pages);
-  if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? count : 0;
-  std::size_t space = 0;
-  while (space < kWorkspaces && !space_locks_[space].try_lock()) ++space;
-  if (space == kWorkspaces) {
-    if (!insist) return 0;
-    this->event(pages.first, event);
-    return 1;
-  }
-  Workspace& work = spaces_[space];
-  std::uint32_t held = 0;
-  for (; held < count; ++held) {
-    Entry& entry = table_[pages.first + held];
-    if (insist && held == 0) {
-      entry.lock.lock();
-    } else if (!entry.lock.try_lock()) {
-      break;
-    }
-    work.items[held] = Item{&entry, event, {}, true};
-  }
-  if (held != 0) {
-    Batch{node_, pages.first, {work.items, held}, work.ops}.run();
-    for (std::uint32_t i = 0; i < held; ++i) work.items[i].entry->lock.unlock();
-  }
-  space_locks_[space].unlock();
-  return held;
-}
-
-void Pages::hint(PageRange pages, const proto::Event& event) {
-  while (pages.count != 0) {
-    const std::uint32_t done = run_batch(pages, event, true);
-    pages = {pages.first + done, pages.count - done};
-  }
-}
+// --- messages -------------------------------------------------------------------------------------------------------
 
 void Pages::on_message(NodeId from, const proto::PageMessage& message) {
   hint({message.first, message.count}, {.kind = proto::EventKind::kMessage, .node = from, .message = message});

@@ -18,12 +18,13 @@
 #include "net/transport.h"
 #include "proto/page.h"
 #include "proto/stream.h"
+#include "runtime/batch.h"
 #include "runtime/entry.h"
 
 namespace dsm::runtime {
 
 struct Node;
-struct Workspace;  // batch.h
+class Room;  // local_memory.h
 
 class Pages final : public mem::FaultSink {
  public:
@@ -43,6 +44,13 @@ class Pages final : public mem::FaultSink {
   // One page. For latch-only pages this is the ground of locks.
   void event(PageId page, const proto::Event& event);
   Entry& entry(PageId page) { return table_[page]; }
+  // How many pages of the range, from the first on, may be one batch.
+  std::uint32_t clip(PageRange pages) const;
+  // Takes the locks of the first pages of the range and calls act(Batch&) with them held; returns for how many. With
+  // `insist` at least one, else only those whose locks are free at once. The batch's items have no event yet. Call with
+  // signals blocked.
+  template <typename Act>
+  std::uint32_t with_locks(PageRange pages, bool insist, Act act);
 
   // From an API call, with signals blocked: asks for pages for object work and waits until they are open for it. They
   // may be closed again at once, in which case the caller asks again. False: there is no such memory.
@@ -59,27 +67,54 @@ class Pages final : public mem::FaultSink {
   void event_locked(PageId page, Entry& entry, const proto::Event& event) { run_locked(page, entry, event); }
 
  private:
-  Pages(Node& node, PageTable table, Workspace* spaces);
+  Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
+  void lock_with_room(PageId page, Entry& entry, Room& room);
+  void map_again(PageId page, Entry& entry);
   bool await_open(PageId page);
   void read_ahead(PageId missed, Access wanted);
   void run_locked(PageId page, Entry& entry, const proto::Event& event);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);
-  std::uint32_t clip(PageRange pages) const;
+  std::byte* take_landing();
+  void give_landing(std::byte* landing);
+  Workspace* borrow_space();
+  void return_space(Workspace* space);
+  std::uint32_t lock_pages(PageRange pages, bool insist, std::span<Item> items);
 
   static constexpr std::size_t kWorkspaces = 8;
+  static constexpr std::size_t kLandings = 64;  // one bit each in landings_used_
 
   Node& node_;
   PageTable table_;
   Workspace* spaces_;
   std::array<FutexLock, kWorkspaces> space_locks_;
+  std::byte* landings_;  // kLandings pages for batches of one page
+  std::atomic<std::uint64_t> landings_used_{0};
   FutexLock stream_lock_;
   proto::Streams read_streams_, write_streams_;
   std::atomic<std::uint32_t> waiting_{0};          // threads in await_change
   std::atomic<bool> short_waits_{false};           // the last wait of a leader was worth a longer spin
   std::atomic<const void*> leader_word_{nullptr};  // what the thread waits for that handles this node's messages
 };
+
+template <typename Act>
+std::uint32_t Pages::with_locks(PageRange pages, bool insist, Act act) {
+  Workspace* const space = borrow_space();
+  if (space == nullptr && !insist) return 0;
+  Item item;  // without a workspace one page at a time
+  net::Op ops[kOpsPerPage];
+  const std::span<Item> items = space != nullptr ? std::span<Item>(space->items) : std::span(&item, 1);
+  const std::uint32_t held = lock_pages(pages, insist, items);
+  if (held != 0) {
+    Batch batch{node_, pages.first, items.first(held), space != nullptr ? std::span<net::Op>(space->ops) : ops,
+                space != nullptr ? space->landing : nullptr};
+    act(batch);
+    for (const Item& done : batch.items) done.entry->lock.unlock();
+  }
+  if (space != nullptr) return_space(space);
+  return held;
+}
 
 }  // namespace dsm::runtime

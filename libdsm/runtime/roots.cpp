@@ -82,7 +82,7 @@ void Roots::serve() {
     for (const Caller waiting : block.waiting) calls.reply(waiting, block.address);
     block.served += static_cast<unsigned>(block.waiting.size());
     block.waiting.clear();
-    if (block.served == node_.geometry.nodes) blocks_.erase(number);
+    if (block.served == node_.geometry.program_nodes()) blocks_.erase(number);
   });
 }
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -69,6 +70,11 @@ void write_json(std::ofstream& file, const Request& request, int exit_code, cons
   if (!file) say("cannot write {}: {}", request.stats_json, ::strerror(errno));
 }
 
+// What memory nodes run: dsm-memory-node, beside dsmrun.
+std::string lender_program() {
+  return std::filesystem::read_symlink("/proc/self/exe").replace_filename("dsm-memory-node").string();
+}
+
 int run(const Request& request) {
   export_options(request);
   auto config = read_config();
@@ -79,8 +85,14 @@ int run(const Request& request) {
     say("{}", program.error().text);
     return program.error().exit_code;
   }
-  fit_default_slice(*config, request.nodes);
-  const Geometry geometry = cluster::geometry_of(*config, request.nodes);
+  const unsigned all_nodes = request.nodes + static_cast<unsigned>(config->memory_nodes);
+  if (all_nodes > kMaxNodes) {
+    say("{} nodes and {} memory nodes are more than the {} that a job may have; use fewer", request.nodes,
+        config->memory_nodes, kMaxNodes);
+    return cluster::kExitUsage;
+  }
+  fit_default_slice(*config, all_nodes);
+  const Geometry geometry = cluster::geometry_of(*config, all_nodes);
   if (const auto obstacle = cluster::find_obstacle(geometry)) {
     say("{}", obstacle->text);
     return obstacle->exit_code;
@@ -100,9 +112,11 @@ int run(const Request& request) {
     }
   }
 
-  const auto outcome = cluster::run_job({*config, geometry, {*program, request.program}, request.prefix});
+  const std::string lender = lender_program();
+  const auto outcome =
+      cluster::run_job({*config, geometry, {*program, request.program}, {lender, {lender}}, request.prefix});
   if (!outcome.stats || (!request.stats && !json_file.is_open())) return outcome.exit_code;
-  const auto nodes = read_stats(outcome.stats.get(), request.nodes);
+  const auto nodes = read_stats(outcome.stats.get(), all_nodes);
   if (!nodes) {
     say("{}", describe(nodes.error()));
     return outcome.exit_code;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 
@@ -46,6 +47,7 @@ Examples:
   dsmrun -n 4 -- ./stencil 4096               four nodes
   dsmrun -n 2 -t 8 -- ./stencil 4096          each told to use eight threads (DSM_THREADS, OMP_NUM_THREADS)
   dsmrun -n 4 --engine sigsegv -- ./stencil   choose how page faults are handled
+  dsmrun -n 1 --memory-nodes 2 --local-memory 256M -- ./sort    all but 256 MiB of its memory lies on two memory nodes
   dsmrun -n 4 --emulate rdma -- ./stencil     with the latency and bandwidth of an RDMA network
   dsmrun -n 4 --stats -- ./stencil            print every counter of every node at the end
   dsmstat                                     look at the running job from another terminal
@@ -61,6 +63,13 @@ struct Raw {
   std::vector<std::string> values;  // in the order of option_table()
 };
 
+// "memory_nodes" -> "--memory-nodes"
+std::string switch_of(const OptionInfo& option) {
+  std::string name = fmt::format("--{}", option.name);
+  std::replace(name.begin(), name.end(), '_', '-');
+  return name;
+}
+
 void declare(CLI::App& app, Raw& raw) {
   app.prefix_command();  // the first word that is no option begins the program
   app.set_help_flag("-h,--help", "print this and exit");
@@ -75,7 +84,7 @@ void declare(CLI::App& app, Raw& raw) {
   for (std::size_t i = 0; i < option_table().size(); ++i) {
     const OptionInfo& option = option_table()[i];
     const std::string shown = *option.default_text == '\0' ? "none" : option.default_text;
-    app.add_option(fmt::format("--{}", option.name), raw.values[i], fmt::format("{} (default: {})", option.help, shown))
+    app.add_option(switch_of(option), raw.values[i], fmt::format("{} (default: {})", option.help, shown))
         ->type_name("X")
         ->group("Options of the nodes (each can also be set as a variable DSM_NAME, which the option overrides)");
   }
@@ -117,9 +126,9 @@ std::string read_request(const CLI::App& app, const Raw& raw, Request& request) 
   }
   for (std::size_t i = 0; i < raw.values.size(); ++i) {
     const OptionInfo& option = option_table()[i];
-    if (app.count(fmt::format("--{}", option.name)) == 0) continue;
+    if (app.count(switch_of(option)) == 0) continue;
     if (auto wrong = complain(option.name, raw.values[i]); !wrong.empty()) {
-      return fmt::format("--{} {}: {}", option.name, raw.values[i], wrong);
+      return fmt::format("{} {}: {}", switch_of(option), raw.values[i], wrong);
     }
     request.options[option.variable] = raw.values[i];
   }

@@ -85,7 +85,7 @@ TEST(LauncherExit, WrongCommandLinesAre64) {
   expect_refusal(refused("-n 2 -t 0 /bin/true"), 64, "from 1 to 1024");
   expect_refusal(refused("-n 2 --engine steam /bin/true"), 64, "--engine steam");
   expect_refusal(refused("-n 2 --slice 63M /bin/true"), 64, "--slice 63M");
-  expect_refusal(refused("-n 2 --hold_us many /bin/true"), 64, "--hold_us many");
+  expect_refusal(refused("-n 2 --hold-us many /bin/true"), 64, "--hold-us many");
   expect_refusal(refused("-n 2 --engin auto /bin/true"), 64, "the nearest is engine");
   expect_refusal(refused("-n 2 --stats-json /nosuch/file /bin/true"), 64, "/nosuch/file");
 }
@@ -163,7 +163,7 @@ TEST(LauncherExit, ClosingTheConnectionIs76) {
 TEST(LauncherExit, HelpIsCompleteAndFine) {
   Process run(refused("--help"));
   EXPECT_EQ(run.wait(), 0);
-  for (const char* word : {"--nodes", "--threads", "--engine", "--finish_ms", "--stats-json", "--no-prefix",
+  for (const char* word : {"--nodes", "--threads", "--engine", "--finish-ms", "--stats-json", "--no-prefix",
                            "Exit code", "Examples:", "128 + s", "69"}) {
     EXPECT_NE(run.out().find(word), std::string::npos) << word;
   }

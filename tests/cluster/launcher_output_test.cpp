@@ -128,7 +128,7 @@ TEST(LauncherOutput, ThreadsReachTheProgram) {
 }
 
 TEST(LauncherOutput, OptionsReachTheNodes) {
-  Process run({bin("dsmrun"), "-n", "2", "--hold_us", "77", "--emulate", "rdma", "--", "/bin/sh", "-c",
+  Process run({bin("dsmrun"), "-n", "2", "--hold-us", "77", "--emulate", "rdma", "--", "/bin/sh", "-c",
                "echo $DSM_HOLD_US $DSM_EMULATE"});
   EXPECT_EQ(run.wait(), 0);
   EXPECT_EQ(count(run.out(), "77 rdma\n"), 2);

@@ -1,6 +1,7 @@
 // map, raise, lower and unmap: alone, over ranges, on pages in any state, and under running readers and writers.
 #include <cstring>
 #include <thread>
+#include <vector>
 
 #include "engine_rig.h"
 
@@ -55,6 +56,37 @@ TEST_P(EnginePermissions, MapSetsThePermissionOfAMappedPage) {
   rig.engine->map({page, 1}, Access::kRead);
   EXPECT_EQ(rig.faults_of_read(page), 0);
   EXPECT_EQ(rig.faults_of_write(page, 3), 1);
+}
+
+// Across chunks, and over a page that has bytes already.
+TEST_P(EnginePermissions, BringPutsBytesInPlaceAndMapsThem) {
+  Rig rig(GetParam());
+  const PageRange range{rig.foreign + 510, 4};
+  rig.served(range.first + 1) = 77;
+  std::vector<std::uint64_t> bytes(range.count * kPageBytes / sizeof(std::uint64_t));
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = i + 1;
+  rig.engine->bring(range, reinterpret_cast<const std::byte*>(bytes.data()), Access::kRead);
+  for (PageId page = range.first; page < range.first + range.count; ++page) {
+    for (const std::size_t word : {0U, 511U}) {
+      EXPECT_EQ(rig.served(page, word), (page - range.first) * 512 + word + 1);
+      EXPECT_EQ(rig.app(page, word), (page - range.first) * 512 + word + 1);
+    }
+  }
+  EXPECT_EQ(rig.faults(), 0);
+  EXPECT_EQ(rig.faults_of_write(range.first, 1), 1);
+}
+
+TEST_P(EnginePermissions, UnmapAllTakesManyRangesAtOnce) {
+  Rig rig(GetParam());
+  std::vector<PageRange> ranges;
+  for (PageId page = rig.foreign; page < rig.foreign + 600; page += 3) ranges.push_back({page, 2});
+  rig.engine->map({rig.foreign, 600}, Access::kWrite);
+  for (PageId page = rig.foreign; page < rig.foreign + 600; ++page) rig.app(page) = page + 1;
+  rig.engine->unmap_all(ranges);
+  for (PageId page = rig.foreign; page < rig.foreign + 600; ++page) {
+    EXPECT_EQ(rig.faults_of_read(page), page % 3 == 2 ? 0 : 1) << page;
+    EXPECT_EQ(rig.app(page), page + 1);
+  }
 }
 
 // Across chunks, with holes, and with pages that are mapped already in between.

@@ -1,10 +1,36 @@
-// Object work: while a node has a page for it, its threads borrow and change the bytes at the home, beside other nodes'
-// threads. Each change is one step here: the rules for one object are not the page protocol's business.
+// The simulated program's borrows: the threads, the node's cache and what a node keeps by transfer, as the runtime has
+// it, around the shipped proto::Borrow.
 #include "tests/sim/simulator.h"
 
 namespace dsm::sim {
 
+using proto::BorrowActions;
+using proto::BorrowEvent;
+using proto::BorrowEventKind;
+using proto::BorrowStage;
+using proto::Outcome;
+using proto::Wish;
+
+proto::ObjectPlace Simulator::object_place(NodeId node, unsigned page) const {
+  return {node, model_.homes[page].node, model_.options.small_objects, false};
+}
+bool Simulator::in_place(const Thread& thread) const {
+  return thread.node == model_.homes[thread.page].node && (thread.change || !model_.options.small_objects);
+}
+
+// --- a borrow begins ------------------------------------------------------------------------------------------------
+
 void Simulator::try_borrow(Thread& thread, Copy& copy) {
+  const unsigned index = static_cast<unsigned>(&thread - threads_.data());
+  Cached& cached = model_.cached(thread.node, thread.page, thread.object);
+  const bool here = thread.node == model_.homes[thread.page].node;
+  if (thread.change && !here && cached.holder != index) {
+    if (cached.holder != kNobodyHolds) {
+      thread.state = ThreadState::kQueueing;
+      return;
+    }
+    cached.holder = index;
+  }
   if (copy.view != Access::kObject) {
     thread.state = ThreadState::kFaulting;
     return;
@@ -16,26 +42,200 @@ void Simulator::try_borrow(Thread& thread, Copy& copy) {
   copy.owed = false;
   ++copy.borrows;
   ++counts_.accesses;
-  thread.holds = random_.below(8);
+  thread.holds = random_.below(6);
   thread.state = ThreadState::kHolding;
-  trace("node {} borrows in page {} ({} borrows)", thread.node, thread.page, copy.borrows);
+  trace("node {} thread {} borrows object {} of page {}{}", thread.node, index, thread.object, thread.page,
+        thread.change ? " to change it" : "");
   refresh(thread.node, thread.page);
+  begin_borrow(index);
 }
 
+void Simulator::begin_borrow(unsigned index) {
+  Thread& thread = threads_[index];
+  Work& work = works_[index];
+  Cached& cached = model_.cached(thread.node, thread.page, thread.object);
+  work = Work{};
+  work.began = counts_.moves;
+  const bool here = thread.node == model_.homes[thread.page].node;
+  const bool have = !here && cached.have;
+  if (have) work.bytes = cached.bytes;
+  cached.working = cached.working || (have && thread.change && cached.standing);
+  if (have && (cached.standing || (!thread.change && mutated(Mutation::kObjectSkipValidate)))) {
+    work.borrow.wish = thread.change ? Wish::kWrite : Wish::kRead;
+    return thread.change ? found_value(index) : saw_value(index);
+  }
+  step_borrow(index, {.kind = BorrowEventKind::kBorrow,
+                      .wish = thread.change ? Wish::kWrite : Wish::kRead,
+                      .have = have,
+                      .copy = have ? cached.word : 0});
+}
+
+// A borrow's or giver's next step; `index` is the thread's, or beyond them the giver's.
+void Simulator::step_borrow(unsigned index, const BorrowEvent& event) {
+  Thread& thread = threads_[index];
+  Work& work = works_[index];
+  const BorrowActions todo = proto::step(work.borrow, object_place(thread.node, thread.page), event);
+  act(thread.node, thread.page, thread.object, index, work, todo);
+  if (todo.outcome != Outcome::kNone) ended_step(index, todo.outcome);
+  refresh_thread(index);
+}
+
+void Simulator::ended_step(unsigned index, Outcome outcome) {
+  Thread& thread = threads_[index];
+  Work& work = works_[index];
+  Cached& cached = model_.cached(thread.node, thread.page, thread.object);
+  switch (outcome) {
+    case Outcome::kHit:
+      work.bytes = cached.bytes;
+      return saw_value(index);
+    case Outcome::kSnapshot: {
+      const bool newer =
+          cached.have && (cached.standing || proto::version_of(cached.word) > proto::version_of(work.borrow.word));
+      if (!newer && thread.node != model_.homes[thread.page].node) keep(cached, work, work.borrow.word);
+      return saw_value(index);
+    }
+    case Outcome::kMarked:
+      work.bytes = model_.homes[thread.page].bytes[thread.object];
+      return saw_value(index);
+    case Outcome::kStanding:
+      if (!stands(thread, work.borrow.word)) return begin_borrow(index);  // it has been called back meanwhile
+      if (proto::version_of(work.borrow.copy) == proto::version_of(cached.word) && cached.have)
+        work.bytes = cached.bytes;
+      keep(cached, work, work.borrow.word);
+      cached.standing = cached.working = true;
+      return found_value(index);
+    case Outcome::kLocked:
+      if (in_place(thread)) work.bytes = model_.homes[thread.page].bytes[thread.object];
+      return found_value(index);
+    case Outcome::kReleased:
+      return released(index);
+    case Outcome::kNone:
+    case Outcome::kDropped:
+      return;
+  }
+}
+
+// Whether what the thread's node has found to be its own, standing, is so still.
+bool Simulator::stands(const Thread& thread, proto::Header word) const {
+  const proto::Header now = model_.object(thread.page, thread.object).header;
+  return proto::is_held(now, proto::Hold::kStanding, thread.node) &&
+         proto::version_of(now) == proto::version_of(word) &&
+         model_.cached(thread.node, thread.page, thread.object).holder != kGiver;
+}
+
+void Simulator::keep(Cached& cached, const Work& work, proto::Header word) {
+  cached.have = true;
+  cached.word = proto::at_rest(word);
+  cached.bytes = work.bytes;
+}
+
+// --- what it sees ---------------------------------------------------------------------------------------------------
+
+void Simulator::saw_value(unsigned index) {
+  const Thread& thread = threads_[index];
+  const Work& work = works_[index];
+  trace("node {} thread {} sees {}/{} in object {} of page {}", thread.node, index, work.bytes.a, work.bytes.b,
+        thread.object, thread.page);
+  checker_.saw(thread.node, thread.page, thread.object, work.bytes, work.began, counts_.moves);
+}
+
+void Simulator::found_value(unsigned index) {
+  const Thread& thread = threads_[index];
+  trace("node {} thread {} has object {} of page {} to change: {}/{}", thread.node, index, thread.object, thread.page,
+        works_[index].bytes.a, works_[index].bytes.b);
+  checker_.found(thread.node, thread.page, thread.object, works_[index].bytes);
+}
+
+// --- what it does ---------------------------------------------------------------------------------------------------
+
+// The thread moves within its borrow.
 void Simulator::work(Thread& thread) {
-  Copy& copy = model_.copy(thread.node, thread.page);
-  if (thread.holds-- > 0) {
-    if (!random_.percent(50)) return;
-    Home& home = model_.homes[thread.page];
-    checker_.read(thread.node, thread.page, home.bytes);
-    home.bytes[0] = home.bytes[1] = ++last_value_;
-    model_.truth[thread.page] = home.bytes;
-    trace("node {} changes an object of page {}: {}", thread.node, thread.page, last_value_);
+  const unsigned index = static_cast<unsigned>(&thread - threads_.data());
+  Work& work = works_[index];
+  if (work.done_due) {
+    work.done_due = false;
+    return step_borrow(index, work.results);
+  }
+  if (thread.holds > 0) {
+    --thread.holds;
+    if (work.borrow.stage == BorrowStage::kHeld && in_place(thread) && !thread.change) {
+      checker_.stands(thread.node, thread.page, thread.object, work.bytes);
+    }
     return;
   }
+  if (thread.change && work.pending == 0) return change(index);
+  release(index);
+}
+
+// A new value: in place word by word, else in the working copy.
+void Simulator::change(unsigned index) {
+  Thread& thread = threads_[index];
+  Work& work = works_[index];
+  History& history = model_.history(thread.page, thread.object);
+  if (!in_place(thread)) {
+    work.pending = ++last_value_;
+    work.bytes = work.pending;
+    return;
+  }
+  Half& bytes = model_.homes[thread.page].bytes[thread.object];
+  if (bytes.a == work.bytes.a) {
+    bytes.a = ++last_value_;
+    history.changing(last_value_, counts_.moves);
+    thread.holds = random_.below(3);
+    return;
+  }
+  bytes.b = work.pending = bytes.a;
+}
+
+void Simulator::release(unsigned index) {
+  Thread& thread = threads_[index];
+  Work& work = works_[index];
+  Cached& cached = model_.cached(thread.node, thread.page, thread.object);
+  const NodeId home = model_.homes[thread.page].node;
+  if (!thread.change && work.borrow.stage != BorrowStage::kHeld) return end_borrow(index);
+  if (thread.change && thread.node != home && cached.standing) {
+    keep(cached, work, cached.word);
+    cached.dirty = true;
+    model_.history(thread.page, thread.object).changed(work.pending, counts_.moves);
+    model_.truth[thread.page][thread.object] = work.pending;
+    cached.recalled = cached.recalled || (thread.to != kNoNode && thread.to != thread.node);
+    return end_borrow(index);
+  }
+  if (thread.change && thread.node != home) {
+    model_.history(thread.page, thread.object).changing(work.pending, counts_.moves);
+  }
+  if (thread.change) model_.truth[thread.page][thread.object] = work.pending;
+  const NodeId to = thread.change && thread.to != home ? thread.to : kNoNode;
+  step_borrow(index, {.kind = BorrowEventKind::kRelease, .changed = thread.change, .to = to});
+}
+
+void Simulator::released(unsigned index) {
+  Thread& thread = threads_[index];
+  Work& work = works_[index];
+  if (thread.change) {
+    model_.history(thread.page, thread.object).settled(work.pending, counts_.moves);
+    Cached& cached = model_.cached(thread.node, thread.page, thread.object);
+    if (thread.node != model_.homes[thread.page].node) {
+      keep(cached, work, work.borrow.word);
+      cached.standing = thread.to == thread.node && stands(thread, work.borrow.word);
+    }
+  }
+  end_borrow(index);
+}
+
+void Simulator::end_borrow(unsigned index) {
+  Thread& thread = threads_[index];
+  Copy& copy = model_.copy(thread.node, thread.page);
   --copy.borrows;
-  trace("node {} ends a borrow in page {} ({} borrows)", thread.node, thread.page, copy.borrows);
+  trace("node {} thread {} ends its borrow ({} borrows in page {})", thread.node, index, copy.borrows, thread.page);
   thread.state = ThreadState::kChoosing;
+  Cached& cached = model_.cached(thread.node, thread.page, thread.object);
+  if (cached.holder == index) {
+    cached.holder = kNobodyHolds;
+    cached.working = false;
+    if (cached.recalled) give_back(thread.node, thread.page, thread.object);
+    wake(thread.node, thread.page, ThreadState::kQueueing);
+  }
   refresh(thread.node, thread.page);
 }
 

@@ -19,8 +19,8 @@ template <typename... Args>
 
 const char* name_of(Check check) {
   constexpr std::array<const char*, static_cast<std::size_t>(Check::kCount)> kNames = {
-      "exclusion", "freshness", "lost-write", "latch-word", "waiters-word", "backing",  "soundness",
-      "hold",      "view",      "assertion",  "overtaking", "stuck",        "fair-time"};
+      "exclusion", "freshness", "lost-write",  "latch-word", "waiters-word", "backing", "soundness", "hold",
+      "view",      "snapshot",  "lost-update", "assertion",  "overtaking",   "stuck",   "fair-time"};
   return kNames[static_cast<std::size_t>(check)];
 }
 
@@ -97,7 +97,40 @@ void Checker::read(NodeId node, unsigned page, const Bytes& bytes) const {
   if (!model_.homes[page].has_bytes || bytes == model_.truth[page]) return;
   const Bytes& truth = model_.truth[page];
   broken(Check::kFreshness, "node {} reads {}/{} from page {}, last written was {}/{}", node,
-         static_cast<std::int64_t>(bytes[0]), static_cast<std::int64_t>(bytes[1]), page, truth[0], truth[1]);
+         static_cast<std::int64_t>(bytes[0].a), static_cast<std::int64_t>(bytes[1].a), page, truth[0].a, truth[1].a);
+}
+
+void Checker::saw(NodeId node, unsigned page, unsigned object, const Half& bytes, std::uint64_t from,
+                  std::uint64_t to) const {
+  if (bytes.a == bytes.b && model_.history(page, object).may_be_seen(bytes.a, from, to)) return;
+  broken(Check::kSnapshot, "node {} sees {}/{} in object {} of page {}, the last change made it {}", node,
+         static_cast<std::int64_t>(bytes.a), static_cast<std::int64_t>(bytes.b), object, page,
+         model_.history(page, object).last());
+}
+
+void Checker::found(NodeId node, unsigned page, unsigned object, const Half& bytes) const {
+  const std::uint64_t last = model_.history(page, object).last();
+  if (bytes == Half(last)) return;
+  broken(Check::kLostUpdate, "node {} is to change object {} of page {} and finds {}/{}, the last change made it {}",
+         node, object, page, static_cast<std::int64_t>(bytes.a), static_cast<std::int64_t>(bytes.b), last);
+}
+
+void Checker::stands(NodeId node, unsigned page, unsigned object, const Half& bytes) const {
+  if (model_.homes[page].bytes[object] == bytes) return;
+  broken(Check::kSnapshot, "object {} of page {} changes while node {} reads it in place", object, page, node);
+}
+
+void Checker::objects_at_rest(unsigned page) const {
+  for (unsigned which = 0; which < kObjectsPerPage; ++which) {
+    const Object& object = model_.object(page, which);
+    const proto::Header busy = proto::kAsked | proto::kWriting;
+    if ((object.header & busy) == 0 && proto::readers_of(object.header) == 0 && object.turns.empty() &&
+        proto::hold_of(object.header) != proto::Hold::kLocked) {
+      continue;
+    }
+    broken(Check::kStuck, "at rest the header of object {} of page {} is {:#x}, and {} wait for it", which, page,
+           object.header, object.turns.size());
+  }
 }
 
 void Checker::swapped(NodeId node, unsigned page) const {
@@ -183,6 +216,7 @@ void Checker::at_rest() const {
     }
     exclusion(page);
     backing(page);
+    objects_at_rest(page);
   }
 }
 
@@ -196,8 +230,8 @@ void Checker::released() const {
       broken(Check::kStuck, "node {} keeps page {} after its release", i, page);
     }
     if (!home.has_bytes || home.bytes == model_.truth[page]) continue;
-    broken(Check::kLostWrite, "page {} holds {}/{} at its home, last written was {}/{}", page, home.bytes[0],
-           home.bytes[1], model_.truth[page][0], model_.truth[page][1]);
+    broken(Check::kLostWrite, "page {} holds {}/{} at its home, last written was {}/{}", page, home.bytes[0].a,
+           home.bytes[1].a, model_.truth[page][0].a, model_.truth[page][1].a);
   }
 }
 

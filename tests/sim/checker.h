@@ -33,6 +33,8 @@ enum class Check : std::uint8_t {
   kSoundness,   // proto::is_sound, one chain at a time
   kHold,        // a gained page stays until the access it was gained for has been tried
   kView,        // map, raise, lower and unmap start from the access they say
+  kSnapshot,    // a borrow sees an object whole, as it was at some moment of the borrow's begin
+  kLostUpdate,  // who changes an object finds the last change
   kAssertion,   // a DSM_CHECK of the protocol
   kOvertaking,  // nobody is overtaken more often than the bound
   kStuck,       // a thread waits and nothing can move
@@ -69,6 +71,9 @@ class Checker {
   void lowering(NodeId node, unsigned page) const;
   void raising(NodeId node, unsigned page) const;
   void read(NodeId node, unsigned page, const Bytes& bytes) const;
+  void saw(NodeId node, unsigned page, unsigned object, const Half& bytes, std::uint64_t from, std::uint64_t to) const;
+  void found(NodeId node, unsigned page, unsigned object, const Half& bytes) const;
+  void stands(NodeId node, unsigned page, unsigned object, const Half& bytes) const;
   void swapped(NodeId node, unsigned page) const;
   void adding(NodeId node, unsigned page, std::uint64_t operand);
   void gained(NodeId node, unsigned page, Access access);
@@ -86,6 +91,7 @@ class Checker {
     bool open = false;  // the node has enlisted and not yet gained the page
   };
   Wait& wait(NodeId node, unsigned page) { return waits_[node * model_.options.pages + page]; }
+  void objects_at_rest(unsigned page) const;
   void overtake(NodeId waiter, unsigned page, Access access);
 
   const Model& model_;

@@ -6,12 +6,13 @@
 #include <vector>
 
 #include "proto/page.h"
+#include "tests/sim/objects.h"
 #include "tests/sim/options.h"
 
 namespace dsm::sim {
 
-// A page's contents. Copied in two halves, so that a copy taken while somebody writes shows.
-using Bytes = std::array<std::uint64_t, 2>;
+// A page's contents: two objects. Copied in halves, so that a copy taken while somebody writes shows.
+using Bytes = std::array<Half, kObjectsPerPage>;
 
 struct Home {
   proto::Latch latch{};
@@ -26,12 +27,13 @@ enum class Piece : std::uint8_t { kDown, kChain, kUp, kSend, kWake, kNone };
 // One node's side of one page.
 struct Copy {
   proto::Page page{};
-  Access view = Access::kNone;  // what the simulated program may do; follows page.access
-  Bytes bytes{~0ull, ~0ull};    // not used at the home, whose memory is Home::bytes
+  Access view = Access::kNone;            // what the simulated program may do; follows page.access
+  Bytes bytes{Half(~0ull), Half(~0ull)};  // not used at the home, whose memory is Home::bytes
   proto::Actions todo{};
   Piece next_piece = Piece::kNone;  // kNone: nothing to do, the page is unlocked
   bool serial = false;              // no event comes while a chain is in flight, as in the runtime
   bool hint = false;                // todo is for a prefetch
+  bool dead = false;                // kFresh is gaining it: its bytes mean nothing
   bool voluntary = false;           // todo comes from a release or transfer
   bool in_flight = false;           // a chain that ends with kDone
   bool done_due = false;            // it has ended
@@ -52,10 +54,26 @@ struct Copy {
 
 struct Model {
   explicit Model(const Options& given)
-      : options(given), homes(given.pages), copies(given.nodes * given.pages), truth(given.pages) {}
+      : options(given),
+        homes(given.pages),
+        copies(given.nodes * given.pages),
+        truth(given.pages),
+        objects(given.pages * kObjectsPerPage),
+        histories(given.pages * kObjectsPerPage),
+        caches(given.nodes * given.pages * kObjectsPerPage) {}
 
   Copy& copy(NodeId node, unsigned page) { return copies[node * options.pages + page]; }
   const Copy& copy(NodeId node, unsigned page) const { return copies[node * options.pages + page]; }
+  Object& object(unsigned page, unsigned which) { return objects[page * kObjectsPerPage + which]; }
+  const Object& object(unsigned page, unsigned which) const { return objects[page * kObjectsPerPage + which]; }
+  History& history(unsigned page, unsigned which) { return histories[page * kObjectsPerPage + which]; }
+  const History& history(unsigned page, unsigned which) const { return histories[page * kObjectsPerPage + which]; }
+  Cached& cached(NodeId node, unsigned page, unsigned which) {
+    return caches[(node * options.pages + page) * kObjectsPerPage + which];
+  }
+  const Cached& cached(NodeId node, unsigned page, unsigned which) const {
+    return caches[(node * options.pages + page) * kObjectsPerPage + which];
+  }
   Bytes& bytes(NodeId node, unsigned page) {
     return homes[page].node == node ? homes[page].bytes : copy(node, page).bytes;
   }
@@ -66,6 +84,9 @@ struct Model {
   std::vector<Home> homes;
   std::vector<Copy> copies;
   std::vector<Bytes> truth;  // the value last written to each half
+  std::vector<Object> objects;
+  std::vector<History> histories;
+  std::vector<Cached> caches;
 };
 
 }  // namespace dsm::sim

@@ -10,11 +10,38 @@
 namespace dsm::sim {
 namespace {
 
-constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kMutationNames = {
-    "none",       "skip-unmap",       "skip-lower",        "skip-write-back", "late-write-back",
-    "stale-read", "read-before-swap", "read-before-latch", "map-early",       "split-swap",
-    "blind-swap", "ignore-waiters",   "unfair-choice",     "enlist-late",     "stay-enlisted",
-    "lose-look",  "lose-drop",        "lose-nudge",        "lose-wake",       "use-early"};
+constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kMutationNames = {"none",
+                                                                                                "skip-unmap",
+                                                                                                "skip-lower",
+                                                                                                "skip-write-back",
+                                                                                                "late-write-back",
+                                                                                                "stale-read",
+                                                                                                "read-before-swap",
+                                                                                                "read-before-latch",
+                                                                                                "map-early",
+                                                                                                "split-swap",
+                                                                                                "blind-swap",
+                                                                                                "ignore-waiters",
+                                                                                                "unfair-choice",
+                                                                                                "enlist-late",
+                                                                                                "stay-enlisted",
+                                                                                                "lose-look",
+                                                                                                "lose-drop",
+                                                                                                "lose-nudge",
+                                                                                                "lose-wake",
+                                                                                                "use-early",
+                                                                                                "object-skip-mark",
+                                                                                                "object-late-bytes",
+                                                                                                "object-no-version",
+                                                                                                "object-blind-swap",
+                                                                                                "object-skip-validate",
+                                                                                                "object-early-read",
+                                                                                                "object-lose-freed",
+                                                                                                "object-lose-grant",
+                                                                                                "object-lose-recall",
+                                                                                                "object-keep-copies",
+                                                                                                "object-keep-standing",
+                                                                                                "object-early-leave"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -78,6 +105,8 @@ Options options_of(std::uint64_t seed) {
   choose_mix(random, options);
   if (random.percent(8)) choose_storm(random, options);
   if (random.percent(40)) options.weights.borrow = random.between(1, 12);
+  options.small_objects = random.percent(50);
+  if (random.percent(25)) options.weights.fresh = random.between(1, 6);
   return options;
 }
 
@@ -97,13 +126,15 @@ std::string describe(const Options& options) {
   return fmt::format(
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
-      "cut {}%; read:write:modify:borrow:prefetch:keep-reading:release:transfer {}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{} "
+      "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{} "
       "mutation "
       "{}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
       options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.borrow,
-      w.prefetch, w.keep_reading, w.release, w.transfer, options.locks ? " locks" : "", options.serial ? " serial" : "",
-      options.fine ? " fine" : "", options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
+      w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, options.small_objects ? " small-objects" : "",
+      options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "",
+      options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "", name_of(options.mutation));
 }
 

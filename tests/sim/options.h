@@ -18,25 +18,37 @@ enum class Policy : std::uint8_t {
 // A bug planted in the executor, to show that the checkers see it.
 enum class Mutation : std::uint8_t {
   kNone,
-  kSkipUnmap,        // the view stays although the page was given up
-  kSkipLower,        // the view stays writable although others read
-  kSkipWriteBack,    // the page's bytes are not written home
-  kLateWriteBack,    // they are written only after the word was handed over
-  kStaleRead,        // the page's bytes are not fetched
-  kReadBeforeSwap,   // they are fetched in front of the compare-and-swap, not behind it
-  kReadBeforeLatch,  // they are fetched in front of the look at the latch, not behind it
-  kMapEarly,         // the view opens while the chain is still in flight
-  kSplitSwap,        // compare-and-swap is a read and, later, a write
-  kBlindSwap,        // it does not compare
-  kIgnoreWaiters,    // the waiters word reads as empty
-  kUnfairChoice,     // of the waiters only the one with the lowest number is seen
-  kEnlistLate,       // the waiters bit is set after the look at the latch
-  kStayEnlisted,     // a node that helped itself does not clear its waiters bit
-  kLoseLook,         // a look reaches only the first of the nodes it is for
-  kLoseDrop,         // readers are not told that a writer has claimed the page
-  kLoseNudge,        // the owner is not told that somebody waits
-  kLoseWake,         // waiting threads are not woken
-  kUseEarly,         // a gained page counts as used before its access has run
+  kSkipUnmap,           // the view stays although the page was given up
+  kSkipLower,           // the view stays writable although others read
+  kSkipWriteBack,       // the page's bytes are not written home
+  kLateWriteBack,       // they are written only after the word was handed over
+  kStaleRead,           // the page's bytes are not fetched
+  kReadBeforeSwap,      // they are fetched in front of the compare-and-swap, not behind it
+  kReadBeforeLatch,     // they are fetched in front of the look at the latch, not behind it
+  kMapEarly,            // the view opens while the chain is still in flight
+  kSplitSwap,           // compare-and-swap is a read and, later, a write
+  kBlindSwap,           // it does not compare
+  kIgnoreWaiters,       // the waiters word reads as empty
+  kUnfairChoice,        // of the waiters only the one with the lowest number is seen
+  kEnlistLate,          // the waiters bit is set after the look at the latch
+  kStayEnlisted,        // a node that helped itself does not clear its waiters bit
+  kLoseLook,            // a look reaches only the first of the nodes it is for
+  kLoseDrop,            // readers are not told that a writer has claimed the page
+  kLoseNudge,           // the owner is not told that somebody waits
+  kLoseWake,            // waiting threads are not woken
+  kUseEarly,            // a gained page counts as used before its access has run
+  kObjectSkipMark,      // an object is written back without the mark that tells readers so
+  kObjectLateBytes,     // its bytes are written behind the release of its header
+  kObjectNoVersion,     // its version stays
+  kObjectBlindSwap,     // a swap of its header does not compare
+  kObjectSkipValidate,  // a cached copy is not compared with the header
+  kObjectEarlyRead,     // its bytes are read in front of the first look at the header
+  kObjectLoseFreed,     // the home is not told of a release that somebody waits for
+  kObjectLoseGrant,     // the home's answer gets lost
+  kObjectLoseRecall,    // a standing owner is not asked to give the object back
+  kObjectKeepCopies,    // copies stay although the page has left object mode
+  kObjectKeepStanding,  // what a standing owner has does not go home before
+  kObjectEarlyLeave,    // the page leaves in the middle of a borrow
   kCount
 };
 
@@ -55,23 +67,25 @@ struct Options {
 
   // Out of weight_sum() draws, so many are ...
   struct Weights {
-    unsigned read = 1, write = 1, modify = 1, borrow = 0, prefetch = 0, keep_reading = 0, release = 0, transfer = 0;
+    unsigned read = 1, write = 1, modify = 1, borrow = 0, prefetch = 0, fresh = 0, keep_reading = 0, release = 0,
+             transfer = 0;
   } weights;
   unsigned latch_only = 0;  // percent of the pages that have no bytes
 
-  bool locks = false;        // pages without bytes are locks: an access lasts, and the node keeps what nobody asks for
-  bool serial = false;       // a page takes no event while its chain is in flight
-  bool fine = false;         // other actors move between the actions of one step
-  bool split_latch = false;  // the latch's two words are read one after the other
-  bool duplicates = false;   // messages arrive again, later, out of order
-  bool strays = false;       // messages arrive that nobody has sent
-  bool early_use = false;    // kUsed may come before the access has run
+  bool small_objects = true;  // objects are read by copying, at their home too
+  bool locks = false;         // pages without bytes are locks: an access lasts, and the node keeps what nobody asks for
+  bool serial = false;        // a page takes no event while its chain is in flight
+  bool fine = false;          // other actors move between the actions of one step
+  bool split_latch = false;   // the latch's two words are read one after the other
+  bool duplicates = false;    // messages arrive again, later, out of order
+  bool strays = false;        // messages arrive that nobody has sent
+  bool early_use = false;     // kUsed may come before the access has run
 
   Mutation mutation = Mutation::kNone;
 
   unsigned weight_sum() const {
-    return weights.read + weights.write + weights.modify + weights.borrow + weights.prefetch + weights.keep_reading +
-           weights.release + weights.transfer;
+    return weights.read + weights.write + weights.modify + weights.borrow + weights.prefetch + weights.fresh +
+           weights.keep_reading + weights.release + weights.transfer;
   }
 };
 

@@ -9,7 +9,8 @@ namespace {
 
 unsigned actor_count(const Options& options) {
   const unsigned nodes = options.nodes;
-  return nodes * options.threads + 3 * nodes * options.pages + 2 * nodes * nodes + nodes;
+  return nodes * options.threads + 3 * nodes * options.pages + 3 * nodes * nodes + nodes +
+         options.pages * kObjectsPerPage;
 }
 
 }  // namespace
@@ -31,6 +32,7 @@ Simulator::Simulator(const Options& options, Trace* trace)
       wires_(options.nodes * options.nodes),
       mail_(options.nodes * options.nodes),
       late_(options.nodes),
+      object_mail_(options.nodes * options.nodes),
       scheduler_(options, actor_count(options), static_cast<unsigned>(length()), random_) {
   make_homes();
   make_actors();
@@ -72,6 +74,12 @@ void Simulator::make_actors() {
   for (unsigned i = 0; i < nodes * nodes; ++i) add(ActorKind::kMail, i / nodes, i % nodes);
   first_late_ = static_cast<unsigned>(actors_.size());
   for (unsigned i = 0; i < nodes; ++i) add(ActorKind::kLate, i, 0);
+  first_letter_ = static_cast<unsigned>(actors_.size());
+  for (unsigned i = 0; i < nodes * nodes; ++i) add(ActorKind::kLetter, i / nodes, i % nodes);
+  first_queue_ = static_cast<unsigned>(actors_.size());
+  for (unsigned i = 0; i < pages * kObjectsPerPage; ++i)
+    add(ActorKind::kQueue, i / kObjectsPerPage, i % kObjectsPerPage);
+  works_.resize(threads_.size());
 }
 
 void Simulator::run() {
@@ -80,6 +88,8 @@ void Simulator::run() {
   generating_ = false;
   finish_fairly();
   checker_.at_rest();
+  send_home();
+  finish_fairly();
   release_all();
   finish_fairly();
   checker_.released();
@@ -131,7 +141,14 @@ std::uint64_t Simulator::backlog() const {
   for (const auto& wire : wires_) sum += wire.size();
   for (const auto& letters : mail_) sum += letters.size();
   for (const auto& letters : late_) sum += letters.size();
+  for (const auto& letters : object_mail_) sum += letters.size();
   return sum;
+}
+
+void Simulator::send_home() {
+  for (unsigned node = 0; node < model_.options.nodes; ++node) {
+    for (unsigned page = 0; page < model_.options.pages; ++page) nothing_standing(static_cast<NodeId>(node), page);
+  }
 }
 
 void Simulator::release_all() {
@@ -163,6 +180,10 @@ void Simulator::move(const Actor& actor) {
       return deliver(mail(actor.a, actor.b), actor.b);
     case ActorKind::kLate:
       return deliver(late_[actor.a], actor.a);
+    case ActorKind::kLetter:
+      return deliver_object(actor.a, actor.b);
+    case ActorKind::kQueue:
+      return move_queue(actor.a, actor.b);
   }
 }
 

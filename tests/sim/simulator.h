@@ -10,6 +10,8 @@
 //   wire (node, home)    the next one-sided operation of the node at that home: first posted, first done
 //   mail (from, to)      delivers the oldest message of that pair
 //   late (to)            delivers a message that nobody has sent or that arrived once already
+//   letter (from, to)    delivers the oldest message about objects of that pair
+//   queue (page, object) does the operation that the queue of the object's home has in mind
 #pragma once
 
 #include <fmt/format.h>
@@ -56,13 +58,23 @@ class Simulator {
   const Counts& counts() const { return counts_; }
 
  private:
-  enum class ActorKind : std::uint8_t { kThread, kAgent, kEnd, kUse, kWire, kMail, kLate };
+  enum class ActorKind : std::uint8_t { kThread, kAgent, kEnd, kUse, kWire, kMail, kLate, kLetter, kQueue };
   struct Actor {
     ActorKind kind;
     std::uint8_t a, b;
   };
 
-  enum class Intent : std::uint8_t { kRead, kWrite, kModify, kBorrow, kPrefetch, kKeepReading, kRelease, kTransfer };
+  enum class Intent : std::uint8_t {
+    kRead,
+    kWrite,
+    kModify,
+    kBorrow,
+    kPrefetch,
+    kFresh,
+    kKeepReading,
+    kRelease,
+    kTransfer
+  };
   enum class ThreadState : std::uint8_t {
     kChoosing,
     kTrying,
@@ -79,8 +91,11 @@ class Simulator {
     Intent intent = Intent::kRead;
     unsigned page = 0;
     unsigned left;
-    unsigned holds = 0;  // kHolding: moves until it lets go
-    bool asked = false;  // a lock: it has faulted for it
+    unsigned holds = 0;   // kHolding: moves until it lets go
+    bool asked = false;   // a lock: it has faulted for it
+    unsigned object = 0;  // kBorrow: which,
+    bool change = false;  // and whether to change it,
+    NodeId to = kNoNode;  // and who is to be the standing owner then
   };
 
   enum class OpKind : std::uint8_t {
@@ -92,7 +107,16 @@ class Simulator {
     kReadWord,
     kReadWaiters,
     kReadLatch,
-    kReadHalf
+    kReadHalf,
+    kHeaderBefore,
+    kHeaderSwap,
+    kHeaderAdd,
+    kHeaderAfter,
+    kHeaderLast,
+    kReadWordA,
+    kReadWordB,
+    kWriteWordA,
+    kWriteWordB
   };
   struct Op {
     OpKind kind;
@@ -102,6 +126,7 @@ class Simulator {
     bool voluntary = false;  // a swap that gives the page up unasked
     std::uint64_t operand = 0;
     std::uint64_t expected = 0;
+    unsigned who = 0;  // of an object's: the thread, or kGiver
   };
   struct Letter {
     NodeId from;
@@ -113,6 +138,7 @@ class Simulator {
   void make_actors();
   void run_until(std::uint64_t moves);
   void finish_fairly();
+  void send_home();
   void release_all();
   void move(const Actor& actor);
   std::uint64_t length() const;
@@ -137,10 +163,38 @@ class Simulator {
     return intent == Intent::kRead ? Access::kRead : Access::kWrite;
   }
 
-  // borrows.cpp: object work
+  // borrows.cpp: the program's borrows
+  proto::ObjectPlace object_place(NodeId node, unsigned page) const;
+  bool in_place(const Thread& thread) const;
   void try_borrow(Thread& thread, Copy& copy);
+  void begin_borrow(unsigned index);
+  void step_borrow(unsigned index, const proto::BorrowEvent& event);
+  void ended_step(unsigned index, proto::Outcome outcome);
+  bool stands(const Thread& thread, proto::Header word) const;
+  static void keep(Cached& cached, const Work& work, proto::Header word);
+  void saw_value(unsigned index);
+  void found_value(unsigned index);
   void work(Thread& thread);
+  void change(unsigned index);
+  void release(unsigned index);
+  void released(unsigned index);
+  void end_borrow(unsigned index);
   void close_if_asked(NodeId node, unsigned page, Copy& copy);
+
+  // objects.cpp: objects between nodes
+  void act(NodeId node, unsigned page, unsigned object, unsigned who, Work& work, const proto::BorrowActions& todo);
+  void fly(NodeId node, unsigned page, unsigned object, unsigned who, const proto::BorrowActions& todo);
+  Work& work_of(const Op& op, NodeId node);
+  void execute_object(NodeId node, const Op& op, Home& home);
+  void write_object(NodeId from, NodeId to, const ObjectLetter& letter);
+  void deliver_object(NodeId from, NodeId to);
+  void step_queue(unsigned page, unsigned which, proto::QueueEvent event);
+  void move_queue(unsigned page, unsigned which);
+  void give_back(NodeId node, unsigned page, unsigned object);
+  void step_giving(NodeId node, unsigned page, unsigned object, const proto::BorrowEvent& event);
+  bool giving_back(NodeId node, unsigned page) const;
+  bool nothing_standing(NodeId node, unsigned page);
+  void forget_copies(NodeId node, unsigned page);
 
   // locks.cpp: pages without bytes as locks
   void try_lock(Thread& thread, Copy& copy);
@@ -183,6 +237,9 @@ class Simulator {
   unsigned wire_actor(NodeId node, NodeId home) const { return first_wire_ + node * model_.options.nodes + home; }
   unsigned mail_actor(NodeId from, NodeId to) const { return first_mail_ + from * model_.options.nodes + to; }
   unsigned late_actor(NodeId to) const { return first_late_ + to; }
+  unsigned object_mail_actor(NodeId from, NodeId to) const { return first_letter_ + from * model_.options.nodes + to; }
+  unsigned queue_actor(unsigned page, unsigned object) const { return first_queue_ + page * kObjectsPerPage + object; }
+  Fifo<ObjectLetter>& object_mail(NodeId from, NodeId to) { return object_mail_[from * model_.options.nodes + to]; }
   Fifo<Op>& wire(NodeId node, NodeId home) { return wires_[node * model_.options.nodes + home]; }
   Fifo<Letter>& mail(NodeId from, NodeId to) { return mail_[from * model_.options.nodes + to]; }
 
@@ -192,10 +249,13 @@ class Simulator {
   Trace* const trace_;
   std::vector<Actor> actors_;
   unsigned first_page_actor_ = 0, first_wire_ = 0, first_mail_ = 0, first_late_ = 0;
+  unsigned first_letter_ = 0, first_queue_ = 0;
   std::vector<Thread> threads_;
+  std::vector<Work> works_;  // of each thread's borrow
   std::vector<Fifo<Op>> wires_;
   std::vector<Fifo<Letter>> mail_;
   std::vector<Fifo<Letter>> late_;
+  std::vector<Fifo<ObjectLetter>> object_mail_;
   std::uint64_t last_value_ = 0;  // every write stores a new one
   bool generating_ = true;
   Counts counts_;

@@ -10,8 +10,15 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   Copy& copy = model_.copy(node, page);
   const proto::Place place = model_.place(node, page);
   const Access before = copy.page.access;
-  copy.hint = copy.page.soft || event.kind == proto::EventKind::kPrefetch;
+  const bool fresh = event.kind == proto::EventKind::kFresh;
+  copy.hint = copy.page.soft || event.kind == proto::EventKind::kPrefetch || fresh;
   copy.todo = proto::step(copy.page, place, event);
+  if (copy.dead && copy.todo.map == Access::kWrite) {  // the program says what its bytes are from now on
+    const std::uint64_t value = ++last_value_;
+    model_.bytes(node, page) = model_.truth[page] = {value, value};
+    for (unsigned half = 0; half < kObjectsPerPage; ++half) model_.history(page, half).changed(value, counts_.moves);
+  }
+  copy.dead = copy.page.fetched && (copy.dead || fresh);
   copy.voluntary = event.kind == proto::EventKind::kRelease || event.kind == proto::EventKind::kTransfer;
   if (trace_ != nullptr) {
     trace("node {} page {}: {} => {}  [{}]", node, page, event_text(event, place), actions_text(copy.todo, place),
@@ -92,6 +99,7 @@ void Simulator::do_piece(NodeId node, unsigned page, Copy& copy) {
 void Simulator::down(NodeId node, unsigned page, Copy& copy) {
   checker_.lowering(node, page);
   if (copy.todo.lower && !mutated(Mutation::kSkipLower)) copy.view = Access::kRead;
+  if (copy.todo.unmap && copy.view == Access::kObject) forget_copies(node, page);
   if (copy.todo.unmap && !mutated(Mutation::kSkipUnmap)) copy.view = Access::kNone;
   copy.closed = false;
   wake(node, page, ThreadState::kQueueing);
@@ -211,6 +219,7 @@ void Simulator::end(NodeId node, unsigned page) {
 void Simulator::use(NodeId node, unsigned page) {
   Copy& copy = model_.copy(node, page);
   if (model_.is_lock(page)) return use_lock(node, page, copy);
+  if (copy.page.access == Access::kObject && !nothing_standing(node, page)) return refresh(node, page);
   copy.await_use = false;
   step(node, page, {.kind = proto::EventKind::kUsed});
 }
@@ -219,7 +228,9 @@ void Simulator::use(NodeId node, unsigned page) {
 void Simulator::refresh(NodeId node, unsigned page) {
   const Copy& copy = model_.copy(node, page);
   const bool early = copy.page.access != Access::kObject && (model_.options.early_use || mutated(Mutation::kUseEarly));
-  const bool used = model_.is_lock(page) ? lock_may_go(copy) : copy.borrows == 0 && (!copy.owed || early);
+  const bool borrowed = copy.borrows != 0 && !mutated(Mutation::kObjectEarlyLeave);
+  const bool used =
+      model_.is_lock(page) ? lock_may_go(copy) : !borrowed && !giving_back(node, page) && (!copy.owed || early);
   scheduler_.set(page_actor(ActorKind::kAgent, node, page), copy.executing());
   scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !copy.executing());
   scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !copy.locked());

@@ -96,6 +96,8 @@ std::string event_text(const Event& event, Place place) {
       return fmt::format("fault for {}", access_text(event.access));
     case EventKind::kPrefetch:
       return fmt::format("prefetch for {}", access_text(event.access));
+    case EventKind::kFresh:
+      return "fresh";
     case EventKind::kRelease:
       return "release";
     case EventKind::kTransfer:

@@ -36,6 +36,10 @@ void Simulator::refresh_thread(unsigned index) {
   if (thread.state == ThreadState::kFaulting || thread.state == ThreadState::kHinting) {
     can_move = !model_.copy(thread.node, thread.page).locked();
   }
+  if (thread.state == ThreadState::kHolding && thread.intent == Intent::kBorrow) {
+    const Work& work = works_[index];
+    can_move = work.done_due || (!work.flying && work.borrow.stage != proto::BorrowStage::kQueued);
+  }
   scheduler_.set(thread_actor(index), can_move);
 }
 
@@ -61,13 +65,20 @@ void Simulator::choose(Thread& thread) {
   unsigned draw = random_.below(model_.options.weight_sum());
   unsigned intent = 0;
   for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.borrow, weights.prefetch,
-                                weights.keep_reading, weights.release}) {
+                                weights.fresh, weights.keep_reading, weights.release}) {
     if (draw < weight) break;
     draw -= weight;
     ++intent;
   }
   thread.intent = static_cast<Intent>(intent);
   thread.asked = false;
+  if (!model_.homes[thread.page].has_bytes && thread.intent == Intent::kBorrow) thread.intent = Intent::kWrite;
+  if (thread.intent == Intent::kBorrow) {
+    thread.object = random_.below(kObjectsPerPage);
+    thread.change = random_.percent(50);
+    const bool give = thread.change && weights.transfer != 0 && random_.percent(30);
+    thread.to = give ? static_cast<NodeId>(random_.below(model_.options.nodes)) : kNoNode;
+  }
   if (model_.is_lock(thread.page) && thread.intent > Intent::kModify) thread.intent = Intent::kRead;
   const bool access = thread.intent <= Intent::kBorrow;
   thread.state = access ? ThreadState::kTrying : ThreadState::kHinting;
@@ -100,7 +111,9 @@ void Simulator::access(Thread& thread, Copy& copy) {
   const unsigned only = thread.intent == Intent::kWrite ? random_.below(2) : 2;  // 2: both halves
   const std::uint64_t value = ++last_value_;
   for (unsigned half = 0; half < 2; ++half) {
-    if (only == 2 || only == half) bytes[half] = model_.truth[thread.page][half] = value;
+    if (only != 2 && only != half) continue;
+    bytes[half] = model_.truth[thread.page][half] = value;
+    model_.history(thread.page, half).changed(value, counts_.moves);
   }
   trace("node {} {} page {}: {} ({} view)", thread.node, only == 2 ? "modifies" : "writes", thread.page, value,
         static_cast<int>(copy.view));
@@ -111,6 +124,9 @@ void Simulator::fault_or_hint(Thread& thread) {
   switch (thread.intent) {
     case Intent::kPrefetch:
       event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};
+      break;
+    case Intent::kFresh:
+      event.kind = proto::EventKind::kFresh;
       break;
     case Intent::kKeepReading:
       event = {.kind = proto::EventKind::kRelease, .access = Access::kRead};

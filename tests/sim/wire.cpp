@@ -15,13 +15,15 @@ void Simulator::move_wire(NodeId node, NodeId home_node) {
   Home& home = model_.homes[op.page];
   execute(node, op, home, copy);
   if (trace_ != nullptr) {
-    constexpr const char* kNames[] = {"write half", "add",          "swap",       "swap (reads)", "swap (writes)",
-                                      "read word",  "read waiters", "read latch", "read half"};
+    constexpr const char* kNames[] = {"write half",  "add",          "swap",         "swap (reads)", "swap (writes)",
+                                      "read word",   "read waiters", "read latch",   "read half",    "header before",
+                                      "header swap", "header add",   "header after", "header last",  "read word a",
+                                      "read word b", "write word a", "write word b"};
     trace("    node {} page {}: {} {} at home {} -> {}, waiters {}, bytes {}/{}", node, op.page,
           kNames[static_cast<std::size_t>(op.kind)], op.half, home_node, word_text(home.latch.word, home.node),
-          set_text(home.latch.waiters), home.bytes[0], home.bytes[1]);
+          set_text(home.latch.waiters), home.bytes[0].a, home.bytes[1].a);
   }
-  if (!op.last) return;
+  if (!op.last || op.kind >= OpKind::kHeaderBefore) return;
   copy.done_due = true;
   refresh(node, op.page);
 }
@@ -55,6 +57,9 @@ void Simulator::execute(NodeId node, const Op& op, Home& home, Copy& copy) {
       break;
     case OpKind::kReadLatch:
       copy.seen = {home.latch.word, waiters_seen(node, home.latch.waiters)};
+      break;
+    default:
+      execute_object(node, op, home);
       break;
   }
 }

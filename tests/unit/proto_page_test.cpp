@@ -68,6 +68,31 @@ TEST(PageGain, LatchOnlyPageHasNoBytesToRead) {
         "yielding, no access, seen exclusive 2"}});
 }
 
+TEST(PageGain, FreshPageIsOwnedWithoutItsBytes) {
+  run(Page{}, kAway,
+      {{{.kind = EventKind::kFresh},
+        "swap free -> exclusive 1",
+        "claiming, no access, seen free, wants softly write, fetched"},
+       {done(kFreeWord), "map write, wake", "idle, write access, seen exclusive 1"}});
+}
+
+// What others read is not thrown away, and what we lack is not taken for ours.
+TEST(PageGain, FreshPageThatOthersHaveIsLeftToThem) {
+  run(Page{}, kAway,
+      {{{.kind = EventKind::kFresh},
+        "swap free -> exclusive 1",
+        "claiming, no access, seen free, wants softly write, fetched"},
+       {done(shared_word(nodes(2))), "nothing", "idle, no access, seen shared {2}"}});
+}
+
+TEST(PageGain, FreshPageThatIsReadHereIsRaised) {
+  run(reader(shared_word(nodes(1))), kAway,
+      {{{.kind = EventKind::kFresh},
+        "swap shared {1} -> exclusive 1",
+        "claiming, read access, seen shared {1}, wants softly write"},
+       {done(shared_word(nodes(1))), "raise, wake", "idle, write access, seen exclusive 1"}});
+}
+
 // --- upgrades -------------------------------------------------------------------------------------------------------
 
 TEST(PageGain, UpgradeAlone) {

@@ -35,7 +35,7 @@ std::error_code start();
 void finish();
 
 unsigned node();   // this node's number, from 0
-unsigned nodes();  // how many the job has
+unsigned nodes();  // how many run the program
 
 // --- heap -----------------------------------------------------------------------------------------------------------
 
@@ -58,7 +58,8 @@ void free(void* block);
 // As realloc: the block stays at its home. On failure nullptr, and the block is untouched.
 [[nodiscard]] void* realloc(void* block, std::size_t bytes);
 [[nodiscard]] std::size_t usable_size(const void* block);
-// The home of an address of the global range; nodes() for any other address.
+// The home of an address of the global range: memory nodes are numbered from nodes() on. For any other address the
+// number behind all of them, which is nodes() in a job without memory nodes.
 [[nodiscard]] unsigned home(const void* address);
 
 // Called by one thread of every node, in the same order everywhere: allocates once, zeroed, and returns the same block

@@ -1,0 +1,174 @@
+// Borrows of objects that are homed at other nodes.
+#include <cstring>
+
+#include "base/check.h"
+#include "hints/sides.h"
+#include "runtime/misuse.h"
+
+namespace dsm::hints {
+namespace {
+
+// A copy of the cache that will do, kept alive by the pin; nullptr if there is none.
+Copy* keep_copy(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes) {
+  Copy* const copy = engine.cache.find(me, address);
+  if (copy == nullptr) return nullptr;
+  pin.copy.store(copy, std::memory_order_relaxed);
+  publish(pin, address, bytes, PinKind::kCopy);
+  if (copy->address.load(std::memory_order_acquire) == address && copy->bytes.load() == bytes) return copy;
+  pin.copy.store(nullptr, std::memory_order_relaxed);
+  pin.address.store(0, std::memory_order_release);
+  return nullptr;
+}
+
+// Fetches the object. False: what was fetched may be older than what this node has as its standing owner, or has just
+// given back; `again` has not been asked yet.
+bool fetch(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes, bool again) {
+  engine.objects.pin(pin, address, bytes, PinKind::kFetch);
+  const std::uint64_t seen = engine.cache.forgotten();
+  Copy& copy = engine.cache.make(me, bytes);
+  const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
+  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, copy.data}, begin, pin.site);
+  DSM_CHECK(outcome == Outcome::kSnapshot, "outcome {}", static_cast<int>(outcome));
+  if (!again && proto::is_held(pin.borrow.word, proto::Hold::kStanding, engine.node.self)) {
+    engine.cache.retire(me, copy);
+    engine.objects.unpin(pin);
+    return false;
+  }
+  pin.copy.store(&copy);
+  engine.cache.insert(me, copy, address, pin.borrow.word, seen);
+  engine.objects.let_pages_go(pin);
+  pin.data.store(copy.data);
+  count(engine.node.stats->object_miss);
+  return true;
+}
+
+Holding* hold(Engine& engine, std::uint64_t address, CallSite site) {
+  CallSite earlier;
+  Holding* const holding = engine.cache.hold(address, site, &earlier);
+  if (holding != nullptr) return holding;
+  runtime::end_for_misuse("a mutable borrow of", address, site,
+                          "the same thread has it borrowed already, and would wait for itself:", earlier);
+}
+
+}  // namespace
+
+Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site,
+                      std::uint32_t colour) {
+  Pin& pin = take(me, site);
+  if (Copy* const copy = keep_copy(engine, me, pin, address, bytes)) {
+    Cache::note_use(*copy);
+    const Header word = copy->word.load(std::memory_order_relaxed);
+    if (proto::colour_of(word) == colour || copy->standing.load(std::memory_order_relaxed)) [[likely]] {
+      pin.data.store(copy->data, std::memory_order_relaxed);
+      count_some(me.hits, engine.node.stats->object_hit);
+      return pin;
+    }
+    if (colour == kNoColour && engine.objects.is_current(address, bytes, word) && copy->address.load() == address) {
+      pin.data.store(copy->data, std::memory_order_relaxed);
+      count(engine.node.stats->object_revalidate);
+      return pin;
+    }
+    pin.copy.store(nullptr);
+    pin.address.store(0);
+  }
+  count_rest(engine, me);
+  check_own_borrows(address, bytes, false, site);
+  if (fetch(engine, me, pin, address, bytes, false)) return pin;
+  if (engine.cache.stands(address)) return shared_elsewhere(engine, me, address, bytes, site, colour);
+  fetch(engine, me, pin, address, bytes, true);  // nothing here is newer than the home's bytes
+  return pin;
+}
+
+namespace {
+
+// The object is this node's standing one, of which only `holding` keeps other threads off.
+void begin_standing(Pin& pin, const Holding& holding) {
+  pin.borrow = {.stage = proto::BorrowStage::kHeld,
+                .wish = Wish::kWrite,
+                .give_back = true,
+                .word = holding.copy->word.load(std::memory_order_relaxed)};
+}
+
+// Gains the object for `work`. False: this node is its standing owner, or has been a moment ago; begin again.
+bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, const Copy* current, Copy& work) {
+  const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
+  const Header known = current != nullptr ? current->word.load() : 0;
+  const BorrowEvent begin{
+      .kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite, .have = current != nullptr, .copy = known};
+  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, work.data}, begin, pin.site);
+  const bool as_known = current != nullptr && proto::version_of(known) == proto::version_of(pin.borrow.word);
+  if (as_known) std::memcpy(work.data, current->data, bytes);
+  count(engine.node.stats->object_write);
+  if (outcome == Outcome::kLocked) return true;
+  Copy& kept = engine.cache.make(me, bytes);
+  std::memcpy(kept.data, work.data, bytes);
+  if (!engine.cache.adopt(holding, kept, pin.borrow.word)) return false;
+  begin_standing(pin, holding);
+  return true;
+}
+
+// The thread has touched the object's page raw inside the borrow, so the object has gone home before: the borrow has to
+// get it back. The node has the page alone meanwhile.
+void gain_again(Engine& engine, ThreadPins& me, Pin& pin) {
+  Copy& unused = engine.cache.make(me, pin.bytes.load());
+  const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite};
+  engine.objects.run(pin.borrow, {pin.address.load(), pin.bytes.load(), unused.data}, begin, pin.site);
+  engine.cache.retire(me, unused);
+}
+
+}  // namespace
+
+// One thread of the node at a time: the header keeps nodes apart, the holding the threads of one.
+Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site) {
+  check_own_borrows(address, bytes, true, site);
+  Holding* const holding = hold(engine, address, site);
+  Pin& pin = take(me, site);
+  const Copy* current = keep_copy(engine, me, pin, address, bytes);
+  engine.objects.pin(pin, address, bytes, PinKind::kWrite);
+  // It may have gone before the pages were held.
+  if (current != nullptr && current->address.load() != address) current = nullptr;
+  Copy& work = engine.cache.make(me, bytes);
+  if (holding->standing) {
+    if (holding->copy->bytes.load() != bytes) {
+      runtime::end_for_misuse("a borrow with another size than the one before, of", address, site, "", {});
+    }
+    std::memcpy(work.data, holding->copy->data, bytes);
+    begin_standing(pin, *holding);
+  } else if (!gain(engine, me, pin, *holding, current, work)) {
+    engine.cache.retire(me, work);
+    engine.objects.unpin(pin);
+    engine.cache.let_go(*holding);
+    return mut_elsewhere(engine, me, address, bytes, site);
+  }
+  pin.data.store(work.data);
+  pin.note = reinterpret_cast<std::uint64_t>(holding);
+  pin.copy.store(&work);
+  return pin;
+}
+
+Header end_elsewhere(Engine& engine, Pin& pin, bool changed, NodeId to) {
+  ThreadPins& me = runtime::my_pins();
+  auto* const holding = reinterpret_cast<Holding*>(pin.note);
+  const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
+  Copy& work = *copy_of(pin);
+  if (pin.borrow.give_back && !holding->standing) gain_again(engine, me, pin);
+  if (pin.borrow.give_back) {
+    changed ? engine.cache.replace(*holding, work) : engine.cache.retire(me, work);
+  } else {
+    const std::uint64_t seen = engine.cache.forgotten();
+    const BorrowEvent release{.kind = BorrowEventKind::kRelease, .changed = changed, .to = to};
+    engine.objects.run(pin.borrow, {address, bytes, work.data}, release, pin.site);
+    if (changed) count(engine.node.stats->object_write_back);
+    if (to != engine.node.self) {
+      engine.cache.insert(me, work, address, proto::at_rest(pin.borrow.word), seen);
+    } else {
+      engine.cache.adopt(*holding, work, pin.borrow.word);
+    }
+  }
+  const Header word = pin.borrow.word;
+  give_pin_back(engine, pin);
+  engine.cache.let_go(*holding);
+  return word;
+}
+
+}  // namespace dsm::hints

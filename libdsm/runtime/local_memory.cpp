@@ -1,0 +1,321 @@
+#include "runtime/local_memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <mutex>
+
+#include "base/check.h"
+#include "base/signals.h"
+#include "runtime/batch.h"
+#include "runtime/node.h"
+#include "runtime/pages.h"
+
+namespace dsm::runtime {
+namespace {
+
+constexpr std::uint32_t kStallRound = 16;         // pages a fault puts out that has to make room itself
+constexpr std::int64_t kLookAgainNs = 1'000'000;  // when all pages are being worked on
+constexpr std::uint32_t kMostAhead = 32 << 20 >> kPageShift;
+
+template <typename T>
+T* map_sparse(std::uint64_t count) {
+  void* memory =
+      ::mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  ::madvise(memory, count * sizeof(T), MADV_DONTFORK);
+  return static_cast<T*>(memory);  // all zero is every T's initial state
+}
+
+std::uint32_t ahead_of(const Node& node, std::uint32_t bound) {
+  const auto percent = static_cast<std::uint32_t>(node.config.evict_ahead);
+  return std::clamp(bound / 100 * percent, std::uint32_t{16}, kMostAhead);
+}
+
+// Calls act(run) for each run of consecutive pages.
+template <typename Do>
+void for_each_run(std::span<const PageId> pages, Do act) {
+  for (std::size_t i = 0; i < pages.size();) {
+    std::size_t end = i + 1;
+    while (end < pages.size() && pages[end] == pages[i] + (end - i)) ++end;
+    act(PageRange{pages[i], static_cast<std::uint32_t>(end - i)});
+    i = end;
+  }
+}
+
+bool at_rest(const proto::Page& page) { return page.phase == proto::Phase::kIdle; }
+
+}  // namespace
+
+Result<std::unique_ptr<LocalMemory>> LocalMemory::create(Node& node) {
+  const auto bound = static_cast<std::uint32_t>(node.config.local_memory >> kPageShift);
+  auto* frames = map_sparse<proto::Frame>(node.geometry.memory_pages());
+  auto* young = map_sparse<PageId>(proto::Eviction::ring_slots(bound));
+  auto* main = map_sparse<PageId>(proto::Eviction::ring_slots(bound));
+  if (frames == nullptr || young == nullptr || main == nullptr) {
+    return fail(Errc::kNoMemory, "no address space for the tables of the local memory", errno);
+  }
+  return std::unique_ptr<LocalMemory>(new LocalMemory(node, frames, young, main, bound));
+}
+
+LocalMemory::LocalMemory(Node& node, proto::Frame* frames, PageId* young, PageId* main, std::uint32_t bound)
+    : node_(node),
+      frames_(frames),
+      bound_(bound),
+      wake_above_(bound - ahead_of(node, bound) / 2),
+      fill_to_(bound - ahead_of(node, bound)),
+      policy_(frames, young, main, bound) {}
+
+LocalMemory::~LocalMemory() {
+  if (!thread_.joinable()) return;
+  stopping_.store(true);
+  ring();
+  thread_.join();
+}
+
+void LocalMemory::start() {
+  const SignalsBlocked blocked;
+  thread_ = std::thread([this] { loop(); });
+}
+
+bool LocalMemory::covers(PageId page) const {
+  return node_.geometry.has_bytes(page) && node_.geometry.home(page) != node_.self;
+}
+
+// --- room -----------------------------------------------------------------------------------------------------------
+
+void LocalMemory::make_room() {
+  for (std::uint32_t charged = charged_.load();;) {
+    if (charged < bound_) {
+      if (!charged_.compare_exchange_weak(charged, charged + 1)) continue;
+      if (charged + 1 > wake_above_) ring();
+      return;
+    }
+    count(node_.stats->evict_stall);
+    const std::uint32_t seen = cuts_.load();
+    {
+      const std::lock_guard guard(still_);
+      if (charged_.load() >= bound_) put_out(kStallRound);
+    }
+    charged = charged_.load();
+    if (charged >= bound_) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);
+  }
+}
+
+std::uint32_t LocalMemory::spare_room(std::uint32_t pages) {
+  std::uint32_t charged = charged_.load();
+  std::uint32_t got = 0;
+  do {
+    got = charged < bound_ ? std::min(pages, bound_ - charged) : 0;
+  } while (got != 0 && !charged_.compare_exchange_weak(charged, charged + got));
+  if (charged + got > wake_above_) ring();
+  return got;
+}
+
+void LocalMemory::filled(PageId page) {
+  proto::Frame& frame = frames_[page];
+  if (frame.here.load(std::memory_order_relaxed)) return;
+  frame.here.store(true, std::memory_order_relaxed);
+  count(node_.stats->resident_pages);
+  unwatched_.fetch_add(1, std::memory_order_relaxed);
+  if (charged_.fetch_add(1) + 1 > wake_above_) ring();
+  const std::lock_guard guard(lock_);
+  for (PageId other = 0; policy_.full() && policy_.next_victim(other);) {
+    if (here(other)) policy_.enter(other);  // else it lost its bytes long ago, and now its place
+  }
+  policy_.enter(page);
+}
+
+void LocalMemory::came_back(PageId page) {
+  mapped(page);
+  frames_[page].back.store(true, std::memory_order_relaxed);
+}
+
+// The bytes go; so do the mappings of them in both views.
+void LocalMemory::cut(PageRange pages) {
+  const int fd = node_.job->fds()[node_.self].memory_fd;
+  const auto offset = static_cast<off_t>(pages.first << kPageShift);
+  const auto bytes = static_cast<off_t>(std::uint64_t{pages.count} << kPageShift);
+  while (::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes) != 0) {
+    DSM_CHECK(errno == EINTR, "cannot give back the memory of pages {}+{}: errno {}", pages.first, pages.count, errno);
+  }
+  std::uint32_t freed = 0;
+  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+    if (here(page)) ++freed;
+    frames_[page].here.store(false, std::memory_order_relaxed);
+    frames_[page].resting.store(false, std::memory_order_relaxed);
+  }
+  if (freed == 0) return;
+  node_.stats->resident_pages.fetch_sub(freed, std::memory_order_relaxed);
+  charged_.fetch_sub(freed);
+  cuts_.fetch_add(1);
+  futex_wake(cuts_, INT32_MAX, FutexScope::kProcess);
+}
+
+void LocalMemory::read_out(PageRange pages, std::byte* to) const {
+  const int fd = node_.job->fds()[node_.self].memory_fd;
+  const std::size_t bytes = std::size_t{pages.count} << kPageShift;
+  for (std::size_t done = 0; done < bytes;) {
+    const ssize_t got = ::pread(fd, to + done, bytes - done, static_cast<off_t>((pages.first << kPageShift) + done));
+    DSM_CHECK(got > 0 || (got < 0 && errno == EINTR), "cannot read this node's memory file: errno {}", errno);
+    if (got > 0) done += static_cast<std::size_t>(got);
+  }
+}
+
+// --- putting out ----------------------------------------------------------------------------------------------------
+
+// Puts out so many pages at the most, consecutive ones together.
+void LocalMemory::put_out(std::uint32_t most) {
+  std::array<PageId, kRound> pages;
+  std::uint32_t chosen = 0;
+  {
+    const std::lock_guard guard(lock_);
+    while (chosen < most && policy_.next_victim(pages[chosen])) ++chosen;
+  }
+  std::sort(pages.begin(), pages.begin() + chosen);
+  for_each_run(std::span(pages).first(chosen), [this](PageRange run) { put_out_run(run); });
+}
+
+void LocalMemory::put_out_run(PageRange run) {
+  while (run.count != 0) {
+    const std::uint32_t done = node_.pages->with_locks(run, true, [this](Batch& batch) {
+      for (Item& item : batch.items) {
+        if (item.entry->page.access == Access::kWrite) count(node_.stats->evict_write);
+        item.event = {.kind = proto::EventKind::kRelease};
+        item.active = item.entry->page.access != Access::kObject;
+      }
+      batch.run();
+      cut_released(batch);
+    });
+    run = {run.first + done, run.count - done};
+  }
+}
+
+// Pages that are being worked on stay, and get another turn.
+void LocalMemory::cut_released(Batch& batch) {
+  const auto released = [](const Item& item) {
+    const Access access = item.entry->page.access;  // work on objects is done at home
+    return at_rest(item.entry->page) && (access == Access::kNone || access == Access::kObject);
+  };
+  for (std::size_t i = 0; i < batch.items.size();) {
+    std::size_t end = i;
+    for (; end < batch.items.size() && released(batch.items[end]); ++end) {
+      batch.items[end].entry->page.fetched = false;
+    }
+    if (end > i) {
+      cut({batch.first + i, static_cast<std::uint32_t>(end - i)});
+      count(node_.stats->evicted, end - i);
+    } else {
+      const std::lock_guard guard(lock_);
+      if (here(batch.first + i)) policy_.enter(batch.first + i);
+      ++end;
+    }
+    i = end;
+  }
+}
+
+// The faulting thread does it: what it unmaps itself, on the CPU that has used it, no other CPU need be told if the
+// program has no other thread at work. The thread "dsm-evict" would interrupt the program for every page (measured:
+// half of that thread's time). Putting out resting pages unmaps nothing.
+void LocalMemory::rest_some() {
+  if (charged_.load(std::memory_order_relaxed) <= fill_to_ || unwatched_.load(std::memory_order_relaxed) < kRestRound ||
+      !still_resting_.try_lock()) {
+    return;
+  }
+  unwatched_.store(0, std::memory_order_relaxed);
+  lay_to_rest();
+  still_resting_.unlock();
+}
+
+// Takes pages out of the program's reach, all at once. Those that are being worked on are in use: they are left alone.
+void LocalMemory::lay_to_rest() {
+  std::array<PageId, kRound> pages;
+  std::uint32_t chosen = 0;
+  {
+    const std::lock_guard guard(lock_);
+    while (chosen < kRound && policy_.next_rest(pages[chosen])) ++chosen;
+  }
+  std::sort(pages.begin(), pages.begin() + chosen);
+  std::array<Entry*, kRound> held;
+  std::uint32_t count_of_held = 0;
+  for (std::uint32_t i = 0; i < chosen; ++i) {
+    Entry& entry = node_.pages->entry(pages[i]);
+    if (!entry.lock.try_lock()) continue;
+    const Access access = entry.page.access;
+    const bool raw = access == Access::kRead || access == Access::kWrite;
+    if (raw && at_rest(entry.page) && here(pages[i]) && !resting(pages[i])) {
+      pages[count_of_held] = pages[i];
+      held[count_of_held++] = &entry;
+    } else {
+      entry.lock.unlock();
+    }
+  }
+  std::array<PageRange, kRound> runs;
+  std::size_t count_of_runs = 0;
+  for_each_run(std::span(pages).first(count_of_held), [&](PageRange run) { runs[count_of_runs++] = run; });
+  node_.engine->unmap_all(std::span(runs).first(count_of_runs));
+  for (std::uint32_t i = 0; i < count_of_held; ++i) {
+    unmapped(pages[i]);
+    held[i]->lock.unlock();
+  }
+  count(node_.stats->rested, count_of_held);
+}
+
+bool LocalMemory::discard(PageRange pages) {
+  bool all = true;
+  while (pages.count != 0) {
+    const std::uint32_t done = node_.pages->with_locks(pages, true, [&](Batch& batch) {
+      for (Item& item : batch.items) {
+        item.event = {.kind = proto::EventKind::kFresh};
+        item.active = true;
+      }
+      batch.map_later = true;
+      batch.run();
+      for (std::size_t i = 0; i < batch.items.size(); ++i) {
+        const proto::Page& page = batch.items[i].entry->page;
+        const PageId number = batch.first + i;
+        if (!at_rest(page) || page.access != Access::kWrite) {
+          all = false;
+          continue;
+        }
+        if (!resting(number)) node_.engine->unmap({number, 1});
+        if (here(number)) cut({number, 1});
+        unmapped(number);
+      }
+    });
+    pages = {pages.first + done, pages.count - done};
+  }
+  return all;
+}
+
+// --- the thread -----------------------------------------------------------------------------------------------------
+
+void LocalMemory::ring() {
+  if (rung_.load() == 0 && rung_.exchange(1) == 0) futex_wake(rung_, 1, FutexScope::kProcess);
+}
+
+void LocalMemory::loop() {
+  ::prctl(PR_SET_NAME, "dsm-evict");
+  while (!stopping_.load()) {
+    rung_.store(0);
+    if (charged_.load() <= wake_above_) {
+      futex_wait(rung_, 0, FutexScope::kProcess);
+      continue;
+    }
+    while (charged_.load() > fill_to_ && !stopping_.load()) {
+      const std::uint32_t seen = cuts_.load();
+      {
+        const std::lock_guard guard(still_);
+        put_out(kRound);
+      }
+      if (cuts_.load() == seen) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);
+    }
+  }
+}
+
+}  // namespace dsm::runtime
