@@ -1,6 +1,7 @@
 #include "runtime/service.h"
 
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -28,10 +29,13 @@ namespace dsm::runtime {
 
 namespace {
 
+constexpr int kExitPeerBroken = 72;
+
 // A peer has sent what no node of ours sends: nothing more is taken from it, and what it was asked for will not come.
 [[noreturn]] void end_for(NodeSet failed) {
-  log(LogLevel::kError, "wire", "node {} does not keep to the message protocol; this node ends", std::countr_zero(failed));
-  ::_exit(kExitProtocol);
+  log(LogLevel::kError, "wire", "node {} does not keep to the message protocol; this node ends",
+      std::countr_zero(failed));
+  ::_exit(kExitPeerBroken);
 }
 
 }  // namespace

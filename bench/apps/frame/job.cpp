@@ -9,14 +9,18 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <thread>
 #include <vector>
+
+#include "bench/apps/frame/counters.h"
 
 namespace app {
 
 struct alignas(kPageBytes) Job::Record {
   double seconds;
   std::uint64_t work;
+  Counters counters;  // of the measured part
   bool failed;
   char sentence[512];
 };
@@ -41,7 +45,45 @@ void add_options(CLI::App& cli, Options& options) {
   cli.add_option("--json", options.json, "file for the result as one JSON object, written by node 0");
 }
 
+namespace {
+
+const std::map<std::string, Mode>& modes() {
+  static const std::map<std::string, Mode> all{
+      {"native", Mode::kNative}, {"page", Mode::kPage}, {"hinted", Mode::kHinted}, {"owned", Mode::kOwned}};
+  return all;
+}
+
+}  // namespace
+
+const char* name_of(Mode mode) {
+  for (const auto& [name, value] : modes()) {
+    if (value == mode) return name.c_str();
+  }
+  return "unknown";
+}
+
+void add_modes(CLI::App& cli, Options& options) {
+  cli.add_option_function<std::string>(
+         "-m,--mode", [&options](const std::string& name) { options.mode = modes().at(name); },
+         "native: threads of one process and plain memory; page: plain pointers into the global heap;\n"
+         "hinted: borrows of plain pointers; owned: dsm::own_ptr (default: page)")
+      ->check(CLI::IsMember(modes()));
+  cli.add_option("--as-nodes", options.as_nodes, "native mode: runs the workers that so many nodes would run")
+      ->check(CLI::Range(1, 48))
+      ->capture_default_str();
+}
+
 Job::Job(std::string name, const Options& options) : name_(std::move(name)), options_(options) {
+  if (native()) {
+    if (std::getenv("DSM_CONTROL_FD") != nullptr) die("native mode is one process: start it without dsmrun.");
+    threads_meet_ = std::make_unique<std::barrier<>>(workers());
+    records_ = shared<Record>(1);
+  } else {
+    join();
+  }
+}
+
+void Job::join() {
   if (dsm::start()) std::_Exit(1);  // start has printed the reason
   records_ = shared<Record>(nodes());
   const std::string root = name_ + ".shared";
@@ -54,8 +96,10 @@ Job::Job(std::string name, const Options& options) : name_(std::move(name)), opt
   }
 }
 
-void Job::sync_workers() { shared_->by_worker.arrive_and_wait(); }
-void Job::sync_nodes() { shared_->by_node.arrive_and_wait(); }
+void Job::sync_workers() { native() ? threads_meet_->arrive_and_wait() : shared_->by_worker.arrive_and_wait(); }
+void Job::sync_nodes() {
+  if (!native()) shared_->by_node.arrive_and_wait();
+}
 
 void Job::measure(std::string unit, const Body& body) {
   struct Span {
@@ -63,17 +107,21 @@ void Job::measure(std::string unit, const Body& body) {
     std::uint64_t work;
   };
   unit_ = std::move(unit);
-  std::vector<Span> spans(threads());
+  std::vector<Span> spans(own_workers());
+  Counters before{}, after{};
   std::vector<std::thread> running;
-  for (unsigned thread = 0; thread < threads(); ++thread) {
+  for (unsigned thread = 0; thread < own_workers(); ++thread) {
     running.emplace_back([&, thread] {
       Span& span = spans[thread];
       sync_workers();
+      if (thread == 0 && !native()) before = counters_now();
+      sync_workers();
       span.start = now_seconds();
-      span.work = body({node() * threads() + thread, thread});
+      span.work = body({first_worker() + thread, thread});
       span.end = now_seconds();
       sync_workers();
       span.all_end = now_seconds();
+      if (thread == 0 && !native()) after = counters_now();
     });
   }
   for (std::thread& thread : running) thread.join();
@@ -89,6 +137,7 @@ void Job::measure(std::string unit, const Body& body) {
     record.work += span.work;
   }
   record.seconds = end - start;
+  for (std::size_t i = 0; i < kCounters; ++i) record.counters[i] = after[i] - before[i];
   seconds_ = all_end - start;
 }
 
@@ -108,6 +157,11 @@ void Job::die(const std::string& sentence) const {
   std::_Exit(1);
 }
 
+void* Job::plain(std::size_t bytes) {
+  void* const block = std::aligned_alloc(kPageBytes, whole_pages(bytes));
+  return block == nullptr ? nullptr : std::memset(block, 0, whole_pages(bytes));
+}
+
 void* Job::need(void* block, std::size_t bytes) const {
   if (block != nullptr) return block;
   die(fmt::format("global memory is used up: {} bytes were not to be had. Take a smaller input or a larger heap.",
@@ -118,14 +172,15 @@ int Job::finish(const Report& report) {
   sync_nodes();
   if (node() == 0) {
     bool good = true;
-    for (unsigned n = 0; n < nodes(); ++n) {
+    for (unsigned n = 0; n < processes(); ++n) {
       if (!records_[n].failed) continue;
       good = false;
       std::fprintf(stderr, "%s: the result is wrong (found by node %u): %s\n", name_.c_str(), n, records_[n].sentence);
     }
-    shared_->good = good;
     print(report, good);
     if (!options_.json.empty()) write_json(report, good);
+    if (native()) return good ? 0 : 1;
+    shared_->good = good;
   }
   sync_nodes();
   return shared_->good ? 0 : 1;
@@ -133,7 +188,7 @@ int Job::finish(const Report& report) {
 
 namespace {
 
-std::string plain(const nlohmann::ordered_json& value) {
+std::string as_text(const nlohmann::ordered_json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
@@ -142,12 +197,13 @@ double rate(double work, double seconds) { return seconds > 0 ? work / seconds :
 }  // namespace
 
 void Job::print(const Report& report, bool good) const {
-  std::string text = fmt::format("{}: nodes {}, threads {}", name_, nodes(), threads());
-  for (const auto& [key, value] : report.parameters.items()) text += fmt::format(", {} {}", key, plain(value));
+  std::string text =
+      fmt::format("{}: mode {}, nodes {}, threads {}", name_, name_of(options_.mode), nodes(), threads());
+  for (const auto& [key, value] : report.parameters.items()) text += fmt::format(", {} {}", key, as_text(value));
   text += fmt::format("\n{:>6} {:>10} {:>16} {:>16}\n", "node", "seconds", unit_, unit_ + "/s");
   const std::string row = "{:>6} {:>10.4f} {:>16} {:>16.0f}\n";
   std::uint64_t all = 0;
-  for (unsigned n = 0; n < nodes(); ++n) {
+  for (unsigned n = 0; n < processes(); ++n) {
     const Record& record = records_[n];
     text += fmt::format(fmt::runtime(row), n, record.seconds, record.work,
                         rate(static_cast<double>(record.work), record.seconds));
@@ -155,7 +211,7 @@ void Job::print(const Report& report, bool good) const {
   }
   text += fmt::format(fmt::runtime(row), "all", seconds_, all, rate(static_cast<double>(all), seconds_));
   for (const auto& [key, value] : report.results.items()) {
-    if (!value.is_structured()) text += fmt::format("{}: {}\n", key, plain(value));
+    if (!value.is_structured()) text += fmt::format("{}: {}\n", key, as_text(value));
   }
   if (report.reference_seconds > 0) {
     text += fmt::format("the same in one thread and plain memory: {:.4f} s\n", report.reference_seconds);
@@ -168,6 +224,7 @@ void Job::print(const Report& report, bool good) const {
 void Job::write_json(const Report& report, bool good) const {
   nlohmann::ordered_json object;
   object["app"] = name_;
+  object["mode"] = name_of(options_.mode);
   object["nodes"] = nodes();
   object["threads"] = threads();
   object["seed"] = options_.seed;
@@ -175,18 +232,21 @@ void Job::write_json(const Report& report, bool good) const {
   object["seconds"] = seconds_;
   object["unit"] = unit_;
   std::uint64_t all = 0;
+  Counters sum{};
   auto per_node = nlohmann::ordered_json::array();
-  for (unsigned n = 0; n < nodes(); ++n) {
+  for (unsigned n = 0; n < processes(); ++n) {
     const Record& record = records_[n];
     per_node.push_back({{"node", n},
                         {"seconds", record.seconds},
                         {"work", record.work},
                         {"per_second", rate(static_cast<double>(record.work), record.seconds)}});
     all += record.work;
+    for (std::size_t i = 0; i < kCounters; ++i) sum[i] += record.counters[i];
   }
   object["work"] = all;
   object["per_second"] = rate(static_cast<double>(all), seconds_);
   object["per_node"] = std::move(per_node);
+  for (std::size_t i = 0; i < kCounters; ++i) object["counters"][kCounterNames[i]] = sum[i];
   if (report.reference_seconds > 0) object["reference_seconds"] = report.reference_seconds;
   object["results"] = report.results;
   object["checksum"] = fmt::format("{:016x}", report.checksum);

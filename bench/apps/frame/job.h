@@ -8,14 +8,20 @@
 //   return job.finish(report);
 //
 // Every node makes the same calls of Job in the same order.
+//
+// In native mode there is no job: one process with plain memory and a std::barrier runs the workers of --as-nodes
+// nodes, so that it does the very operations that so many nodes would do.
 #pragma once
 
 #include <dsm/dsm.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
+#include <barrier>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -25,16 +31,23 @@ namespace app {
 inline constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
 
+// How a program uses shared memory. kHinted: borrows of plain pointers (L1); kOwned: owners (L2).
+enum class Mode : std::uint8_t { kNative, kPage, kHinted, kOwned };
+const char* name_of(Mode mode);
+
 struct Options {
   unsigned threads = 1;
   std::uint64_t seed = 1;
   std::string json;  // a file's name; empty for none
+  Mode mode = Mode::kPage;
+  unsigned as_nodes = 1;
 };
 void add_options(CLI::App& cli, Options& options);
+void add_modes(CLI::App& cli, Options& options);  // for programs that know all four
 
 struct Worker {
   unsigned index;   // over all nodes; the workers of a node have consecutive indices
-  unsigned thread;  // within the node
+  unsigned thread;  // within the process
 };
 
 struct Report {
@@ -55,10 +68,15 @@ class Job {
   Job(const Job&) = delete;
   Job& operator=(const Job&) = delete;
 
-  unsigned node() const { return dsm::node(); }
-  unsigned nodes() const { return dsm::nodes(); }
+  bool native() const { return options_.mode == Mode::kNative; }
+  unsigned node() const { return native() ? 0 : dsm::node(); }
+  unsigned nodes() const { return native() ? options_.as_nodes : dsm::nodes(); }
   unsigned threads() const { return options_.threads; }
   unsigned workers() const { return nodes() * threads(); }
+  // What this process does: the workers it runs, and the nodes whose memory it is.
+  unsigned first_worker() const { return node() * threads(); }
+  unsigned own_workers() const { return native() ? workers() : threads(); }
+  bool is_own(unsigned node) const { return native() || node == this->node(); }
 
   // Runs `body` in every worker. The clock starts when all are there and stops when all are done.
   void measure(std::string unit, const Body& body);
@@ -68,13 +86,14 @@ class Job {
   // Zeroed global memory, the same on all nodes; leaves the program when memory is used up.
   template <typename T>
   T* shared(std::size_t count, dsm::placement where = dsm::interleaved) {
-    return static_cast<T*>(need(dsm::alloc_collective(count * sizeof(T), where), count * sizeof(T)));
+    const std::size_t bytes = whole_pages(count * sizeof(T));
+    return static_cast<T*>(need(native() ? plain(bytes) : dsm::alloc_collective(bytes, where), bytes));
   }
   // Global memory in whole pages, for the calling node to hand out; leaves the program when memory is used up.
   template <typename T>
   T* pages(std::size_t count, dsm::placement where = dsm::local) {
     const std::size_t bytes = whole_pages(count * sizeof(T));
-    return static_cast<T*>(need(dsm::alloc(bytes, kPageBytes, where), bytes));
+    return static_cast<T*>(need(native() ? plain(bytes) : dsm::alloc(bytes, kPageBytes, where), bytes));
   }
 
   // The result is wrong: the job's exit code will be 1. Any thread may call it; a node's first sentence counts.
@@ -88,7 +107,10 @@ class Job {
   struct Record;  // a node's page in global memory
   struct Shared;
 
+  unsigned processes() const { return native() ? 1 : nodes(); }
+  static void* plain(std::size_t bytes);
   void* need(void* block, std::size_t bytes) const;
+  void join();
   void print(const Report& report, bool good) const;
   void write_json(const Report& report, bool good) const;
 
@@ -97,7 +119,8 @@ class Job {
   std::string unit_;
   double seconds_ = 0;  // of the measurement as this node saw it
   Shared* shared_ = nullptr;
-  Record* records_ = nullptr;  // one a node
+  Record* records_ = nullptr;                     // one a process
+  std::unique_ptr<std::barrier<>> threads_meet_;  // native mode's
   std::mutex failing_;
 };
 

@@ -9,6 +9,7 @@
 
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
+#include "bench/apps/matmul/access.h"
 #include "bench/apps/matmul/matrix.h"
 
 namespace {
@@ -16,6 +17,7 @@ namespace {
 using app::Job;
 using app::kTileElements;
 using app::Matrix;
+using app::Product;
 
 struct Settings {
   std::size_t size = 1024;
@@ -23,11 +25,6 @@ struct Settings {
   std::size_t full_check = 512;
   unsigned rounds = 20;
   bool hints = true;
-};
-
-template <typename T>
-struct Product {
-  Matrix<T> a, b, c;
 };
 
 // Rows and columns of tiles, from first to below end.
@@ -46,32 +43,18 @@ Rectangle share(std::size_t tiles, unsigned node, unsigned nodes) {
   return {tiles * row / rows, tiles * (row + 1) / rows, tiles * column / columns, tiles * (column + 1) / columns};
 }
 
-// One tile of C: summed up in plain memory, then written once.
-template <typename T>
-void compute_tile(const Product<T>& product, std::size_t row, std::size_t column, bool hints) {
-  constexpr std::size_t kBytes = kTileElements * sizeof(T);
-  alignas(64) std::array<T, kTileElements> sum{};
-  for (std::size_t k = 0; k < product.a.tiles; ++k) {
-    if (hints) {
-      dsm::prefetch(product.a.tile(row, k), kBytes);
-      dsm::prefetch(product.b.tile(k, column), kBytes);
-    }
-    app::multiply_tile(product.a.tile(row, k), product.b.tile(k, column), sum.data());
-  }
-  T* target = product.c.tile(row, column);
-  if (hints) dsm::prefetch(target, kBytes, dsm::access::write);
-  std::memcpy(target, sum.data(), kBytes);
-  if (hints) dsm::release(target, kBytes);
-}
-
-template <typename T>
-std::uint64_t compute(const Job& job, const Product<T>& product, const app::Worker& worker, bool hints) {
-  const Rectangle mine = share(product.c.tiles, job.node(), job.nodes());
+// Each tile of C is summed up in plain memory, then stored once.
+template <typename T, typename Tiles>
+std::uint64_t compute(const Job& job, const Product<T>& product, Tiles& tiles, const app::Worker& worker) {
+  const Rectangle mine = share(product.c.tiles, worker.index / job.threads(), job.nodes());
   const std::size_t columns = mine.end_column - mine.first_column;
   const std::size_t count = (mine.end_row - mine.first_row) * columns;
   std::uint64_t operations = 0;
-  for (std::size_t i = worker.thread; i < count; i += job.threads()) {
-    compute_tile(product, mine.first_row + i / columns, mine.first_column + i % columns, hints);
+  for (std::size_t i = worker.index % job.threads(); i < count; i += job.threads()) {
+    const std::size_t row = mine.first_row + i / columns, column = mine.first_column + i % columns;
+    alignas(64) std::array<T, kTileElements> sum{};
+    for (std::size_t k = 0; k < product.a.tiles; ++k) tiles.multiply(row, k, column, sum.data());
+    tiles.store(row, column, sum.data());
     operations += 2 * kTileElements * app::kTile * product.a.tiles;
   }
   return operations;
@@ -128,14 +111,32 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
   return report;
 }
 
-template <typename T>
-int run(const Settings& settings, const app::Options& options) {
+template <typename T, template <typename> typename Tiles>
+int run_mode(const Settings& settings, const app::Options& options) {
   Job job{"app_matmul", options};
   const Product<T>& product = *make_product<T>(job, settings, options.seed);
-  job.measure("operations", [&](const app::Worker& worker) { return compute(job, product, worker, settings.hints); });
+  Tiles<T> tiles{job, product, settings.hints};
+  job.measure("operations", [&](const app::Worker& worker) { return compute(job, product, tiles, worker); });
   app::Report report;
-  if (job.node() == 0) report = check(job, settings, product, options.seed);
+  if (job.node() == 0) {
+    tiles.collect();
+    report = check(job, settings, product, options.seed);
+  }
   return job.finish(report);
+}
+
+template <typename T>
+int run(const Settings& settings, const app::Options& options) {
+  switch (options.mode) {
+    case app::Mode::kNative:
+    case app::Mode::kPage:
+      return run_mode<T, app::PlainTiles>(settings, options);
+    case app::Mode::kHinted:
+      return run_mode<T, app::HintedTiles>(settings, options);
+    case app::Mode::kOwned:
+      return run_mode<T, app::OwnedTiles>(settings, options);
+  }
+  return 1;
 }
 
 }  // namespace
@@ -153,7 +154,8 @@ int main(int argc, char** argv) {
   cli.add_option("--rounds", settings.rounds, "random vectors of Freivalds' check")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  cli.add_flag("--hints,!--no-hints", settings.hints, "prefetch and release hints (on unless --no-hints)");
+  cli.add_flag("--hints,!--no-hints", settings.hints, "page mode: prefetch and release (on unless --no-hints)");
+  app::add_modes(cli, options);
   app::add_options(cli, options);
   CLI11_PARSE(cli, argc, argv);
   return settings.element == "double" ? run<double>(settings, options) : run<std::uint32_t>(settings, options);

@@ -1,0 +1,29 @@
+#include "bench/apps/frame/counters.h"
+
+#include "runtime/node.h"
+
+namespace app {
+namespace {
+
+std::uint64_t time_in(const dsm::Histogram& histogram) {
+  std::uint64_t ns = 0;
+  for (std::size_t i = 0; i < dsm::kHistogramBuckets; ++i)
+    ns += histogram.bucket[i].load() * (std::uint64_t{3} << i) / 2;
+  return ns;
+}
+
+}  // namespace
+
+Counters counters_now() {
+  const dsm::NodeStats& stats = *dsm::runtime::node().stats;
+  return {
+#define DSM_VALUE(field, unit, help) stats.field.load(),
+      DSM_COUNTERS(DSM_VALUE)
+#undef DSM_VALUE
+#define DSM_VALUE(field, unit, help) time_in(stats.field),
+          DSM_HISTOGRAMS(DSM_VALUE)
+#undef DSM_VALUE
+  };
+}
+
+}  // namespace app

@@ -1,0 +1,1 @@
+"""The parts of scripts/compare: workloads, their runs, the rows they give, and the reports."""

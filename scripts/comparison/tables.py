@@ -1,0 +1,131 @@
+"""The tables of a comparison, for the terminal and in Markdown."""
+
+from comparison import workloads
+
+# What moved for each operation: a title and the counters that add up to it.
+MOVED = (
+    ("messages", ("message_sent",)),
+    ("bytes moved", ("bytes_read", "bytes_written")),
+    ("one-sided operations", ("op_read", "op_write", "op_atomic")),
+    ("page faults", ("fault_read", "fault_write")),
+)
+
+
+def short(value):
+    """1234567 as 1.23 M; what is smaller than 1 with two digits that count."""
+    for limit, letter in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= limit * 0.9995:
+            return f"{value / limit:.3g}{letter}" if value < limit * 999.5 else f"{value / limit:.0f}{letter}"
+    if value == 0:
+        return "0"
+    return f"{value:.3g}" if value >= 1 else f"{value:.2g}" if value >= 0.001 else f"{value:.1e}"
+
+
+def times(ratio):
+    if ratio is None:
+        return ""
+    return (
+        f"{ratio:.2g}x"
+        if ratio < 0.1
+        else f"{ratio:.2f}x"
+        if ratio < 2
+        else f"{ratio:.1f}x"
+        if ratio < 10
+        else f"{ratio:.0f}x"
+    )
+
+
+def duration(ns):
+    return f"{short(ns)} ns" if ns < 999.5 else f"{short(ns / 1000)} µs"
+
+
+def count_of_nodes(nodes):
+    return "1 node" if nodes == 1 else f"{nodes} nodes"
+
+
+def machine_sentence(summary):
+    about = summary.about
+    network = "no emulated network" if about["emulate"] == "none" else f"emulated network {about['emulate']}"
+    return (
+        f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB, Linux {about['kernel']}, host "
+        f"{about['host']}, load average {summary.load_low:g} to {summary.load_high:g}; all nodes on "
+        f"this host, transport {about['transport']}, {network}, fault engine "
+        f"{' and '.join(summary.engines) or 'none'}; {about['threads']} thread(s) a node; size {about['size']}, seed "
+        f"{about['seed']}; commit {about['commit']}"
+    )
+
+
+def rate(cell):
+    return short(cell.median) if cell.runs == 1 else f"{short(cell.median)} ±{100 * cell.spread():.0f}%"
+
+
+def rate_rows(summary, workload):
+    """A head and rows: throughput by nodes and mode, with the gain over page mode."""
+    gains = [mode for mode in ("hinted", "owned") if mode in summary.modes and "page" in summary.modes]
+    head = ["nodes", *summary.modes, *(f"{mode}:page" for mode in gains)]
+    body = []
+    for nodes in summary.nodes(workload):
+        cells = [summary.cell(workload, nodes, mode) for mode in summary.modes]
+        body.append(
+            [
+                str(nodes),
+                *(rate(cell) if cell else "" for cell in cells),
+                *(times(summary.gain(workload, nodes, mode)) for mode in gains),
+            ]
+        )
+    return head, body
+
+
+def moved_rows(summary, workload):
+    modes = [mode for mode in summary.modes if mode != "native"]
+    load = workloads.ALL[workload]
+    head = [load.each(), *modes]
+    nodes = summary.nodes(workload)[-1]
+    body = []
+    for title, counters in MOVED:
+        cells = [summary.cell(workload, nodes, mode) for mode in modes]
+        body.append([title, *(short(load.per * cell.per_operation(*counters)) if cell else "" for cell in cells)])
+    return head, body
+
+
+def aligned(head, body):
+    widths = [max(len(row[i]) for row in [head, *body]) for i in range(len(head))]
+    lines = ["  ".join(text.rjust(width) for text, width in zip(row, widths)) for row in [head, *body]]
+    return "\n".join(lines)
+
+
+def terminal(summary):
+    parts = []
+    for name in summary.workloads:
+        title = f"{name}: {workloads.ALL[name].title} ({summary.unit(name)}/s, median of {summary.repeat})"
+        parts.append(title + "\n" + aligned(*rate_rows(summary, name)))
+    note = (
+        "±: half the distance between the quartiles; hinted:page and owned:page: how many times page mode's throughput"
+    )
+    return "\n\n".join([*parts, note])
+
+
+def grid(head, body):
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---:"] * len(head), *body]]
+    return "\n".join(lines)
+
+
+def markdown(summary):
+    parts = [
+        "# Page mode versus object mode",
+        f"Measured on {machine_sentence(summary)}.",
+        f"Medians of {summary.repeat} runs, ± half the distance between the quartiles. The modes ran by turns, "
+        "and all modes of a row gave the same checksum. `native` is one process with as many threads as all nodes "
+        "have; `hinted:page` and `owned:page` say how many times page mode's throughput object mode reaches.",
+    ]
+    for name in summary.workloads:
+        load = workloads.ALL[name]
+        parts += [f"## {name}: {load.title}", load.about, f"Throughput, {summary.unit(name)}/s:"]
+        parts.append(grid(*rate_rows(summary, name)))
+        head, body = moved_rows(summary, name)
+        if len(head) > 1:
+            parts += [
+                f"What moved on {count_of_nodes(summary.nodes(name)[-1])}, while it was measured:",
+                grid(head, body),
+            ]
+    return "\n\n".join(parts) + "\n"
