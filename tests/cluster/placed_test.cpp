@@ -1,6 +1,7 @@
 // Every check of placed_node in every engine on 1, 2 and 4 nodes; and what wrong use ends with.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "mem/fault_engine.h"
 #include "tests/cluster/launcher_run.h"
@@ -59,6 +60,19 @@ TEST(PlacedWork, EndsWithTheNodeThatDies) {
   ::kill(last[0], SIGKILL);
   EXPECT_EQ(job.wait(), 128 + SIGKILL) << job.err();
   EXPECT_NE(job.err().find("node 2 (pid "), std::string::npos) << job.err();
+}
+
+// Nodes of two programs: one that has none of this, and one that has it at other places.
+TEST(PlacedWork, GoesToNodesOfTheSameProgramOnly) {
+  for (const Check other : {Check{"hints_node", "values"}, Check{"placed_calls_node", "results"}}) {
+    const std::string first = testing::TempDir() + "first." + std::to_string(::getpid());
+    const std::string script = "if mkdir " + first + "; then exec " + bin("placed_work_node") + " values; else exec " +
+                               bin(other.program) + " " + other.name + "; fi";
+    Process job({bin("dsmrun"), "-n", "2", "--", "sh", "-c", script});
+    job.wait();
+    ::rmdir(first.c_str());
+    EXPECT_TRUE(job.err().find("runs another program than") != std::string::npos) << other.program << "\n" << job.err();
+  }
 }
 
 struct Case {
