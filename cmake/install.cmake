@@ -4,7 +4,7 @@
 #   lib/cmake/dsm/            find_package(dsm): dsm::dsm (the archive) and dsm::shared
 #   lib/pkgconfig/dsm.pc
 #   bin/                      dsmrun, dsmstat, dsm-memory-node
-# The hints layer stands on all others, so what it depends on is what the libraries hold.
+# The placed layer stands on all others, so what it depends on is what the libraries hold.
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -101,8 +101,8 @@ function(dsm_add_package_files link_names)
 endfunction()
 
 # A program that is built without sanitizers cannot use a library that has them.
-if(TARGET dsm_hints AND NOT DSM_SANITIZE)
-  dsm_closure(dsm_hints layers libraries)
+if(TARGET dsm_placed AND NOT DSM_SANITIZE)
+  dsm_closure(dsm_placed layers libraries)
   dsm_link_names("${libraries}" link_names)
   dsm_add_archive("${layers}")
   dsm_add_shared("${layers}")

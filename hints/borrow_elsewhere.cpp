@@ -128,7 +128,7 @@ Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::s
   // It may have gone before the pages were held.
   if (current != nullptr && current->address.load() != address) current = nullptr;
   Copy& work = engine.cache.make(me, bytes);
-  if (holding->standing) {
+  if (holding->standing && engine.cache.begin_standing(*holding)) {
     if (holding->copy->bytes.load() != bytes) {
       runtime::end_for_misuse("a borrow with another size than the one before, of", address, site, "", {});
     }

@@ -60,7 +60,8 @@ struct Holding {
   std::atomic<std::uint32_t> changed{0};        // bumped when `holder` goes
   bool standing = false;                        // by transfer: `copy` is in the table
   bool dirty = false;                           // and newer than the home's bytes
-  bool recalled = false;                        // to be given back when the borrow ends
+  bool working = false;                         // the holder has begun with what stands here
+  bool recalled = false;                        // working: to be given back when the borrow ends
   Copy* copy = nullptr;
 };
 
@@ -97,6 +98,8 @@ class Cache final : public runtime::ObjectCopies {
   Holding* hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier);
   // The node has been made standing owner, and `copy` is the object. False: it has been called back already.
   bool adopt(Holding& holding, Copy& copy, proto::Header word);
+  // The holder, which has its pages, begins with what stands here. False: it has been called back.
+  bool begin_standing(Holding& holding);
   // It goes on being it: `copy` is newer than the copy that was the object.
   void replace(Holding& holding, Copy& copy);
   // When what goes home at this moment has arrived there: whether a copy here is still the object.

@@ -68,6 +68,7 @@ void Cache::let_go(Holding& holding) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
   holding.holder = nullptr;
+  holding.working = false;
   if (holding.recalled) give_back(holding);
   holding.changed.fetch_add(1);
   if (holding.waiting != 0) {
@@ -87,6 +88,7 @@ bool Cache::adopt(Holding& holding, Copy& copy, proto::Header word) {
   }
   copy.word.store(proto::at_rest(word), std::memory_order_relaxed);
   holding.dirty = false;
+  holding.working = true;
   stand(holding, copy);
   return true;
 }
@@ -113,6 +115,12 @@ void Cache::stand(Holding& holding, Copy& copy) {
   link(copy, holding.address);
   holding.standing = true;
   holding.copy = &copy;
+}
+
+bool Cache::begin_standing(Holding& holding) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(lock_);
+  return holding.working = holding.standing;
 }
 
 bool Cache::stands(std::uint64_t address) {
@@ -158,11 +166,12 @@ void Cache::recalled(std::uint64_t address) {
     return give_back(unknown);
   }
   Holding& holding = **at;
-  if (holding.standing && holding.holder != nullptr) {
+  if (holding.standing && holding.working) {
     holding.recalled = true;
     return;
   }
-  give_back(holding);  // a thread may wait in the home's queue for just that
+  // A thread may wait in the home's queue for just that, or for a page that waits for it.
+  give_back(holding);
   if (holding.holder == nullptr && holding.waiting == 0) forget_holding(at);
 }
 

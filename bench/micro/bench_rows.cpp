@@ -18,6 +18,8 @@ std::string Row::goal_text() const {
       return fmt::format(">= {:g}x peer", bound);
     case Goal::kValueAtMost:
       return fmt::format("<= {:g} {}", bound, unit);
+    case Goal::kValueAtLeast:
+      return fmt::format(">= {:g} {}", bound, unit);
   }
   return "";
 }
@@ -32,6 +34,8 @@ std::optional<bool> Row::met() const {
       return ratio() && *ratio() >= bound;
     case Goal::kValueAtMost:
       return value <= bound;
+    case Goal::kValueAtLeast:
+      return value >= bound;
   }
   return std::nullopt;
 }

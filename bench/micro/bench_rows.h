@@ -8,7 +8,7 @@
 
 namespace dsm::bench {
 
-enum class Goal { kNone, kRatioAtMost, kRatioAtLeast, kValueAtMost };
+enum class Goal { kNone, kRatioAtMost, kRatioAtLeast, kValueAtMost, kValueAtLeast };
 
 struct Row {
   std::string name;

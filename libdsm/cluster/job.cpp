@@ -19,6 +19,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/futex.h"
@@ -126,6 +127,7 @@ class LaunchedJob final : public Membership {
   }
 
   void listen() {
+    const OwnAllocations own;
     Packet packet;
     while (!stopped(-1, true)) {
       switch (receive(control_.get(), packet, MSG_DONTWAIT)) {

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -71,10 +72,16 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return made;
 }
 
-std::vector<std::string> environment_with(const std::string& control) {
-  std::vector<std::string> made{control};
+std::string_view name_of(std::string_view setting) { return setting.substr(0, setting.find('=')); }
+
+std::vector<std::string> environment_with(const Program& program, const std::string& control) {
+  std::vector<std::string> made = program.environment;
+  made.push_back(control);
+  const std::size_t ours = made.size();
   for (char** entry = environ; *entry != nullptr; ++entry) {
-    if (!std::string_view(*entry).starts_with("DSM_CONTROL_FD=")) made.emplace_back(*entry);
+    const auto same = [&](const std::string& setting) { return name_of(setting) == name_of(*entry); };
+    const auto end = made.begin() + static_cast<std::ptrdiff_t>(ours);
+    if (std::find_if(made.begin(), end, same) == end) made.emplace_back(*entry);
   }
   return made;
 }
@@ -99,7 +106,7 @@ Result<Spawned> spawn(const Program& program, const Streams& streams, const Sign
   UniqueFd report_writer(report[1]);
 
   std::vector<std::string> args = program.args;
-  std::vector<std::string> environment = environment_with(*variable);
+  std::vector<std::string> environment = environment_with(program, *variable);
   const std::vector<char*> argv = pointers(args);
   const std::vector<char*> envp = pointers(environment);
   const ChildPlan plan{program.path.c_str(), argv.data(),         envp.data(), streams,

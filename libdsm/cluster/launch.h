@@ -14,8 +14,9 @@
 namespace dsm::cluster {
 
 struct Program {
-  std::string path;               // of the file to execute
-  std::vector<std::string> args;  // args[0] as the user wrote it
+  std::string path;                        // of the file to execute
+  std::vector<std::string> args;           // args[0] as the user wrote it
+  std::vector<std::string> environment{};  // "NAME=value", instead of what this process has under these names
 };
 
 struct Streams {  // descriptors of this process that become 0, 1, 2 of the child

@@ -1,6 +1,7 @@
 #include "heap/chunk_arena.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "base/check.h"
 
@@ -83,8 +84,11 @@ bool ChunkArena::on_dalloc(extent_hooks_t* /*hooks*/, void* /*address*/, std::si
 
 bool ChunkArena::on_purge(extent_hooks_t* hooks, void* address, std::size_t /*bytes*/, std::size_t offset,
                           std::size_t length, unsigned /*arena*/) {
+  const int saved_errno = errno;  // free() leaves it as it is, and a purge may come with one
   const std::uint64_t begin = number_of(address) + offset;
-  return !owner(hooks).purge_range(begin, begin + length);
+  const bool dropped = owner(hooks).purge_range(begin, begin + length);
+  errno = saved_errno;
+  return !dropped;
 }
 
 bool ChunkArena::on_split(extent_hooks_t* /*hooks*/, void* /*address*/, std::size_t /*bytes*/, std::size_t /*a*/,

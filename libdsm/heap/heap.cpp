@@ -7,7 +7,9 @@
 //    jemalloc's own memory (arena 0) bypasses caches. A flush gives each block to the arena of its extent.
 //    Object blocks name their arena and a cache of the thread (measured: twice the price at least).
 // 3. Once jemalloc has torn its data of a thread down, it gives that thread arena 0's memory whatever is asked for. So
-//    every block is checked to lie in the slice before it goes out; allocate_late() has a way for such threads.
+//    a thread allocates directly (base/allocation_gate.h) from its binding to the end of its thread-specific data, and
+//    ours ends before jemalloc's: thread_end says why. Before and after, every block is checked to lie in the slice;
+//    allocate_late() has a way for threads that jemalloc has torn down.
 #include "heap/heap.h"
 
 #include <pthread.h>
@@ -19,6 +21,7 @@
 #include <deque>
 #include <thread>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "heap/chunk_arena.h"
 #include "heap/chunk_kinds.h"
@@ -56,6 +59,20 @@ struct ThreadState {
 
 std::atomic<bool> heap_exists{false};
 
+// The thread-specific key by which we hear of a thread's end. glibc destroys in the order in which keys were made, so
+// ours is made before jemalloc's constructor makes its own; a test (HeapThreads) sees it if that order is another.
+struct ThreadEnd {
+  pthread_key_t key;
+  int error;
+};
+constinit ThreadEnd thread_end{};
+
+void on_thread_end(void* heap);
+
+[[gnu::constructor(101)]] void make_thread_end_key() {
+  thread_end.error = pthread_key_create(&thread_end.key, on_thread_end);
+}
+
 // Empties jemalloc's own cache of this thread. An error: the thread has none any more, jemalloc has torn it down.
 void flush_cache() { static_cast<void>(dsm_je_mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0)); }
 
@@ -72,6 +89,7 @@ class ArenaHeap final : public Heap {
   std::size_t usable_size(const void* block) const override;
   void* resize(void* block, std::size_t bytes) override;
   void forget_thread() override;
+  void thread_ends();
 
  private:
   struct Slot {
@@ -83,14 +101,11 @@ class ArenaHeap final : public Heap {
     std::atomic<unsigned> threads{0};
   };
 
-  static void thread_ends(void* heap);
-
   bool enter_thread();
   unsigned emptiest_slot() const;
   ChunkArena& arena_of_thread(Kind kind);
   int cache_flag(Kind kind);
 
-  [[gnu::noinline]] void* allocate_again(void* wrong, std::size_t bytes);
   void* allocate_slow(std::size_t bytes, std::size_t alignment, Kind kind, bool zero);
   void* allocate_named(std::size_t bytes, int flags, Kind kind);
   static void* allocate_bound(std::size_t bytes, std::size_t alignment, bool zero);
@@ -101,9 +116,9 @@ class ArenaHeap final : public Heap {
   const std::uint64_t slice_bytes_;
   ChunkKinds kinds_;
   std::deque<Slot> slots_;
-  pthread_key_t key_{};
-  bool has_key_ = false;
 };
+
+void on_thread_end(void* heap) { static_cast<ArenaHeap*>(heap)->thread_ends(); }
 
 ArenaHeap::ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned slots)
     : slice_bytes_(range_of(geometry, self).bytes), kinds_(range_of(geometry, self).begin, slice_bytes_) {
@@ -115,10 +130,9 @@ ArenaHeap::ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source,
 }
 
 Result<void> ArenaHeap::start() {
-  if (const int error = pthread_key_create(&key_, thread_ends); error != 0) {
-    return fail(Errc::kSystem, "cannot get a thread-specific key for the heap: too many are in use", error);
+  if (thread_end.error != 0) {
+    return fail(Errc::kSystem, "cannot get a thread-specific key for the heap: too many are in use", thread_end.error);
   }
-  has_key_ = true;
   if (!slots_.front().raw.open()) return fail(Errc::kNoMemory, "cannot create the heap's first arena");
   return {};
 }
@@ -126,7 +140,7 @@ Result<void> ArenaHeap::start() {
 ArenaHeap::~ArenaHeap() {
   forget_thread();
   flush_cache();  // a thread that has only released blocks has a cache too
-  if (has_key_) pthread_key_delete(key_);
+  pthread_setspecific(thread_end.key, nullptr);
   if (this_thread.slot != kNoSlot) {
     unsigned none = 0;
     const int failed = dsm_je_mallctl("thread.arena", nullptr, nullptr, &none, sizeof none);
@@ -144,20 +158,12 @@ ArenaHeap::~ArenaHeap() {
 // --- blocks ---------------------------------------------------------------------------------------------------------
 
 void* ArenaHeap::allocate(std::size_t bytes, std::size_t alignment, Kind kind, bool zero) {
-  if (kind != Kind::kRaw || alignment > kQuantum || zero || !this_thread.ready) [[unlikely]] {
-    return allocate_slow(bytes, alignment, kind, zero);
+  if (kind == Kind::kRaw && alignment <= kQuantum && !zero && allocations == Allocations::kDirect) [[likely]] {
+    void* block = dsm_je_malloc(std::max(bytes, alignment));  // aligned by nature then
+    if (block != nullptr) [[likely]]
+      return block;
   }
-  bytes = std::max(bytes, alignment);  // aligned by nature then
-  void* block = dsm_je_malloc(bytes);
-  if (kinds_.holds(block)) [[likely]]
-    return block;
-  return allocate_again(block, bytes);
-}
-
-// The fast path has failed, or got memory outside of the slice (invariant 3).
-void* ArenaHeap::allocate_again(void* wrong, std::size_t bytes) {
-  if (wrong != nullptr) dsm_je_dallocx(wrong, MALLOCX_TCACHE_NONE);
-  return allocate_slow(bytes, 0, Kind::kRaw, false);
+  return allocate_slow(bytes, alignment, kind, zero);
 }
 
 void ArenaHeap::release(void* block) {
@@ -271,15 +277,17 @@ bool ArenaHeap::enter_thread() {
     this_thread.slot = slot;
   }
   this_thread.ready = true;  // first: pthread_setspecific may allocate
-  if (!this_thread.ended && pthread_setspecific(key_, this) == 0) {
+  if (!this_thread.ended && pthread_setspecific(thread_end.key, this) == 0) {
     slots_[this_thread.slot].threads.fetch_add(1, std::memory_order_relaxed);
     this_thread.counted = true;
+    if (allocations == Allocations::kUnbound) allocations = Allocations::kDirect;
   }
   return true;
 }
 
 void ArenaHeap::forget_thread() {
   if (!this_thread.ready) return;
+  if (allocations == Allocations::kDirect) allocations = Allocations::kUnbound;
   if (this_thread.object_cache != MALLOCX_TCACHE_NONE) {
     unsigned cache = this_thread.object_cache_number;
     this_thread.object_cache = MALLOCX_TCACHE_NONE;
@@ -292,9 +300,9 @@ void ArenaHeap::forget_thread() {
   this_thread.ready = false;
 }
 
-void ArenaHeap::thread_ends(void* heap) {
+void ArenaHeap::thread_ends() {
   this_thread.ended = true;
-  static_cast<ArenaHeap*>(heap)->forget_thread();
+  forget_thread();
 }
 
 unsigned ArenaHeap::emptiest_slot() const {

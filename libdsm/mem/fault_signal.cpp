@@ -7,10 +7,14 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
+#include <optional>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/futex.h"
 #include "base/log.h"
+#include "base/signals.h"
 
 namespace dsm::mem {
 namespace {
@@ -21,7 +25,8 @@ constexpr std::size_t kKernelMaskBytes = 8;  // what the kernel writes of uc_sig
 
 struct Hook {
   std::atomic<FaultReceiver*> receiver{nullptr};
-  struct sigaction previous;  // valid from the first take_signal on
+  FutexLock lock;             // of the next
+  struct sigaction previous;  // the program's own; valid from the first take_signal on
   std::atomic<bool> installed{false};
 };
 Hook hooks[2];  // for ever: a program's handler may have saved ours as "the previous one"
@@ -30,6 +35,12 @@ __attribute__((tls_model("initial-exec"))) constinit thread_local bool in_signal
 
 // A word that a forked child finds zero: the kernel wipes its page at fork.
 std::atomic<int>* home_process = nullptr;
+
+// The global range, in a forked child; else empty.
+struct {
+  std::uintptr_t base;
+  std::size_t bytes;
+} constinit not_inherited{};
 
 Hook& hook_of(int signal) {
   DSM_CHECK(signal == SIGSEGV || signal == SIGBUS, "signal {}", signal);
@@ -89,20 +100,15 @@ void call_handler(const struct sigaction& action, int signal, siginfo_t& info, u
 void deliver(int signal, siginfo_t& info, ucontext_t& context) {
   Hook& hook = hook_of(signal);
   struct sigaction action {};
-  if (hook.installed.load()) {
-    action = hook.previous;
-  } else {
-    sigaction(signal, nullptr, &action);
-  }
+  const bool ours_in_front = hook.installed.load();
+  if (!ours_in_front || !set_program_action(signal, nullptr, &action)) sigaction(signal, nullptr, &action);
+  const bool sent = info.si_code <= 0;  // by kill() and its kin: that can be ignored
+  if (sent && (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == SIG_IGN) return;
   if (is_default(action)) die_by(signal, info);
   if ((static_cast<unsigned>(action.sa_flags) & static_cast<unsigned>(SA_RESETHAND)) != 0) {
     struct sigaction reset {};
     reset.sa_handler = SIG_DFL;
-    if (hook.installed.load()) {
-      hook.previous = reset;
-    } else {
-      sigaction(signal, &reset, nullptr);
-    }
+    if (!ours_in_front || !set_program_action(signal, &reset, nullptr)) sigaction(signal, &reset, nullptr);
   }
   call_handler(action, signal, info, context);
 }
@@ -115,6 +121,12 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   in_signal = true;
   const bool inherited = home_process->load(std::memory_order_relaxed) == 0;
   // si_code > 0: the kernel's own, for an access of this thread; kill() and its kin are not ours.
+  const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
+  if (inherited && info->si_code > 0 && address - not_inherited.base < not_inherited.bytes) {
+    log(LogLevel::kError, "fork",
+        "address {:#x} is memory that the job's nodes share, and a forked child has none of it; process {} ends",
+        address, getpid());
+  }
   if (receiver == nullptr || inherited || info->si_code <= 0 || !receiver->on_signal_sig(*info, registers)) {
     deliver(signal, *info, registers);
   }
@@ -123,6 +135,24 @@ void on_signal(int signal, siginfo_t* info, void* context) {
 }
 
 }  // namespace
+
+bool stands_before_program(int signal) {
+  return (signal == SIGSEGV || signal == SIGBUS) && hook_of(signal).installed.load();
+}
+
+bool set_program_action(int signal, const struct sigaction* action, struct sigaction* before) {
+  if (!stands_before_program(signal)) return false;
+  Hook& hook = hook_of(signal);
+  std::optional<SignalsBlocked> blocked;
+  if (!in_signal) blocked.emplace();
+  const std::lock_guard guard(hook.lock);
+  const struct sigaction wanted = action != nullptr ? *action : hook.previous;  // they may be one object
+  if (before != nullptr) *before = hook.previous;
+  hook.previous = wanted;
+  return true;
+}
+
+void note_forked_child(std::uintptr_t base, std::size_t bytes) { not_inherited = {base, bytes}; }
 
 Result<void> take_signal(int signal, FaultReceiver& receiver) {
   if (auto marked = mark_home_process(); !marked) return marked;
@@ -169,13 +199,15 @@ bool instruction_fetch(const ucontext_t& context) { return (context.uc_mcontext.
 
 void answer_fault_sig(FaultSink& sink, const Geometry& geometry, const siginfo_t& info, ucontext_t& context) {
   const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
+  siginfo_t as_told = info;
   switch (sink.on_fault(address, wanted_access(context), current_tid())) {
     case FaultVerdict::kRetry:
       return;
     case FaultVerdict::kPending:
       break;
     case FaultVerdict::kNotOurs:
-      return raise_in_program_sig(SIGSEGV, address, context);
+      if (info.si_signo != SIGSEGV) return raise_in_program_sig(SIGSEGV, address, context);
+      return deliver(SIGSEGV, as_told, context);
     case FaultVerdict::kLost:
       report_lost_sig(geometry, address);
       return raise_in_program_sig(SIGBUS, address, context);

@@ -29,6 +29,16 @@ class FaultReceiver {
 Result<void> take_signal(int signal, FaultReceiver& receiver);
 void give_back_signal(int signal);
 
+// Our handler stands in front of the program's for this signal.
+bool stands_before_program(int signal);
+// sigaction(2) on the program's own action, to which ours hands on what is not ours; either pointer may be null. False,
+// and nothing happens, unless ours stands in front of it. Safe in signal context.
+bool set_program_action(int signal, const struct sigaction* action, struct sigaction* before);
+
+// In a forked child: an access to the global range that finds nothing there is named in one line before it ends the
+// process.
+void note_forked_child(std::uintptr_t base, std::size_t bytes);
+
 // Gives the program a signal for the fault at `address`: SIGSEGV (no such memory) or SIGBUS (memory lost). Returns if
 // the program's handler does.
 void raise_in_program_sig(int signal, std::uintptr_t address, ucontext_t& context);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/futex.h"
 #include "base/signals.h"
@@ -85,6 +86,7 @@ void MoveAttendant::poke() {
 
 // Thread "dsm-move".
 void MoveAttendant::read_loop() {
+  const OwnAllocations own;
   PutBack put_back(userfault_);
   uffd_msg buffer[16];
   while (!stopping_.load()) {

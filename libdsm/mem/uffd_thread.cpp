@@ -7,9 +7,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <optional>
 #include <system_error>
 #include <thread>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/futex.h"
@@ -31,7 +33,7 @@ constexpr std::int64_t kSpinNs = 5'000;
 struct Strike {
   greg_t instruction;
   std::uintptr_t address;
-  FaultVerdict verdict;
+  std::optional<FaultVerdict> verdict;  // none: nobody has refused the page, so the program itself has closed it
 };
 __attribute__((tls_model("initial-exec"))) constinit thread_local Strike strike{};
 
@@ -43,6 +45,7 @@ class UffdThread final : public UffdEngine, private FaultReceiver {
 
   const char* name() const override { return "uffd-thread"; }
   bool faults_inline() const override { return false; }
+  bool system_calls_wait() const override { return !userfault().user_mode_only(); }
 
  private:
   Result<void> begin() override;
@@ -85,6 +88,7 @@ void UffdThread::end() {
 
 // Thread "dsm-fault".
 void UffdThread::handle_loop() {
+  const OwnAllocations own;
   uffd_msg buffer[16];
   std::int64_t spin_until = 0;
   while (true) {
@@ -130,11 +134,13 @@ bool UffdThread::on_signal_sig(siginfo_t& info, ucontext_t& context) {
   const auto verdict = refused_.take_back_sig(address & ~(kPageBytes - 1));
   const greg_t instruction = context.uc_mcontext.gregs[REG_RIP];
   if (strike.instruction != instruction || strike.address != address) {
-    strike = {instruction, address, verdict.value_or(FaultVerdict::kNotOurs)};
+    strike = {instruction, address, verdict};
     return true;
   }
-  const bool lost = verdict.value_or(strike.verdict) == FaultVerdict::kLost;
+  const auto final_verdict = verdict ? verdict : strike.verdict;
   strike = {};
+  if (!final_verdict) return false;
+  const bool lost = *final_verdict == FaultVerdict::kLost;
   raise_in_program_sig(lost ? SIGBUS : SIGSEGV, address, context);
   return true;
 }

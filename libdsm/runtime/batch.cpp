@@ -261,13 +261,13 @@ void Batch::map(std::size_t at, std::size_t n, Access access) {
   if (!place().has_bytes) {
     latch_permission(*items[at].entry, access);
   } else if (items[at].landed) {
-    node.engine->bring(pages, landing + at * kPageBytes, access);
+    node.engine->bring(pages, landing + at * kPageBytes, node.pages->mapped_as(access));
     for (Item& item : items.subspan(at, n)) {
       item.landed = false;
       node.local->filled(page_of(item));
     }
   } else {
-    node.engine->map(pages, access);
+    node.engine->map(pages, node.pages->mapped_as(access));
   }
   count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
   trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));

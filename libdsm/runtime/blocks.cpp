@@ -216,7 +216,8 @@ std::uint64_t Blocks::take_granules(std::uint64_t count, bool fresh) {
 void Blocks::serve() {
   Calls& calls = *node_.calls;
   calls.handle(Operation::kAllocate, [&](Caller caller, const Request& request) {
-    calls.reply(caller, value_of(node_.heap->allocate(request.args[0], request.args[1], heap::Kind::kRaw, false)));
+    const heap::Kind kind = request.args[2] != 0 ? heap::Kind::kObject : heap::Kind::kRaw;
+    calls.reply(caller, value_of(node_.heap->allocate(request.args[0], request.args[1], kind, false)));
   });
   calls.handle(Operation::kUsableSize, [&](Caller caller, const Request& request) {
     const std::uint64_t address = request.args[0];

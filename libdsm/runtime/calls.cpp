@@ -102,7 +102,9 @@ bool Calls::runs_anywhere(const Request& request) const {
 
 void Calls::on_request(NodeId from, const Request& request) {
   const auto operation = static_cast<std::size_t>(request.operation);
-  if (operation >= handlers_.size() || !handlers_[operation] || request.text_bytes > Request::kMaxText) {
+  // Another program, which links less of the library, must not leave its asker waiting.
+  if (operation < handlers_.size() && !handlers_[operation]) return reply({from, request.call}, 0);
+  if (operation >= handlers_.size() || request.text_bytes > Request::kMaxText) {
     log(LogLevel::kError, "wire", "node {} has sent a request that cannot be right (operation {}, {} bytes): ignored",
         from, operation, request.text_bytes);
     return;

@@ -39,6 +39,14 @@ enum class Operation : std::uint16_t {
   kObjectHolder,     // args: address -> who holds it, for the search for deadlocks (deadlock.h)
   kObjectBlock,      // args: bytes -> a new block for an owned object, or 0
   kObjectForget,     // args: address -> when the node has no copy of the object any more
+  kProgram,          // args: the program's id -> 1 if it is this node's, too   (placed: delegation, spawning, channels)
+  kCallOpen,         // args: ring -> the node's doorbell, when the ring is looked after
+  kCallFence,        // args: ring, batches, all -> when so many have been taken (all: and everything in them has run)
+  kCallAt,           // args: function, parcel, sizes; text: record -> result
+  kSpawn,            // args: function, parcel, bytes; text: arguments -> whether it failed
+  kChannelSend,      // args: channel, parcel, bytes; text: value -> how it ended
+  kChannelReceive,   // args: channel, parcel, what -> how it ended
+  kChannelClose,     // args: channel, whether to destroy it
   kCount
 };
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "runtime/forks.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
 #include "runtime/node.h"
@@ -31,6 +32,16 @@ void* SliceChunks::take(std::uint64_t chunks, std::size_t alignment) {
   return reinterpret_cast<void*>(address);
 }
 
+void SliceChunks::hold_for_fork() {
+  sharing_lock_.lock();
+  lock_.lock();
+}
+
+void SliceChunks::release_after_fork() {
+  lock_.unlock();
+  sharing_lock_.unlock();
+}
+
 bool SliceChunks::purge(void* address, std::size_t bytes) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(sharing_lock_);
@@ -41,8 +52,18 @@ bool SliceChunks::purge(void* address, std::size_t bytes) {
   return ::madvise(address, bytes, MADV_DONTNEED) == 0;
 }
 
+// A forked child is no node: it leases nothing and gives nothing up. Its memory is ordinary, at addresses of this
+// range. (What it frees stays: dropped pages would come back as they were at the fork.)
 void* LentChunks::take(std::uint64_t chunks, std::size_t alignment) {
   const SignalsBlocked blocked;
+  if (in_forked_child()) {
+    const std::lock_guard guard(child_lock_);
+    const auto taken = node_.leases->take_for_child(chunks, alignment / kChunkBytes);
+    if (!taken) return nullptr;
+    void* const wanted = reinterpret_cast<void*>(node_.geometry.address_of(*taken));
+    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+    return ::mmap(wanted, chunks * kChunkBytes, PROT_READ | PROT_WRITE, kFlags, -1, 0) == wanted ? wanted : nullptr;
+  }
   const auto first = node_.leases->lease(chunks, alignment / kChunkBytes);
   if (!first) return nullptr;
   for (std::uint64_t chunk = 0; chunk < chunks; ++chunk) {
@@ -52,6 +73,7 @@ void* LentChunks::take(std::uint64_t chunks, std::size_t alignment) {
 }
 
 bool LentChunks::purge(void* address, std::size_t bytes) {
+  if (in_forked_child()) return false;
   const SignalsBlocked blocked;
   const PageId first = node_.geometry.page_of(reinterpret_cast<std::uintptr_t>(address));
   return node_.local->discard({first, static_cast<std::uint32_t>(bytes >> kPageShift)});

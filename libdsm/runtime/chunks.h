@@ -21,6 +21,10 @@ class SliceChunks final : public heap::ChunkSource {
   // Held while a chunk turns shared, so that purge() never drops shared memory.
   FutexLock& sharing_lock() { return sharing_lock_; }
 
+  // Around a fork: no chunk is taken, dropped or turned shared meanwhile. With signals blocked.
+  void hold_for_fork();
+  void release_after_fork();
+
  private:
   Node& node_;
   FutexLock lock_;
@@ -38,6 +42,7 @@ class LentChunks final : public heap::ChunkSource {
 
  private:
   Node& node_;
+  FutexLock child_lock_;  // of a forked child's takes
 };
 
 }  // namespace dsm::runtime

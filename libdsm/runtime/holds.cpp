@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/latency.h"
@@ -92,6 +93,7 @@ void Holds::arm(std::int64_t delay_ns) {
 }
 
 void Holds::loop() {
+  const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-holds");
   ::prctl(PR_SET_TIMERSLACK, 1);
   if (!become_urgent()) prefer_latency();

@@ -27,6 +27,7 @@ Leases::Leases(Node& node)
     : node_(node),
       keeper_(static_cast<NodeId>(node.geometry.program_nodes())),
       chunks_(chunks_to_lend(node)),
+      child_end_(chunks_of(node.geometry)),
       known_(new std::atomic<std::uint8_t>[chunks_of(node.geometry)]()) {}
 
 std::uint64_t Leases::execute(net::Op operation) {
@@ -63,6 +64,30 @@ std::optional<PageId> Leases::lease(std::uint64_t chunks, std::uint64_t alignmen
   for (std::uint64_t i = 0; i < chunks; ++i) known_[*first + i].store(mine, std::memory_order_release);
   count(node_.stats->chunk_leased, chunks);
   return node_.geometry.lent_first() + *first * kPagesPerChunk;
+}
+
+std::uint64_t Leases::lent() {
+  std::uint64_t lent = 0;
+  execute(net::read_op(Region::kMeta, lent_chunks_offset(node_.geometry), &lent, sizeof lent));
+  return lent;
+}
+
+bool Leases::is_own(std::uint64_t chunk) const {
+  return known_[chunk].load(std::memory_order_acquire) == static_cast<std::uint8_t>(node_.self + 1);
+}
+
+std::optional<PageId> Leases::take_for_child(std::uint64_t chunks, std::uint64_t alignment) {
+  const std::uint64_t unaligned = node_.geometry.lent_first() / kPagesPerChunk;
+  if (chunks > child_end_) return std::nullopt;
+  const std::uint64_t aligned = (unaligned + child_end_ - chunks) & ~(alignment - 1);
+  if (aligned < unaligned) return std::nullopt;
+  const std::uint64_t first = aligned - unaligned;
+  for (std::uint64_t i = 0; i < chunks; ++i) {
+    if (is_own(first + i)) return std::nullopt;
+    known_[first + i].store(static_cast<std::uint8_t>(node_.self + 1), std::memory_order_release);
+  }
+  child_end_ = first;
+  return node_.geometry.lent_first() + first * kPagesPerChunk;
 }
 
 bool Leases::charge(std::uint64_t chunks) { return take(chunks, 1).has_value(); }

@@ -27,6 +27,11 @@ class Leases {
   std::optional<PageId> lease(std::uint64_t chunks, std::uint64_t alignment);
   // Counts chunks of the interleaved region as lent. False if so much is not left.
   bool charge(std::uint64_t chunks);
+  // How many chunks have been lent so far, and whether this node has leased that one.
+  std::uint64_t lent();
+  bool is_own(std::uint64_t chunk) const;
+  // In a forked child, which leases nothing: addresses from the end of the lent memory, for private memory of its own.
+  std::optional<PageId> take_for_child(std::uint64_t chunks, std::uint64_t alignment);
   // Whose chunk that page of the lent memory is in; kNoNode: nobody's.
   NodeId lessee(PageId page);
 
@@ -37,6 +42,7 @@ class Leases {
   Node& node_;
   const NodeId keeper_;         // the first memory node
   const std::uint64_t chunks_;  // that may be lent
+  std::uint64_t child_end_;     // chunks from here on are taken, in a forked child
   // What is known of the lessees: node + 1; 0: not known.
   const std::unique_ptr<std::atomic<std::uint8_t>[]> known_;
 };

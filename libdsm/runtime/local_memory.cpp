@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <mutex>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/signals.h"
 #include "runtime/batch.h"
@@ -300,6 +301,7 @@ void LocalMemory::ring() {
 }
 
 void LocalMemory::loop() {
+  const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-evict");
   while (!stopping_.load()) {
     rung_.store(0);

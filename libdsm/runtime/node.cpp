@@ -4,9 +4,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <mutex>
+#include <thread>
 
+#include "base/allocation_gate.h"
 #include "base/log.h"
 #include "base/meta_layout.h"
 #include "net/shm_transport.h"
@@ -29,11 +32,22 @@ constexpr int kExitPeerDown = 71;  // dsmrun --help lists it
 
 std::mutex start_lock;
 Node* running = nullptr;
+pid_t running_process = 0;
+
+// jemalloc itself has four arenas a CPU, and what an unmodified program is compared with is jemalloc.
+constexpr unsigned kArenasPerCpu = 4;
+
+void adapt_to_unmodified(Config& config) {
+  if (config.arenas == 0) {
+    config.arenas = std::clamp<std::int64_t>(kArenasPerCpu * std::thread::hardware_concurrency(), 1, heap::kMaxArenas);
+  }
+}
 
 Result<void> read_options(Node& node) {
   auto config = read_config();
   if (!config) return tl::unexpected(config.error());
   node.config = *config;
+  if (node.program == Program::kUnmodified) adapt_to_unmodified(node.config);
   set_log(static_cast<LogLevel>(node.config.log), -1);
   return {};
 }
@@ -69,8 +83,18 @@ Result<void> connect(Node& node) {
   return {};
 }
 
+std::string engine_name(const Node& node) {
+  if (node.program != Program::kUnmodified || node.config.engine != "auto") return node.config.engine;
+  const std::string obstacle = mem::engine_obstacle("uffd-thread");
+  if (obstacle.empty()) return "uffd-thread";
+  log(quiet(node) ? LogLevel::kInfo : LogLevel::kWarn, "mem",
+      "engine sigsegv, since uffd-thread cannot run: {}; system calls on missing pages are retried page by page",
+      obstacle);
+  return "sigsegv";
+}
+
 Result<void> map_memory(Node& node) {
-  auto engine = mem::make_engine(node.config.engine, node.geometry, node.service_view);
+  auto engine = mem::make_engine(engine_name(node), node.geometry, node.service_view);
   if (!engine) return tl::unexpected(engine.error());
   node.engine = std::move(*engine);
   std::snprintf(node.stats->engine, sizeof node.stats->engine, "%s", node.engine->name());
@@ -123,8 +147,12 @@ void on_peer_down(unsigned program_nodes, const cluster::PeerDown& down) {
   ::_exit(kExitPeerDown);
 }
 
+// From here on other nodes may give this one work, which runs on threads of its own.
 Result<void> go(Node& node) {
+  running_process = ::getpid();
+  running = &node;
   run_start_hooks(node);
+  if (quiet(node)) return {};
   if (auto started = node.engine->start(*node.pages); !started) return started;
   if (node.local != nullptr) node.local->start();
   node.holds->start();
@@ -139,19 +167,22 @@ Result<void> go(Node& node) {
 Node::Node() = default;
 Node::~Node() = default;
 
-Result<Node*> start_node() {
+Result<Node*> start_node(Program program) {
+  const OwnAllocations own;
   const std::lock_guard guard(start_lock);
   if (running != nullptr) return running;
   auto node = std::make_unique<Node>();
+  node->program = program;
   for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
     if (auto done = step(*node); !done) {
+      running = nullptr;
       log(LogLevel::kError, "start", "{}", describe(done.error()));
       return tl::unexpected(done.error());
     }
   }
   log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
       node->engine->name(), node->transport->name());
-  running = node.release();  // lives until the process ends: its memory may be touched until then
+  node.release();  // lives until the process ends: its memory may be touched until then
   ::on_exit(
       [](int status, void*) {
         if (status == 0) finish_node();
@@ -161,6 +192,8 @@ Result<Node*> start_node() {
 }
 
 bool node_running() { return running != nullptr; }
+
+bool quiet(const Node& node) { return node.program == Program::kUnmodified && node.geometry.nodes == 1; }
 
 Node& node() {
   if (running == nullptr) {
@@ -172,8 +205,9 @@ Node& node() {
 
 void finish_node() {
   static std::once_flag once;
+  if (running == nullptr || ::getpid() != running_process) return;  // a forked child leaves nothing
+  const OwnAllocations own;
   std::call_once(once, [] {
-    if (running == nullptr) return;
     running->blocks->flush();
     if (!running->job->finish(running->config.finish_ms)) {
       log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)",

@@ -30,13 +30,22 @@ class Roots;        // roots.h: named roots and collective allocation
 class Leases;       // leases.h: memory of the memory nodes
 class LocalMemory;  // local_memory.h: the bound on what this node holds of it
 
+// Who runs in this process. kUnmodified: a program that knows nothing of libdsm (the preload library starts its node).
+// System calls on missing pages have to work, so the engine is uffd-thread where that can run; and a node without peers
+// needs no threads and no signal handlers, so it has none.
+enum class Program : std::uint8_t { kLinked, kUnmodified };
+
 struct Node {
   Config config;
+  Program program = Program::kLinked;
   Geometry geometry;
   NodeId self = 0;
   NodeStats* stats = nullptr;
   std::byte* service_view = nullptr;  // this node's memory, always accessible
   std::byte* meta_view = nullptr;     // its latches and headers
+
+  // An upper layer's, from its start hook: another node has rung. On any thread, in signal context, too.
+  void (*on_ring)() = nullptr;
 
   // In the order of their start; the later stand on the earlier.
   std::unique_ptr<cluster::Job> job;
@@ -60,10 +69,12 @@ struct Node {
 };
 
 // Starts this process's node; idempotent. The error has been logged.
-Result<Node*> start_node();
+Result<Node*> start_node(Program program = Program::kLinked);
 // The running node. Ends the program with a clear line if there is none.
 Node& node();
 bool node_running();
+// The node is an unmodified program's only one: private memory is all there is.
+bool quiet(const Node& node);
 // Waits for all nodes and leaves the job.
 void finish_node();
 

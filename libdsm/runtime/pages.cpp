@@ -67,7 +67,8 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
     case mem::ChunkState::kUnused:
       return mem::FaultVerdict::kNotOurs;
     case mem::ChunkState::kPrivate:
-      return mem::FaultVerdict::kRetry;  // it came just before the chunk was opened
+      // It came just before the chunk was opened; or the program has closed the page itself, and faults again.
+      return private_fault_again(address) ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
     case mem::ChunkState::kSharing:
       if (!node_.engine->faults_inline()) return mem::FaultVerdict::kPending;  // the end of the sharing lets it go on
       node_.space->wait_shared(page);
@@ -82,6 +83,10 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
   Entry& entry = table_[page];
   Room room(node_.local.get());
   lock_with_room(page, entry, room);
+  if (wanted == Access::kWrite && frozen_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    entry.lock.unlock();
+    return wait_thawed();
+  }
   if (allows(entry.page.access, wanted)) {
     map_again(page, entry);
     entry.lock.unlock();
@@ -117,7 +122,7 @@ void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
 // The page may be touched already: somebody was faster, it was never touched yet, it rested, or the kernel has taken
 // the mapping away (reclaim).
 void Pages::map_again(PageId page, Entry& entry) {
-  node_.engine->map({page, 1}, entry.page.access);
+  node_.engine->map({page, 1}, mapped_as(entry.page.access));
   if (node_.local == nullptr || !node_.local->covers(page)) return;
   if (!node_.local->here(page)) {
     node_.local->filled(page);

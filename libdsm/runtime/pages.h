@@ -34,6 +34,16 @@ class Pages final : public mem::FaultSink {
   // mem::FaultSink: the program touched what it may not.
   mem::FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) override;
 
+  // While frozen no store to shared memory begins to succeed: write faults wait. The pages that can be written already
+  // are lowered by lower_all(), which leaves the protocol's knowledge of them as it is. snapshot.h says what for.
+  void freeze(bool on);
+  void lower_all(PageId first, std::uint64_t count);
+  // What the engine may give of an access that the protocol has granted (a read may be granted the right to write).
+  Access mapped_as(Access granted) const {
+    return frozen_.load(std::memory_order_relaxed) != 0 ? Access::kRead : granted;
+  }
+  bool never_touched(PageId page);  // it is zero, without a look at it
+
   // A message about pages arrived (its range has been checked).
   void on_message(NodeId from, const proto::PageMessage& message);
   // The home of a page that we wait for says that it does not exist.
@@ -68,6 +78,9 @@ class Pages final : public mem::FaultSink {
 
  private:
   Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
+  mem::FaultVerdict wait_thawed();
+  bool untouched(PageId page) const;  // under its entry's lock
+  bool private_fault_again(std::uintptr_t address) const;
   mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
@@ -90,6 +103,7 @@ class Pages final : public mem::FaultSink {
   PageTable table_;
   Workspace* spaces_;
   std::array<FutexLock, kWorkspaces> space_locks_;
+  std::atomic<std::uint32_t> frozen_{0};
   std::byte* landings_;  // kLandings pages for batches of one page
   std::atomic<std::uint64_t> landings_used_{0};
   FutexLock stream_lock_;

@@ -1,6 +1,7 @@
 #include "runtime/service.h"
 
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -8,6 +9,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/latency.h"
@@ -24,6 +26,19 @@
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
+
+namespace {
+
+constexpr int kExitPeerBroken = 72;
+
+// A peer has sent what no node of ours sends: nothing more is taken from it, and what it was asked for will not come.
+[[noreturn]] void end_for(NodeSet failed) {
+  log(LogLevel::kError, "wire", "node {} does not keep to the message protocol; this node ends",
+      std::countr_zero(failed));
+  ::_exit(kExitPeerBroken);
+}
+
+}  // namespace
 
 Service::Service(Node& node)
     : node_(node),
@@ -47,11 +62,14 @@ void Service::stop() {
 }
 
 void Service::loop() {
+  const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-service");
   ::prctl(PR_SET_TIMERSLACK, 1);
   if (!become_urgent()) prefer_latency();
   while (!stopping_.load()) {
     unsigned handled = node_transport_->poll(service_sink_, 64);
+    if (const NodeSet failed = node_transport_->failed(); failed != 0) [[unlikely]]
+      end_for(failed);
     while (take_backlog()) ++handled;
     if (handled == 0) node_transport_->wait(net::Waiter::kService, -1);
   }
@@ -129,6 +147,9 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
       } else {
         put_off(from, bytes);
       }
+      return;
+    case MessageType::kRing:
+      if (node_.on_ring != nullptr) node_.on_ring();
       return;
     case MessageType::kReply: {
       const auto reply = read_payload<ReplyMessage>(bytes);

@@ -21,6 +21,8 @@ std::size_t payload_bytes(MessageType type) {
       return sizeof(FreesMessage);
     case MessageType::kObject:
       return sizeof(ObjectMessage);
+    case MessageType::kRing:
+      return sizeof(RingMessage);
   }
   return SIZE_MAX;
 }

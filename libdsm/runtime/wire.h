@@ -27,6 +27,7 @@ enum class MessageType : std::uint8_t {
   kReply,       // ReplyMessage
   kFrees,       // FreesMessage
   kObject,      // ObjectMessage
+  kRing,        // RingMessage: somebody has rung this node's doorbell
 };
 
 struct WireHeader {
@@ -49,6 +50,10 @@ struct FreesMessage {
   std::uint64_t blocks[kMost];
 };
 static_assert(sizeof(FreesMessage) == 200);
+
+struct RingMessage {
+  std::uint64_t unused;
+};
 static_assert(sizeof(ObjectMessage) == 16);
 static_assert(sizeof(Request) + sizeof(WireHeader) <= net::kMaxMessageBytes);
 

@@ -22,6 +22,7 @@
 #include "cluster/supervise.h"
 #include "mem/fault_engine.h"
 #include "tools/dsmrun_options.h"
+#include "tools/preload_library.h"
 #include "tools/stats_json.h"
 #include "tools/stats_view.h"
 
@@ -85,6 +86,15 @@ int run(const Request& request) {
     say("{}", program.error().text);
     return program.error().exit_code;
   }
+  std::vector<std::string> environment;
+  if (request.preload) {
+    auto preload = preload_for(*program);
+    if (!preload) {
+      say("{}", preload.error().text);
+      return preload.error().exit_code;
+    }
+    environment.push_back(std::move(*preload));
+  }
   const unsigned all_nodes = request.nodes + static_cast<unsigned>(config->memory_nodes);
   if (all_nodes > kMaxNodes) {
     say("{} nodes and {} memory nodes are more than the {} that a job may have; use fewer", request.nodes,
@@ -113,8 +123,8 @@ int run(const Request& request) {
   }
 
   const std::string lender = lender_program();
-  const auto outcome =
-      cluster::run_job({*config, geometry, {*program, request.program}, {lender, {lender}}, request.prefix});
+  const auto outcome = cluster::run_job(
+      {*config, geometry, {*program, request.program, environment}, {lender, {lender}}, request.prefix});
   if (!outcome.stats || (!request.stats && !json_file.is_open())) return outcome.exit_code;
   const auto nodes = read_stats(outcome.stats.get(), all_nodes);
   if (!nodes) {

@@ -49,6 +49,7 @@ Examples:
   dsmrun -n 4 --engine sigsegv -- ./stencil   choose how page faults are handled
   dsmrun -n 1 --memory-nodes 2 --local-memory 256M -- ./sort    all but 256 MiB of its memory lies on two memory nodes
   dsmrun -n 4 --emulate rdma -- ./stencil     with the latency and bandwidth of an RDMA network
+  dsmrun --preload -- redis-server            an unmodified program, its heap in the global range
   dsmrun -n 4 --stats -- ./stencil            print every counter of every node at the end
   dsmstat                                     look at the running job from another terminal
 )";
@@ -59,6 +60,7 @@ struct Raw {
   std::string threads;
   std::string stats_json;
   bool no_prefix = false;
+  bool preload = false;
   bool stats = false;
   std::vector<std::string> values;  // in the order of option_table()
 };
@@ -77,6 +79,9 @@ void declare(CLI::App& app, Raw& raw) {
   app.add_option("-t,--threads", raw.threads,
                  "threads each node's program is to use: sets DSM_THREADS and OMP_NUM_THREADS")
       ->type_name("T");
+  app.add_flag(
+      "--preload", raw.preload,
+      "put an unmodified program's heap into the global range (libdsm_preload.so); one node unless -n says so");
   app.add_flag("--no-prefix", raw.no_prefix, "do not put \"[node] \" before each line of output");
   app.add_flag("--stats", raw.stats, "at the end, print all counters of every node to stderr");
   app.add_option("--stats-json", raw.stats_json, "at the end, write the counters to FILE as JSON")->type_name("FILE");
@@ -117,8 +122,12 @@ std::string read_request(const CLI::App& app, const Raw& raw, Request& request) 
         word.substr(word.find_first_not_of('-') == std::string::npos ? 0 : word.find_first_not_of('-'));
     return fmt::format("{}: {}", word, complain(name.substr(0, name.find('=')), ""));
   }
-  if (raw.nodes.empty()) return "say how many nodes the job is to have: -n N";
-  if (auto wrong = read_count("nodes", raw.nodes, kMaxNodes, request.nodes); !wrong.empty()) return wrong;
+  request.preload = raw.preload;
+  request.nodes = 1;
+  if (raw.nodes.empty() && !raw.preload) return "say how many nodes the job is to have: -n N";
+  if (!raw.nodes.empty()) {
+    if (auto wrong = read_count("nodes", raw.nodes, kMaxNodes, request.nodes); !wrong.empty()) return wrong;
+  }
   if (app.count("--threads") > 0) {
     unsigned threads = 0;
     if (auto wrong = read_count("threads", raw.threads, kMaxThreads, threads); !wrong.empty()) return wrong;

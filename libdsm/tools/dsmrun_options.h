@@ -12,6 +12,7 @@ struct Request {
   unsigned nodes = 0;
   std::optional<unsigned> threads;
   bool prefix = true;
+  bool preload = false;  // the program knows nothing of libdsm: start it on libdsm_preload.so
   bool stats = false;
   std::string stats_json;                      // a file's name; "" for none
   std::map<std::string, std::string> options;  // DSM_* variable -> value, only what was given

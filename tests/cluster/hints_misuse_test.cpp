@@ -52,7 +52,7 @@ TEST(RawAccessInABorrow, IsFoundByEveryEngine) {
 }
 
 TEST(ObjectCache, KeepsItsBoundAndWhatIsUsedOften) {
-  Process job({bin("dsmrun"), "-n", "2", "--object_cache", "2M", "--", bin("hints_cache_node"), "bounded"});
+  Process job({bin("dsmrun"), "-n", "2", "--object-cache", "2M", "--", bin("hints_cache_node"), "bounded"});
   EXPECT_EQ(job.wait(), 0) << job.out() << job.err();
 }
 

@@ -65,7 +65,8 @@ TEST(GeometryTest, HeadersStandBehindTheLatches) {
   const dsm::Geometry geometry = three_nodes();
   const std::uint64_t last = geometry.base + geometry.memory_bytes() - 1;
   EXPECT_EQ(dsm::header_offset(geometry, geometry.base + 63), dsm::header_offset(geometry, geometry.base));
-  EXPECT_EQ(dsm::header_offset(geometry, last) + dsm::kHeaderBytes, dsm::meta_region_bytes(geometry));
+  EXPECT_EQ(dsm::header_offset(geometry, last) + dsm::kHeaderBytes, dsm::lent_chunks_offset(geometry));
+  EXPECT_LT(dsm::lent_chunks_offset(geometry), dsm::meta_region_bytes(geometry));
 }
 
 TEST(ResultTest, DescribesErrnoInWords) {

@@ -1,0 +1,7 @@
+#include "base/allocation_gate.h"
+
+namespace dsm {
+
+[[gnu::tls_model("initial-exec")]] constinit thread_local Allocations allocations = Allocations::kUnbound;
+
+}  // namespace dsm

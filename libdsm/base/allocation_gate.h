@@ -1,0 +1,30 @@
+// Where what this thread allocates comes from. The heap, the runtime's own code and the preload library share this one
+// byte per thread, so that malloc decides with one load.
+//
+// 1. kDirect: the thread is bound to its arena and jemalloc's data of it stands; dsm_je_malloc gives it blocks of the
+//    global heap and no others. Only the heap sets it.
+// 2. kOwn: runtime code runs. What it allocates never comes from the global heap.
+#pragma once
+
+#include <cstdint>
+
+namespace dsm {
+
+enum class Allocations : std::uint8_t { kUnbound, kDirect, kOwn };
+
+// initial-exec: reached without __tls_get_addr, which may allocate.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local Allocations allocations;
+
+// For a scope on a thread of the program; for good on a thread of the runtime, whose first statement it is.
+class OwnAllocations {
+ public:
+  OwnAllocations() : before_(allocations) { allocations = Allocations::kOwn; }
+  ~OwnAllocations() { allocations = before_; }
+  OwnAllocations(const OwnAllocations&) = delete;
+  OwnAllocations& operator=(const OwnAllocations&) = delete;
+
+ private:
+  const Allocations before_;
+};
+
+}  // namespace dsm

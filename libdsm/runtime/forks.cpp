@@ -1,0 +1,67 @@
+#include "runtime/forks.h"
+
+#include <sys/mman.h>
+
+#include <csignal>
+
+#include "base/check.h"
+#include "mem/fault_signal.h"
+#include "runtime/chunks.h"
+#include "runtime/node.h"
+#include "runtime/snapshot.h"
+
+namespace dsm::runtime {
+namespace {
+
+bool forked = false;
+bool inherited = true;
+sigset_t mask_before;  // of the thread that forks; under the chunks' locks
+
+// None if the heap is memory that memory nodes lend.
+SliceChunks* private_chunks(Node& node) {
+  return node.geometry.memory_nodes == 0 ? static_cast<SliceChunks*>(node.chunks.get()) : nullptr;
+}
+
+void release(Node& node) {
+  const sigset_t mask = mask_before;
+  if (SliceChunks* const chunks = private_chunks(node); chunks != nullptr) chunks->release_after_fork();
+  pthread_sigmask(SIG_SETMASK, &mask, nullptr);
+}
+
+}  // namespace
+
+void prepare_fork(Node& node) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  sigdelset(&all, SIGSEGV);  // a snapshot reads the heap as the program does
+  sigdelset(&all, SIGBUS);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  if (SliceChunks* const chunks = private_chunks(node); chunks != nullptr) chunks->hold_for_fork();
+  mask_before = before;
+  if (node.geometry.memory_nodes != 0) take_snapshot(node);
+}
+
+void fork_done_in_parent(Node& node) {
+  if (node.geometry.memory_nodes != 0) thaw(node);
+  release(node);
+}
+
+void fork_done_in_child(Node& node) {
+  forked = true;
+  // The counters are shared with dsmstat: the child counts for itself.
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+  const auto first = reinterpret_cast<std::uintptr_t>(node.stats) & ~(kPageBytes - 1);
+  const auto end = reinterpret_cast<std::uintptr_t>(node.stats + 1);
+  void* const own = ::mmap(reinterpret_cast<void*>(first), end - first, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+  DSM_CHECK(own != MAP_FAILED, "no memory for a forked child's counters");
+  mem::note_forked_child(node.geometry.base, node.geometry.memory_bytes());
+  inherited = node.geometry.memory_nodes == 0 || adopt_snapshot(node);
+  release(node);
+}
+
+bool heap_inherited() { return inherited; }
+
+bool in_forked_child() { return forked; }
+
+}  // namespace dsm::runtime

@@ -1,0 +1,59 @@
+#include "placed/parcel.h"
+
+#include <dsm/guarded.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "runtime/node.h"
+
+namespace dsm::placed {
+namespace {
+
+constexpr std::size_t kPiece = std::size_t{1} << 30;
+
+void execute(runtime::Node& node, std::uint64_t address, net::Op op) {
+  const NodeId home = node.geometry.home(node.geometry.page_of(address));
+  op.offset = address - node.geometry.base;
+  const SignalsBlocked blocked;
+  const bool done = node.transport->execute(home, {&op, 1}).has_value();
+  DSM_CHECK(done, "the parcel at {:#x} cannot be reached", address);
+}
+
+}  // namespace
+
+Parcel::Parcel(runtime::Node& node, std::size_t bytes) : node_(&node) {
+  void* const block = detail::object_block(bytes, node.self);
+  if (block == nullptr) {
+    log(LogLevel::kError, "placed", "no memory for {} bytes that are to be sent to another node; the program ends",
+        bytes);
+    std::abort();
+  }
+  address_ = reinterpret_cast<std::uint64_t>(block);
+}
+
+Parcel::~Parcel() {
+  if (address_ != 0) dsm::free(reinterpret_cast<void*>(address_));
+}
+
+std::byte* Parcel::data() const { return node_->service_view + (address_ - node_->geometry.base); }
+
+void read_parcel(runtime::Node& node, std::uint64_t address, std::span<std::byte> to) {
+  for (std::size_t done = 0; done < to.size(); done += kPiece) {
+    const auto bytes = static_cast<std::uint32_t>(std::min(kPiece, to.size() - done));
+    execute(node, address + done, net::read_op(net::Region::kMemory, 0, to.data() + done, bytes));
+  }
+}
+
+void write_parcel(runtime::Node& node, std::uint64_t address, std::span<const std::byte> from) {
+  for (std::size_t done = 0; done < from.size(); done += kPiece) {
+    const auto bytes = static_cast<std::uint32_t>(std::min(kPiece, from.size() - done));
+    execute(node, address + done, net::write_op(net::Region::kMemory, 0, from.data() + done, bytes));
+  }
+}
+
+}  // namespace dsm::placed

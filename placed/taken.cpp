@@ -1,0 +1,139 @@
+#include "placed/taken.h"
+
+#include "base/check.h"
+#include "base/meta_layout.h"
+#include "base/signals.h"
+#include "runtime/pages.h"
+#include "runtime/service.h"
+
+namespace dsm::placed {
+namespace {
+
+using proto::Header;
+
+void fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
+}  // namespace
+
+bool is_here(const hints::Engine& engine, std::uint64_t address, std::size_t bytes) {
+  const Geometry& geometry = engine.node.geometry;
+  if (!geometry.holds(address) || !geometry.holds(address + bytes - 1)) return false;
+  const proto::ObjectPlace place = engine.objects.place(address, bytes);
+  return place.home == engine.node.self && !place.scattered;
+}
+
+Taken::Taken(hints::Engine& engine)
+    : engine_(engine),
+      base_(engine.node.geometry.base),
+      slice_(engine.node.geometry.address_of(engine.node.geometry.slice_first(engine.node.self))),
+      slice_bytes_(engine.node.geometry.slice_bytes),
+      pages_(engine.objects.slice_pages()),
+      memory_(engine.in_place(base_)),
+      headers_(engine.node.meta_view + header_offset(engine.node.geometry, base_)) {
+  DSM_CHECK(engine.node.transport->cpu_atomics_agree(), "calls need a transport whose atomics are the processor's");
+  runtime::ThreadPins& me = runtime::my_pins();
+  for (runtime::PinBlock* block = me.first.load(); block != nullptr; block = block->next.load()) {
+    for (hints::Pin& pin : block->pins) {
+      if (most_ < kMost && pin.address.load(std::memory_order_relaxed) == 0) pins_[most_++] = &pin;
+    }
+  }
+  if (most_ == 0) pins_[most_++] = &me.take();
+}
+
+std::atomic<Header>& Taken::header(std::uint64_t address) const {
+  return reinterpret_cast<std::atomic<Header>*>(headers_)[(address - base_) / kObjectGranule];
+}
+
+void Taken::prefetch(std::uint64_t address) const {
+  __builtin_prefetch(memory_ + (address - base_), 1);
+  __builtin_prefetch(&header(address), 1);
+}
+
+bool Taken::pages_open(std::uint64_t address, std::size_t bytes) const {
+  for (std::uint64_t at = address; at < address + bytes; at = (at | (kPageBytes - 1)) + 1) {
+    if (!runtime::Objects::is_open(pages_[(at - slice_) / kPageBytes].load(std::memory_order_acquire))) return false;
+  }
+  return true;
+}
+
+// Looks before it publishes, too: a pin that comes and goes would make the page protocol look again each time.
+bool Taken::hold_pages(hints::Pin& pin, std::uint64_t address, std::size_t bytes) const {
+  if (!engine_.alone && !pages_open(address, bytes)) return false;
+  pin.kind.store(runtime::PinKind::kWrite, std::memory_order_relaxed);
+  pin.bytes.store(bytes, std::memory_order_relaxed);
+  pin.address.store(address, std::memory_order_release);
+  fence();
+  if (engine_.alone) return true;
+  if (pin.owner->raw_page.load(std::memory_order_relaxed) != 0) pin.owner->raw_page.store(0);
+  if (pages_open(address, bytes)) return true;
+  engine_.objects.unpin(pin);
+  return false;
+}
+
+// One swap at the most; who finds the header taken does not wait.
+bool Taken::lock(std::uint64_t address, std::size_t bytes) const {
+  std::atomic<Header>& word = header(address);
+  Header seen = word.load(std::memory_order_relaxed);
+  if (seen == proto::at_rest(seen)) [[likely]] {
+    const Header locked = seen | proto::held_by(proto::Hold::kLocked, engine_.node.self) | proto::kWriting;
+    if (word.compare_exchange_strong(seen, locked, std::memory_order_acquire)) return true;
+  }
+  const proto::Turn turn{engine_.node.self, proto::Wish::kWrite, engine_.objects.place(address, bytes).small, true};
+  while (!proto::is_asked(seen) && proto::grantable(seen, turn)) {
+    if (word.compare_exchange_weak(seen, proto::granted_word(seen, turn), std::memory_order_acquire)) return true;
+  }
+  return false;
+}
+
+bool Taken::take(std::uint64_t address, std::size_t bytes) {
+  const bool in_slice = address - slice_ < slice_bytes_ && bytes <= slice_bytes_ - (address - slice_);
+  if (count_ == kMost || !in_slice) return false;
+  if (held_ != 0 && pins_[held_ - 1]->address.load(std::memory_order_relaxed) == address &&
+      pins_[held_ - 1]->bytes.load(std::memory_order_relaxed) == bytes) {
+    objects_[count_++] = memory_ + (address - base_);
+    return true;
+  }
+  if (held_ == most_) return false;
+  hints::Pin& pin = *pins_[held_];
+  pin.borrow.stage = proto::BorrowStage::kIdle;
+  pin.site = {};
+  if (!hold_pages(pin, address, bytes)) [[unlikely]]
+    return false;
+  if (!lock(address, bytes)) {
+    if (engine_.alone) {
+      pin.address.store(0, std::memory_order_release);
+    } else {
+      engine_.objects.unpin(pin);
+    }
+    return false;
+  }
+  pin.borrow.stage = proto::BorrowStage::kHeld;
+  ++held_;
+  objects_[count_++] = memory_ + (address - base_);
+  return true;
+}
+
+void Taken::let_go() {
+  constexpr Header kChanged = proto::kOneVersion - proto::kWriting;
+  const Header release = kChanged - proto::held_by(proto::Hold::kLocked, engine_.node.self);
+  std::array<std::uint64_t, kMost> coloured;
+  std::size_t colours = 0;
+  for (std::size_t i = 0; i < held_; ++i) {
+    hints::Pin& pin = *pins_[i];
+    const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
+    const Header old = header(address).fetch_add(release, std::memory_order_release);
+    if (proto::is_coloured(old)) [[unlikely]]
+      coloured[colours++] = address;
+    if (proto::is_asked(old)) [[unlikely]]
+      engine_.objects.tell_freed(address);
+    if (engine_.alone) {
+      pin.address.store(0, std::memory_order_release);
+    } else {
+      engine_.objects.unpin(pin);
+    }
+  }
+  count_ = held_ = 0;
+  for (std::size_t i = 0; i < colours; ++i) engine_.objects.forget_everywhere(coloured[i]);
+}
+
+}  // namespace dsm::placed

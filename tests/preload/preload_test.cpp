@@ -1,0 +1,170 @@
+// Unmodified programs on libdsm_preload.so: each case runs in a process of its own.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "tests/cluster/launcher_run.h"
+
+namespace dsm::cluster::test {
+namespace {
+
+const std::string kLibrary = DSM_PRELOAD_LIBRARY;
+
+// `in_child`: what comes before the program.
+Start preloaded(const std::vector<std::string>& more = {}, std::function<void()> in_child = {}) {
+  Start start;
+  start.environment = {"LD_PRELOAD=" + kLibrary};
+  start.environment.insert(start.environment.end(), more.begin(), more.end());
+  start.in_child = std::move(in_child);
+  return start;
+}
+
+void expect_good(std::vector<std::string> command, Start start) {
+  Process process(std::move(command), std::move(start));
+  process.close_input();
+  EXPECT_EQ(process.wait(), 0) << process.err();
+  EXPECT_NE(process.out().find("good"), std::string::npos) << process.out();
+}
+
+class Corners : public testing::TestWithParam<const char*> {};
+TEST_P(Corners, AsDocumented) { expect_good({bin("corners"), GetParam()}, preloaded()); }
+INSTANTIATE_TEST_SUITE_P(Allocation, Corners,
+                         testing::Values("zero_bytes", "overflow", "alignment", "resizing", "zeroed", "freeing",
+                                         "operators", "before_main", "thread_ends", "many_threads", "libraries"),
+                         [](const auto& test) { return std::string(test.param); });
+
+class Processes : public testing::TestWithParam<const char*> {};
+TEST_P(Processes, AsWithoutUs) { expect_good({bin("processes"), GetParam()}, preloaded()); }
+TEST_P(Processes, UnderDsmrun) { expect_good({bin("dsmrun"), "--preload", "--", bin("processes"), GetParam()}, {}); }
+TEST_P(Processes, BesideAnotherNode) {
+  for (const char* engine : {"uffd-thread", "sigsegv"}) {
+    expect_good({bin("dsmrun"), "-n", "2", "--preload", "--engine", engine, "--", bin("processes"), GetParam()}, {});
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Program, Processes,
+                         testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
+                                         "starting_programs", "descriptors", "own_handler", "stack_overflow",
+                                         "blocked_signals"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST(Preload, ChildrenRunOnTheLibraryWhenAskedTo) {
+  expect_good({bin("processes"), "starting_programs"}, preloaded({"DSM_CHILDREN=1"}));
+}
+
+TEST(Preload, MemoryEndsWithENOMEM) { expect_good({bin("processes"), "limited"}, preloaded()); }
+
+TEST(Preload, AnAddressSpaceThatIsTooSmallIsNamed) {
+  Process process({"/bin/true"}, preloaded({}, [] {
+                    const rlimit limit{1 << 30, 1 << 30};
+                    setrlimit(RLIMIT_AS, &limit);
+                  }));
+  EXPECT_EQ(process.wait(), 69);
+  EXPECT_NE(process.err().find("limit on address space is"), std::string::npos) << process.err();
+}
+
+TEST(Preload, ASmallStackWillDo) {
+  expect_good({bin("corners"), "zero_bytes"}, preloaded({}, [] {
+                const rlimit limit{128 << 10, 128 << 10};
+                setrlimit(RLIMIT_STACK, &limit);
+              }));
+}
+
+TEST(Preload, AMisspeltOptionEndsTheProgram) {
+  Process process({"/bin/true"}, preloaded({"DSM_ENGIN=auto"}));
+  EXPECT_EQ(process.wait(), 64);
+  EXPECT_NE(process.err().find("DSM_ENGINE"), std::string::npos) << process.err();
+}
+
+TEST(Preload, AStaticProgramIsNamed) {
+  Process process({bin("dsmrun"), "--preload", "--", bin("static_program")});
+  EXPECT_EQ(process.wait(), 126);
+  EXPECT_NE(process.err().find("linked statically"), std::string::npos) << process.err();
+}
+
+// --- over memory nodes
+// -------------------------------------------------------------------------------------------------
+
+std::vector<std::string> bounded(std::vector<std::string> program) {
+  std::vector<std::string> command{bin("dsmrun"), "--preload", "--memory-nodes", "2", "--local-memory", "16M", "--"};
+  command.insert(command.end(), program.begin(), program.end());
+  return command;
+}
+
+TEST_P(Corners, OverMemoryNodes) { expect_good(bounded({bin("corners"), GetParam()}), {}); }
+
+class OverMemoryNodes : public testing::TestWithParam<const char*> {};
+TEST_P(OverMemoryNodes, AsWithoutUs) { expect_good(bounded({bin("processes"), GetParam()}), {}); }
+INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes,
+                         testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
+                                         "starting_programs", "descriptors", "own_handler", "stack_overflow",
+                                         "blocked_signals"),
+                         [](const auto& test) { return std::string(test.param); });
+
+TEST(PreloadOverMemoryNodes, ShadowedBlocksSurviveEviction) {
+  expect_good(bounded({bin("stress_malloc"), "--seconds", "3", "--threads", "8"}), {});
+}
+
+// Several program nodes: the heap is memory that they share, which a forked child has none of.
+TEST(PreloadOverMemoryNodes, AChildThatTouchesASharedHeapIsTold) {
+  Process process({bin("dsmrun"), "-n", "2", "--preload", "--memory-nodes", "1", "--local-memory", "16M", "--",
+                   bin("processes"), "child_has_a_copy"});
+  EXPECT_NE(process.wait(), 0);
+  EXPECT_NE(process.err().find("a forked child has none of it"), std::string::npos) << process.err();
+}
+
+// While pages go and come all the time.
+TEST(PreloadOverMemoryNodes, ASnapshotIsOfOneMoment) {
+  for (const char* engine : {"uffd-thread", "uffd-inline"}) {
+    expect_good({bin("dsmrun"), "--preload", "--engine", engine, "--memory-nodes", "1", "--local-memory", "4M", "--",
+                 bin("processes"), "one_moment"},
+                {});
+  }
+}
+
+// --- memory that nodes share
+// ------------------------------------------------------------------------------------------
+
+// A folder with the pipes by which two nodes talk.
+class Folder {
+ public:
+  Folder() {
+    char pattern[] = "/tmp/dsm_preload_test_XXXXXX";
+    path_ = ::mkdtemp(pattern);
+    for (const char* name : {"/a", "/b"}) ::mkfifo((path_ + name).c_str(), 0600);
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+void run_shared(const char* engine, const char* what, const char* words_expected) {
+  const Folder folder;
+  Process job({bin("dsmrun"), "-n", "2", "--preload", "--engine", engine, "--", bin("shared"), what, folder.path()});
+  job.close_input();
+  EXPECT_EQ(job.wait(), 0) << engine << ": " << job.err();
+  EXPECT_EQ(count(job.out(), "good"), 2) << job.out();
+  EXPECT_NE(job.err().find(words_expected), std::string::npos) << job.err();
+}
+
+TEST(PreloadShared, PointersOfAnotherNodeWork) {
+  for (const char* engine : {"uffd-thread", "uffd-inline", "sigsegv"}) run_shared(engine, "pointers", "");
+}
+TEST(PreloadShared, SystemCallsOnMissingPagesWork) {
+  for (const char* engine : {"uffd-thread", "uffd-inline", "sigsegv"}) run_shared(engine, "system_calls", "");
+}
+TEST(PreloadShared, SignalsOfTheProgramAreItsOwn) {
+  for (const char* engine : {"uffd-thread", "uffd-inline", "sigsegv"}) run_shared(engine, "signals", "");
+}
+TEST(PreloadShared, AChildThatTouchesSharedMemoryIsTold) {
+  run_shared("uffd-thread", "forks", "a forked child has none of it");
+  run_shared("sigsegv", "forks", "a forked child has none of it");
+}
+
+}  // namespace
+}  // namespace dsm::cluster::test
