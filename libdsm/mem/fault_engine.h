@@ -48,7 +48,8 @@ class FaultEngine {
   virtual const char* name() const = 0;
   virtual bool faults_inline() const = 0;  // on_fault runs in the faulting thread
 
-  // A system call that is handed a page which this node lacks waits for it, like any other access; else it gives EFAULT.
+  // A system call that is handed a page which this node lacks waits for it, like any other access; else it gives
+  // EFAULT.
   virtual bool system_calls_wait() const { return false; }
 
   // Starts delivering faults. Once.

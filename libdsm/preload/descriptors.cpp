@@ -28,7 +28,7 @@ constexpr int kMostOwn = 1024;  // descriptors from here on are not looked at
 
 // Written by the constructor only, before there are other threads of the program.
 constinit std::bitset<kMostOwn> own{};
-constinit struct stat before[kMostOwn]{};  // st_nlink is 0 where nothing was open
+constinit struct stat before[kMostOwn] {};  // st_nlink is 0 where nothing was open
 constinit std::bitset<kMostOwn> placeholders{};
 constinit int own_end = 0;  // no descriptor from here on is the runtime's
 

@@ -59,8 +59,9 @@ tl::expected<std::string, Obstacle> preload_for(const std::string& program) {
                  fmt::format("{} is not in the lib folder beside dsmrun's; build or install it there", kLibrary)});
   }
   if (library.find_first_of(": ") != std::string::npos) {
-    return tl::unexpected(Obstacle{cluster::kExitUnavailable,
-                    fmt::format("the loader takes no library from a path with a space or colon: {}; move it", library)});
+    return tl::unexpected(
+        Obstacle{cluster::kExitUnavailable,
+                 fmt::format("the loader takes no library from a path with a space or colon: {}; move it", library)});
   }
   struct stat status {};
   if (::stat(program.c_str(), &status) == 0 && (status.st_mode & (S_ISUID | S_ISGID)) != 0 && ::geteuid() != 0) {
