@@ -98,7 +98,7 @@ DSM_INTERPOSED int close(int fd) { return is_own(fd) ? bad_descriptor() : __clos
 DSM_INTERPOSED int close_range(unsigned first, unsigned last, int flags) {
   // Without the children in mind (CLOSE_RANGE_UNSHARE asks for a table of the caller's own) one call is as good as
   // more.
-  if (own_end == 0 || (flags & CLOSE_RANGE_CLOEXEC) != 0 || first > last) {
+  if (own_end == 0 || (static_cast<unsigned>(flags) & CLOSE_RANGE_CLOEXEC) != 0 || first > last) {
     return static_cast<int>(::syscall(SYS_close_range, first, last, flags));
   }
   return close_range_around_own(first, last, flags);

@@ -10,11 +10,11 @@
 #pragma once
 
 #include <dsm/guarded.h>
+#include <dsm/source_location.h>
 
 #include <bit>
 #include <concepts>
 #include <cstdint>
-#include <source_location>
 #include <type_traits>
 
 #pragma GCC visibility push(default)
@@ -34,7 +34,7 @@ std::uint64_t word_xor(void* word, std::uint64_t value, call_site site);
 template <typename T>
 class atomic {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) == 8, "dsm::atomic is for types of 8 bytes");
-  using place = std::source_location;
+  using place = dsm::source_location;
   // What a difference of one is.
   static constexpr std::uint64_t unit() {
     if constexpr (std::is_pointer_v<T>) return sizeof(std::remove_pointer_t<T>);

@@ -11,8 +11,8 @@
 #pragma once
 
 #include <dsm/hints.h>
+#include <dsm/source_location.h>
 
-#include <source_location>
 #include <type_traits>
 #include <utility>
 
@@ -57,17 +57,17 @@ class alignas(64) guarded {
   explicit guarded(Args&&... args) : value_(std::forward<Args>(args)...) {}
 
   // Waits until nobody has it. The guard's end unlocks; release_unchanged() unlocks without writing back.
-  [[nodiscard]] mut_ref<T> lock(std::source_location where = std::source_location::current()) {
+  [[nodiscard]] mut_ref<T> lock(dsm::source_location where = dsm::source_location::current()) {
     return borrow_mut(&value_, where);
   }
   // fn(T&) under the lock; its result.
   template <typename F>
-  decltype(auto) with(F&& fn, std::source_location where = std::source_location::current()) {
+  decltype(auto) with(F&& fn, dsm::source_location where = dsm::source_location::current()) {
     auto held = lock(where);
     return std::forward<F>(fn)(*held);
   }
   // The value as it was after some unlock() that came before. Waits for nobody who locks.
-  [[nodiscard]] shared_ref<T> read(std::source_location where = std::source_location::current()) const {
+  [[nodiscard]] shared_ref<T> read(dsm::source_location where = dsm::source_location::current()) const {
     return borrow_shared(&value_, where);
   }
 

@@ -25,10 +25,10 @@
 #pragma once
 
 #include <dsm/dsm.h>
+#include <dsm/source_location.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <source_location>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -41,7 +41,7 @@ namespace detail {
 struct call_site {
   const char* file;
   unsigned line;
-  constexpr call_site(std::source_location where) : file(where.file_name()), line(where.line()) {}
+  constexpr call_site(dsm::source_location where) : file(where.file_name()), line(where.line()) {}
 };
 struct borrowed {
   void* data = nullptr;
@@ -149,24 +149,24 @@ class mut_ref {
 
 template <typename T>
 [[nodiscard]] shared_ref<T> borrow_shared(const T* object,
-                                          std::source_location where = std::source_location::current()) {
+                                          dsm::source_location where = dsm::source_location::current()) {
   static_assert(travels<T>, "the object is copied as bytes; see dsm::travels");
   return {detail::borrow_shared(object, sizeof(T), where), 1};
 }
 template <typename T>
 [[nodiscard]] shared_ref<T[]> borrow_shared(std::span<const T> objects,
-                                            std::source_location where = std::source_location::current()) {
+                                            dsm::source_location where = dsm::source_location::current()) {
   static_assert(travels<T>, "the objects are copied as bytes; see dsm::travels");
   return {detail::borrow_shared(objects.data(), objects.size_bytes(), where), objects.size()};
 }
 template <typename T>
-[[nodiscard]] mut_ref<T> borrow_mut(T* object, std::source_location where = std::source_location::current()) {
+[[nodiscard]] mut_ref<T> borrow_mut(T* object, dsm::source_location where = dsm::source_location::current()) {
   static_assert(travels<T>, "the object is copied as bytes; see dsm::travels");
   return {detail::borrow_mut(object, sizeof(T), where), 1, false};
 }
 template <typename T>
 [[nodiscard]] mut_ref<T[]> borrow_mut(std::span<T> objects,
-                                      std::source_location where = std::source_location::current()) {
+                                      dsm::source_location where = dsm::source_location::current()) {
   static_assert(travels<T> && !std::is_const_v<T>, "the objects are copied as bytes; see dsm::travels");
   return {detail::borrow_mut(objects.data(), objects.size_bytes(), where), objects.size(), false};
 }
@@ -174,11 +174,11 @@ template <typename T>
 // Makes `node` the object's standing owner: its later borrows of the object need no network, until another node borrows
 // it. Waits for a mutable borrow that is under way.
 template <typename T>
-void transfer(T* object, unsigned node, std::source_location where = std::source_location::current()) {
+void transfer(T* object, unsigned node, dsm::source_location where = dsm::source_location::current()) {
   detail::transfer(object, sizeof(T), node, where);
 }
 template <typename T>
-void transfer(std::span<T> objects, unsigned node, std::source_location where = std::source_location::current()) {
+void transfer(std::span<T> objects, unsigned node, dsm::source_location where = dsm::source_location::current()) {
   detail::transfer(objects.data(), objects.size_bytes(), node, where);
 }
 

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <dsm/hints.h>
+#include <dsm/source_location.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <new>
-#include <source_location>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -57,7 +57,7 @@ class own_ptr {
   T* address() const { return reinterpret_cast<T*>(detail::address_of_bits(bits_)); }
   unsigned home() const { return dsm::home(address()); }
 
-  void reset(std::source_location where = std::source_location::current()) {
+  void reset(dsm::source_location where = dsm::source_location::current()) {
     static_assert(!std::is_polymorphic_v<T>, "an object with a vtable cannot live on another node");
     if (bits_ == 0) return;
     detail::owned_check_idle(bits_, "destroyed");
@@ -115,7 +115,7 @@ class own_ptr<T[]> {
   std::size_t size() const { return count_; }
   std::size_t size_bytes() const { return count_ * sizeof(T); }
 
-  void reset(std::source_location where = std::source_location::current()) {
+  void reset(dsm::source_location where = dsm::source_location::current()) {
     static_assert(!std::is_polymorphic_v<T>, "an object with a vtable cannot live on another node");
     if (bits_ == 0) return;
     detail::owned_check_idle(bits_, "destroyed");
@@ -153,7 +153,7 @@ inline constexpr bool travels<own_ptr<T>> = true;
 template <typename T, typename... Args>
 requires(!std::is_array_v<T>) [[nodiscard]] own_ptr<T> make_owned(Args&&... args) {
   static_assert(travels<T>, "the object is copied as bytes; see dsm::travels");
-  const detail::borrowed fresh = detail::owned_new(sizeof(T), std::source_location::current());
+  const detail::borrowed fresh = detail::owned_new(sizeof(T), dsm::source_location::current());
   if (fresh.data == nullptr) return {};
   ::new (fresh.data) T(std::forward<Args>(args)...);
   return own_ptr<T>::adopt(detail::owned_begin(fresh.pin));
@@ -164,7 +164,7 @@ requires std::is_unbounded_array_v<T>
 [[nodiscard]] own_ptr<T> make_owned(std::size_t count) {
   using element = std::remove_extent_t<T>;
   static_assert(travels<element>, "the objects are copied as bytes; see dsm::travels");
-  const detail::borrowed fresh = detail::owned_new(count * sizeof(element), std::source_location::current());
+  const detail::borrowed fresh = detail::owned_new(count * sizeof(element), dsm::source_location::current());
   if (fresh.data == nullptr) return {};
   std::uninitialized_value_construct_n(static_cast<element*>(fresh.data), count);
   return own_ptr<T>::adopt(detail::owned_begin(fresh.pin), count);
@@ -172,7 +172,7 @@ requires std::is_unbounded_array_v<T>
 
 template <typename T>
 [[nodiscard]] shared_ref<T> borrow_shared(const own_ptr<T>& owner,
-                                          std::source_location where = std::source_location::current()) {
+                                          dsm::source_location where = dsm::source_location::current()) {
   if constexpr (std::is_array_v<T>) {
     return {detail::borrow_owned_shared(owner.bits(), owner.size_bytes(), where), owner.size()};
   } else {
@@ -181,7 +181,7 @@ template <typename T>
 }
 // The owner must stay where it is until the borrow's end: its colour, and on another node its address, change.
 template <typename T>
-[[nodiscard]] mut_ref<T> borrow_mut(own_ptr<T>& owner, std::source_location where = std::source_location::current()) {
+[[nodiscard]] mut_ref<T> borrow_mut(own_ptr<T>& owner, dsm::source_location where = dsm::source_location::current()) {
   if constexpr (std::is_array_v<T>) {
     return {detail::borrow_owned_mut(&owner.bits(), owner.size_bytes(), where), owner.size(), true};
   } else {
@@ -192,7 +192,7 @@ template <typename T>
 // Moves the object to `node`'s memory and returns its owner, to be kept or sent there.
 template <typename T>
 [[nodiscard]] own_ptr<T> transfer(own_ptr<T>&& owner, unsigned node,
-                                  std::source_location where = std::source_location::current()) {
+                                  dsm::source_location where = dsm::source_location::current()) {
   if constexpr (std::is_array_v<T>) {
     const std::size_t count = owner.size(), bytes = owner.size_bytes();
     return own_ptr<T>::adopt(detail::owned_transfer(owner.leak(), bytes, node, where), count);
@@ -205,14 +205,14 @@ template <typename T>
 // borrows that follow find it. For one object, borrowing it later costs the same.
 template <typename T>
 requires(!std::is_array_v<T>) void prefetch(std::span<const own_ptr<T>> owners,
-                                            std::source_location where = std::source_location::current()) {
+                                            dsm::source_location where = dsm::source_location::current()) {
   std::vector<const std::uint64_t*> bits;
   bits.reserve(owners.size());
   for (const own_ptr<T>& owner : owners) bits.push_back(&owner.bits());
   detail::owned_fetch(bits.data(), bits.size(), sizeof(T), where);
 }
 template <typename T>
-void prefetch(const own_ptr<T>& owner, std::source_location where = std::source_location::current()) {
+void prefetch(const own_ptr<T>& owner, dsm::source_location where = dsm::source_location::current()) {
   const std::uint64_t* bits = &owner.bits();
   if constexpr (std::is_array_v<T>) {
     detail::owned_fetch(&bits, 1, owner.size_bytes(), where);
@@ -223,7 +223,7 @@ void prefetch(const own_ptr<T>& owner, std::source_location where = std::source_
 // All of a range at once: what is missing is fetched as by prefetch().
 template <typename T>
 requires(!std::is_array_v<T>) [[nodiscard]] std::vector<shared_ref<T>> borrow_shared(
-    std::span<const own_ptr<T>> owners, std::source_location where = std::source_location::current()) {
+    std::span<const own_ptr<T>> owners, dsm::source_location where = dsm::source_location::current()) {
   prefetch(owners, where);
   std::vector<shared_ref<T>> refs;
   refs.reserve(owners.size());
