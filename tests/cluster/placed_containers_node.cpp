@@ -100,7 +100,7 @@ void no_leaks() {
     std::uint64_t first = 0;
     for (int round = 0; round < 300; ++round) {
       dsm::vector<std::uint64_t> values(std::vector<std::uint64_t>(20'000, 1));
-      values.send_to(round % dsm::nodes());
+      values.send_to(static_cast<unsigned>(round) % dsm::nodes());
       EXPECT(values.at(19'999) == 1);
       using Map = dsm::unordered_map<int, int>;
       auto* map = dsm::make<Map>(100U);

@@ -75,7 +75,7 @@ void alignment() {
     }
   }
   void* kept = &kept;
-  for (const std::size_t to : {0, 1, 2, 4, 7, 24, 100}) {
+  for (const std::size_t to : {0U, 1U, 2U, 4U, 7U, 24U, 100U}) {
     errno = 77;
     REQUIRE(posix_memalign(&kept, opaque(to), 8) == EINVAL && kept == &kept && errno == 77);
   }

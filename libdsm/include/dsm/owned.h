@@ -155,7 +155,11 @@ requires(!std::is_array_v<T>) [[nodiscard]] own_ptr<T> make_owned(Args&&... args
   static_assert(travels<T>, "the object is copied as bytes; see dsm::travels");
   const detail::borrowed fresh = detail::owned_new(sizeof(T), dsm::source_location::current());
   if (fresh.data == nullptr) return {};
-  ::new (fresh.data) T(std::forward<Args>(args)...);
+  if constexpr (std::is_constructible_v<T, Args...>) {
+    ::new (fresh.data) T(std::forward<Args>(args)...);
+  } else {
+    ::new (fresh.data) T{std::forward<Args>(args)...};  // an aggregate, where T(...) is not for those (clang 14)
+  }
   return own_ptr<T>::adopt(detail::owned_begin(fresh.pin));
 }
 // `count` objects, value-initialised.
