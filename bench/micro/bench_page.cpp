@@ -4,14 +4,10 @@
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <sched.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -47,26 +43,6 @@ const std::vector<Part>& parts() {
 void Context::report(std::string name, double value, std::string unit, std::optional<double> peer,
                      std::string peer_name, Goal goal, double bound) {
   rows.push_back({std::move(name), value, std::move(unit), peer, std::move(peer_name), goal, bound});
-}
-
-dsm::barrier& all_nodes() {
-  static dsm::barrier* const barrier = [] {
-    if (dsm::node() == 0) dsm::publish("all nodes", dsm::make<dsm::barrier>(dsm::nodes()));
-    return static_cast<dsm::barrier*>(dsm::lookup("all nodes"));
-  }();
-  return *barrier;
-}
-
-void meet() { all_nodes().arrive_and_wait(); }
-
-std::byte* shared_block(const char* name, std::size_t bytes, unsigned home) {
-  if (dsm::node() == 0) dsm::publish(name, dsm::alloc(bytes, kPage, dsm::on_node(home)));
-  auto* const block = static_cast<std::byte*>(dsm::lookup(name));
-  if (block == nullptr) {
-    fmt::print(stderr, "bench_page: no memory for {} bytes\n", bytes);
-    std::exit(69);
-  }
-  return block;
 }
 
 std::vector<std::size_t> shuffled(std::size_t n, unsigned seed) {
@@ -119,23 +95,15 @@ int run_part(const std::string& name, const std::string& rows_file, bool quick) 
     Context context{quick, part.awake ? "" : ", idle CPUs halted", {}};
     part.run(context);
     if (part.nodes != 0) meet();
-    if (name == "heap-plain" || dsm::node() == 0) {
-      std::ofstream out(rows_file);
-      for (const Row& row : context.rows) out << row.to_json() << '\n';
-      if (!out.flush()) return 74;
-    }
-    return 0;
+    const bool reports = name == "heap-plain" || dsm::node() == 0;
+    return !reports || write_rows(rows_file, context.rows) ? 0 : 74;
   }
   return 64;
 }
 
 class Driver {
  public:
-  Driver(bool quick, std::string only) : quick_(quick), only_(std::move(only)) {
-    bin_ = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-    rows_file_ = std::filesystem::temp_directory_path() / fmt::format("bench_page.{}", ::getpid());
-  }
-  ~Driver() { std::filesystem::remove(rows_file_); }
+  Driver(bool quick, std::string only) : quick_(quick), only_(std::move(only)), bin_(program_folder().string()) {}
 
   bool run() {
     bool good = true;
@@ -158,19 +126,10 @@ class Driver {
   bool chosen(const std::string& name) const { return only_.empty() || name.find(only_) == 0; }
 
   std::vector<Row> start(const Part& part, const std::string& before) {
-    std::filesystem::remove(rows_file_);
     std::string command = before;
-    if (part.nodes != 0) {
-      command += fmt::format("'{}/dsmrun' -n {} {} -- ", bin_.string(), part.nodes, part.dsmrun_options);
-    }
-    command += fmt::format("'{}/bench_page' --part {} --rows '{}'{}", bin_.string(), part.name, rows_file_.string(),
-                           quick_ ? " --quick" : "");
-    const int status = std::system(command.c_str());
-    std::vector<Row> rows;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return rows;
-    std::ifstream in(rows_file_);
-    for (std::string line; std::getline(in, line);) rows.push_back(from_json(line));
-    return rows;
+    if (part.nodes != 0) command += fmt::format("'{}/dsmrun' -n {} {} -- ", bin_, part.nodes, part.dsmrun_options);
+    command += fmt::format("'{}/bench_page' --part {}{}", bin_, part.name, quick_ ? " --quick" : "");
+    return run_for_rows(command);
   }
 
   // Ours and plain jemalloc in turns, each in a process of its own.
@@ -196,7 +155,7 @@ class Driver {
 
   const bool quick_;
   const std::string only_;
-  std::filesystem::path bin_, rows_file_;
+  const std::string bin_;
   std::vector<Row> rows_;
 };
 
@@ -217,10 +176,6 @@ int main(int argc, char** argv) {
 
   dsm::bench::Driver driver(quick, only);
   const bool good = driver.run();
-  if (json) {
-    for (const auto& row : driver.rows()) std::puts(row.to_json().c_str());
-  } else {
-    dsm::bench::print_table(driver.rows());
-  }
+  dsm::bench::print_rows(driver.rows(), json);
   return good ? 0 : 1;
 }

@@ -1,17 +1,15 @@
-// The parts of bench_object: each runs on every node of a job of its own; node 0 measures and reports.
+// The parts of bench_object, and what other benches of object mode share with it: each part runs on every node of a job
+// of its own; node 0 measures and reports.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "bench/micro/bench_rows.h"
+#include "bench/micro/bench_job.h"
 
 namespace dsm::bench {
-
-inline constexpr std::size_t kPage = 4096;
 
 struct ObjectContext {
   bool quick = false;
@@ -30,18 +28,14 @@ struct ObjectPart {
   unsigned nodes;
   void (*run)(ObjectContext&);
 };
+// The whole of a bench's main().
+int object_bench(const char* name, const char* about, const std::vector<ObjectPart>& parts, int argc, char** argv);
 
 void local_borrows(ObjectContext&);  // part_object_reads.cpp
 void remote_reads(ObjectContext&);
 void shared_writes(ObjectContext&);  // part_object_writes.cpp
 void false_sharing(ObjectContext&);
 
-// All nodes, in step.
-void meet();
-// Node 0 makes it, every node gets it.
-std::byte* shared_block(const char* name, std::size_t bytes, unsigned home);
-
-using Clock = std::chrono::steady_clock;
 inline double ns_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::nano>(Clock::now() - begin).count();
 }

@@ -1,20 +1,15 @@
 // The parts of bench_page: each runs on every node of a job of its own; node 0 measures and reports.
 #pragma once
 
-#include <dsm/sync.h>
-
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
 
-#include "bench/micro/bench_rows.h"
+#include "bench/micro/bench_job.h"
 
 namespace dsm::bench {
-
-inline constexpr std::size_t kPage = 4096;
 
 // What a part is told and where it reports.
 struct Context {
@@ -52,16 +47,10 @@ void system_calls(Context&);
 
 // --- for the parts --------------------------------------------------------------------------------------------------
 
-using Clock = std::chrono::steady_clock;
 inline double us_since(Clock::time_point begin) {
   return std::chrono::duration<double, std::micro>(Clock::now() - begin).count();
 }
 
-// The barrier of all nodes, and all nodes in step.
-dsm::barrier& all_nodes();
-void meet();
-// Node 0 makes it, every node gets it.
-std::byte* shared_block(const char* name, std::size_t bytes, unsigned home);
 // 0, 1, ... n-1 in a random order that is the same every time.
 std::vector<std::size_t> shuffled(std::size_t n, unsigned seed);
 // Touches each page once, in the given order; microseconds each.
