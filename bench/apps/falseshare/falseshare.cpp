@@ -161,14 +161,7 @@ int main(int argc, char** argv) {
   app::add_modes(cli, options);
   app::add_options(cli, options);
   CLI11_PARSE(cli, argc, argv);
-  switch (options.mode) {
-    case Mode::kNative:
-    case Mode::kPage:
-      return run_mode<Plain>(settings, options);
-    case Mode::kHinted:
-      return run_mode<Hinted>(settings, options);
-    case Mode::kOwned:
-      return run_mode<Owned>(settings, options);
-  }
-  return 1;
+  return app::in_mode<Plain, Hinted, Owned>(options.mode, [&]<typename Objects>(std::type_identity<Objects>) {
+    return run_mode<Objects>(settings, options);
+  });
 }

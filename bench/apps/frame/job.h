@@ -25,6 +25,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <type_traits>
 
 namespace app {
 
@@ -34,6 +35,21 @@ constexpr std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageByte
 // How a program uses shared memory. kHinted: borrows of plain pointers (L1); kOwned: owners (L2).
 enum class Mode : std::uint8_t { kNative, kPage, kHinted, kOwned };
 const char* name_of(Mode mode);
+
+// run() with what the mode works on: the type comes as an argument that says no more.
+template <typename Plain, typename Hinted, typename Owned, typename Run>
+int in_mode(Mode mode, Run run) {
+  switch (mode) {
+    case Mode::kNative:
+    case Mode::kPage:
+      return run(std::type_identity<Plain>{});
+    case Mode::kHinted:
+      return run(std::type_identity<Hinted>{});
+    case Mode::kOwned:
+      return run(std::type_identity<Owned>{});
+  }
+  return 1;
+}
 
 struct Options {
   unsigned threads = 1;

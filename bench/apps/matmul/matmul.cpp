@@ -111,11 +111,11 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
   return report;
 }
 
-template <typename T, template <typename> typename Tiles>
+template <typename T, typename Tiles>
 int run_mode(const Settings& settings, const app::Options& options) {
   Job job{"app_matmul", options};
   const Product<T>& product = *make_product<T>(job, settings, options.seed);
-  Tiles<T> tiles{job, product, settings.hints};
+  Tiles tiles{job, product, settings.hints};
   job.measure("operations", [&](const app::Worker& worker) { return compute(job, product, tiles, worker); });
   app::Report report;
   if (job.node() == 0) {
@@ -127,16 +127,8 @@ int run_mode(const Settings& settings, const app::Options& options) {
 
 template <typename T>
 int run(const Settings& settings, const app::Options& options) {
-  switch (options.mode) {
-    case app::Mode::kNative:
-    case app::Mode::kPage:
-      return run_mode<T, app::PlainTiles>(settings, options);
-    case app::Mode::kHinted:
-      return run_mode<T, app::HintedTiles>(settings, options);
-    case app::Mode::kOwned:
-      return run_mode<T, app::OwnedTiles>(settings, options);
-  }
-  return 1;
+  return app::in_mode<app::PlainTiles<T>, app::HintedTiles<T>, app::OwnedTiles<T>>(
+      options.mode, [&]<typename Tiles>(std::type_identity<Tiles>) { return run_mode<T, Tiles>(settings, options); });
 }
 
 }  // namespace
