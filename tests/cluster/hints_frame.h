@@ -1,40 +1,20 @@
-// What the programs share that check object mode: steps in common, blocks known to all, and the choice of a check.
+// What the programs share that check object mode: blocks of objects, and the choice of a check.
 #pragma once
 
 #include <dsm/hints.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <map>
 #include <string>
 
-#define EXPECT(condition)                                                                        \
-  do {                                                                                           \
-    if (!(condition)) {                                                                          \
-      std::fprintf(stderr, "node %u: line %d: not so: %s\n", dsm::node(), __LINE__, #condition); \
-      std::_Exit(1);                                                                             \
-    }                                                                                            \
-  } while (false)
+#include "tests/cluster/node_frame.h"
 
 namespace hints_test {
 
-// All nodes, in step.
-inline void meet() {
-  static dsm::barrier* const barrier = [] {
-    if (dsm::node() == 0) dsm::publish("meet", dsm::make<dsm::barrier>(dsm::nodes()));
-    return static_cast<dsm::barrier*>(dsm::lookup("meet"));
-  }();
-  barrier->arrive_and_wait();
-}
-
-// A block made by node 0 with `make`, known to all.
-template <typename T>
-T* shared(const char* name, std::function<T*()> make) {
-  if (dsm::node() == 0) dsm::publish(name, make());
-  return static_cast<T*>(dsm::lookup(name));
-}
+using node_test::meet;
+using node_test::shared;
 
 // `count` objects of zeros that share no granule with anything else.
 template <typename T>

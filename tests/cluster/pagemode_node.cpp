@@ -15,34 +15,15 @@
 #include <thread>
 #include <vector>
 
+#include "tests/cluster/node_frame.h"
+
 namespace {
 
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kChunk = std::size_t{2} << 20;
 
-#define EXPECT(condition)                                                                        \
-  do {                                                                                           \
-    if (!(condition)) {                                                                          \
-      std::fprintf(stderr, "node %u: line %d: not so: %s\n", dsm::node(), __LINE__, #condition); \
-      std::exit(1);                                                                              \
-    }                                                                                            \
-  } while (false)
-
-// All nodes, in step.
-void meet() {
-  static dsm::barrier* const barrier = [] {
-    if (dsm::node() == 0) dsm::publish("meet", dsm::make<dsm::barrier>(dsm::nodes()));
-    return static_cast<dsm::barrier*>(dsm::lookup("meet"));
-  }();
-  barrier->arrive_and_wait();
-}
-
-// A block made by node 0 with `make`, known to all.
-template <typename T>
-T* shared(const char* name, std::function<T*()> make) {
-  if (dsm::node() == 0) dsm::publish(name, make());
-  return static_cast<T*>(dsm::lookup(name));
-}
+using node_test::meet;
+using node_test::shared;
 
 std::uint64_t* page_aligned(std::size_t bytes, dsm::placement where = dsm::local) {
   void* block = dsm::alloc(bytes, kPage, where);
