@@ -33,117 +33,110 @@ constexpr std::uint64_t address_of_bits(std::uint64_t bits) { return bits & ((st
 
 }  // namespace detail
 
-// Owns one object of the global heap; destroys and frees it at its end, on whatever node that is. 64 bits that mean the
-// same on all nodes; an owner within an owned object travels with it. The exact type: there is no own_ptr to a base.
+namespace detail {
+
+// What every owner is: the bits, held once, of objects of this exact type. It does not destroy them: own_ptr does.
 template <typename T>
-class own_ptr {
+class owner {
  public:
   using element = T;
 
-  own_ptr() = default;
-  own_ptr(std::nullptr_t) {}
-  own_ptr(own_ptr&& other) noexcept : bits_(other.leak()) {}
-  own_ptr& operator=(own_ptr&& other) noexcept {
-    if (this != &other) {
-      reset();
-      bits_ = other.leak();
-    }
-    return *this;
-  }
-  ~own_ptr() { reset(); }
-
   explicit operator bool() const { return bits_ != 0; }
   // The object's global address. Only for L1 hints and plain access; it changes when the object moves.
-  T* address() const { return reinterpret_cast<T*>(detail::address_of_bits(bits_)); }
+  T* address() const { return reinterpret_cast<T*>(address_of_bits(bits_)); }
   unsigned home() const { return dsm::home(address()); }
-
-  void reset(dsm::source_location where = dsm::source_location::current()) {
-    static_assert(!std::is_polymorphic_v<T>, "an object with a vtable cannot live on another node");
-    if (bits_ == 0) return;
-    detail::owned_check_idle(bits_, "destroyed");
-    const std::uint64_t bits = std::exchange(bits_, 0);
-    if constexpr (std::is_trivially_destructible_v<T>) {
-      detail::owned_free(bits, nullptr);
-    } else {
-      const detail::borrowed last = detail::owned_end(bits, sizeof(T), where);
-      std::destroy_at(static_cast<T*>(last.data));
-      detail::owned_free(bits, last.pin);
-    }
-  }
 
   // For sending an owner as 8 bytes: leak() here, adopt() there, once.
   std::uint64_t leak() noexcept {
-    if (bits_ != 0) detail::owned_check_idle(bits_, "moved");
+    if (bits_ != 0) owned_check_idle(bits_, "moved");
     return std::exchange(bits_, 0);
-  }
-  static own_ptr adopt(std::uint64_t bits) {
-    own_ptr made;
-    made.bits_ = bits;
-    return made;
   }
 
   // For the functions below.
   const std::uint64_t& bits() const { return bits_; }
   std::uint64_t& bits() { return bits_; }
 
- private:
+ protected:
+  owner() = default;
+  explicit owner(std::uint64_t bits) : bits_(bits) {}
+
+  void destroy(std::size_t count, dsm::source_location where) {
+    static_assert(!std::is_polymorphic_v<T>, "an object with a vtable cannot live on another node");
+    if (bits_ == 0) return;
+    owned_check_idle(bits_, "destroyed");
+    const std::uint64_t bits = std::exchange(bits_, 0);
+    if constexpr (std::is_trivially_destructible_v<T>) {
+      owned_free(bits, nullptr);
+    } else {
+      const borrowed last = owned_end(bits, count * sizeof(T), where);
+      std::destroy_n(static_cast<T*>(last.data), count);
+      owned_free(bits, last.pin);
+    }
+  }
+
   std::uint64_t bits_ = 0;
 };
 
-// Owns an array. 16 bytes: the owner's and the count.
-template <typename T>
-class own_ptr<T[]> {
- public:
-  using element = T;
+}  // namespace detail
 
+// Owns one object of the global heap; destroys and frees it at its end, on whatever node that is. 64 bits that mean the
+// same on all nodes; an owner within an owned object travels with it. The exact type: there is no own_ptr to a base.
+template <typename T>
+class own_ptr : public detail::owner<T> {
+ public:
   own_ptr() = default;
   own_ptr(std::nullptr_t) {}
-  own_ptr(own_ptr&& other) noexcept : count_(other.count_), bits_(other.leak()) {}
+  own_ptr(own_ptr&& other) noexcept : detail::owner<T>(other.leak()) {}
   own_ptr& operator=(own_ptr&& other) noexcept {
     if (this != &other) {
       reset();
-      count_ = other.count_;
-      bits_ = other.leak();
+      this->bits_ = other.leak();
     }
     return *this;
   }
   ~own_ptr() { reset(); }
 
-  explicit operator bool() const { return bits_ != 0; }
-  T* address() const { return reinterpret_cast<T*>(detail::address_of_bits(bits_)); }
-  unsigned home() const { return dsm::home(address()); }
+  static constexpr std::size_t size() { return 1; }
+  static constexpr std::size_t size_bytes() { return sizeof(T); }
+  void reset(dsm::source_location where = dsm::source_location::current()) { this->destroy(1, where); }
+
+  static own_ptr adopt(std::uint64_t bits) {
+    own_ptr made;
+    made.bits_ = bits;
+    return made;
+  }
+};
+
+// Owns an array. 16 bytes: the owner's and the count.
+template <typename T>
+class own_ptr<T[]> : public detail::owner<T> {
+ public:
+  own_ptr() = default;
+  own_ptr(std::nullptr_t) {}
+  own_ptr(own_ptr&& other) noexcept : detail::owner<T>(other.leak()), count_(other.count_) {}
+  own_ptr& operator=(own_ptr&& other) noexcept {
+    if (this != &other) {
+      reset();
+      count_ = other.count_;
+      this->bits_ = other.leak();
+    }
+    return *this;
+  }
+  ~own_ptr() { reset(); }
+
   std::size_t size() const { return count_; }
   std::size_t size_bytes() const { return count_ * sizeof(T); }
+  void reset(dsm::source_location where = dsm::source_location::current()) { this->destroy(count_, where); }
 
-  void reset(dsm::source_location where = dsm::source_location::current()) {
-    static_assert(!std::is_polymorphic_v<T>, "an object with a vtable cannot live on another node");
-    if (bits_ == 0) return;
-    detail::owned_check_idle(bits_, "destroyed");
-    const std::uint64_t bits = std::exchange(bits_, 0);
-    if constexpr (std::is_trivially_destructible_v<T>) {
-      detail::owned_free(bits, nullptr);
-    } else {
-      const detail::borrowed last = detail::owned_end(bits, size_bytes(), where);
-      std::destroy_n(static_cast<T*>(last.data), count_);
-      detail::owned_free(bits, last.pin);
-    }
-  }
-  std::uint64_t leak() noexcept {
-    if (bits_ != 0) detail::owned_check_idle(bits_, "moved");
-    return std::exchange(bits_, 0);
-  }
   static own_ptr adopt(std::uint64_t bits, std::size_t count) {
     own_ptr made;
     made.bits_ = bits;
     made.count_ = count;
     return made;
   }
-  const std::uint64_t& bits() const { return bits_; }
-  std::uint64_t& bits() { return bits_; }
 
  private:
   std::size_t count_ = 0;
-  std::uint64_t bits_ = 0;
 };
 
 template <typename T>
@@ -177,31 +170,23 @@ requires std::is_unbounded_array_v<T>
 template <typename T>
 [[nodiscard]] shared_ref<T> borrow_shared(const own_ptr<T>& owner,
                                           dsm::source_location where = dsm::source_location::current()) {
-  if constexpr (std::is_array_v<T>) {
-    return {detail::borrow_owned_shared(owner.bits(), owner.size_bytes(), where), owner.size()};
-  } else {
-    return {detail::borrow_owned_shared(owner.bits(), sizeof(T), where), 1};
-  }
+  return {detail::borrow_owned_shared(owner.bits(), owner.size_bytes(), where), owner.size()};
 }
 // The owner must stay where it is until the borrow's end: its colour, and on another node its address, change.
 template <typename T>
 [[nodiscard]] mut_ref<T> borrow_mut(own_ptr<T>& owner, dsm::source_location where = dsm::source_location::current()) {
-  if constexpr (std::is_array_v<T>) {
-    return {detail::borrow_owned_mut(&owner.bits(), owner.size_bytes(), where), owner.size(), true};
-  } else {
-    return {detail::borrow_owned_mut(&owner.bits(), sizeof(T), where), 1, true};
-  }
+  return {detail::borrow_owned_mut(&owner.bits(), owner.size_bytes(), where), owner.size(), true};
 }
 
 // Moves the object to `node`'s memory and returns its owner, to be kept or sent there.
 template <typename T>
 [[nodiscard]] own_ptr<T> transfer(own_ptr<T>&& owner, unsigned node,
                                   dsm::source_location where = dsm::source_location::current()) {
+  const std::uint64_t moved = detail::owned_transfer(owner.leak(), owner.size_bytes(), node, where);
   if constexpr (std::is_array_v<T>) {
-    const std::size_t count = owner.size(), bytes = owner.size_bytes();
-    return own_ptr<T>::adopt(detail::owned_transfer(owner.leak(), bytes, node, where), count);
+    return own_ptr<T>::adopt(moved, owner.size());
   } else {
-    return own_ptr<T>::adopt(detail::owned_transfer(owner.leak(), sizeof(T), node, where));
+    return own_ptr<T>::adopt(moved);
   }
 }
 
@@ -218,11 +203,7 @@ requires(!std::is_array_v<T>) void prefetch(std::span<const own_ptr<T>> owners,
 template <typename T>
 void prefetch(const own_ptr<T>& owner, dsm::source_location where = dsm::source_location::current()) {
   const std::uint64_t* bits = &owner.bits();
-  if constexpr (std::is_array_v<T>) {
-    detail::owned_fetch(&bits, 1, owner.size_bytes(), where);
-  } else {
-    detail::owned_fetch(&bits, 1, sizeof(T), where);
-  }
+  detail::owned_fetch(&bits, 1, owner.size_bytes(), where);
 }
 // All of a range at once: what is missing is fetched as by prefetch().
 template <typename T>
