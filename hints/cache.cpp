@@ -1,13 +1,12 @@
 #include "hints/cache.h"
 
-#include <sys/mman.h>
-
 #include <cstring>
 #include <mutex>
 #include <new>
 
 #include "base/check.h"
 #include "base/signals.h"
+#include "base/sparse.h"
 #include "runtime/node.h"
 
 namespace dsm::hints {
@@ -18,10 +17,9 @@ constexpr std::uint64_t kSmallShare = 10;
 
 template <typename T>
 T* map_table(std::size_t count) {
-  void* memory =
-      ::mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  DSM_CHECK(memory != MAP_FAILED, "no memory for the tables of the object cache");
-  return static_cast<T*>(memory);
+  T* const table = map_sparse<T>(count);
+  DSM_CHECK(table != nullptr, "no memory for the tables of the object cache");
+  return table;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/sparse.h"
 
 namespace dsm::mem {
 namespace {
@@ -16,9 +17,8 @@ std::size_t bytes_for(std::uint64_t chunks) { return (chunks / 64 + 1) * sizeof(
 
 Result<ChunkSet> ChunkSet::make(const Geometry& geometry) {
   const std::uint64_t chunks = geometry.memory_bytes() / kChunkBytes;
-  void* words =
-      mmap(nullptr, bytes_for(chunks), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (words == MAP_FAILED) return fail(Errc::kNoMemory, "cannot allocate the set of shared chunks", errno);
+  void* words = map_sparse_bytes(bytes_for(chunks));
+  if (words == nullptr) return fail(Errc::kNoMemory, "cannot allocate the set of shared chunks", errno);
   return ChunkSet(geometry.base, chunks, static_cast<Word*>(words));
 }
 

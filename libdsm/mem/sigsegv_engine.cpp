@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "base/sparse.h"
 #include "mem/give_up.h"
 #include "mem/private_chunk.h"
 #include "mem/shared_view.h"
@@ -63,9 +64,8 @@ std::string SigsegvEngine::obstacle() {
 Result<std::unique_ptr<FaultEngine>> SigsegvEngine::make(const Geometry& geometry, std::byte* service) {
   auto attached = ChunkSet::make(geometry);
   if (!attached) return tl::unexpected(attached.error());
-  void* table = mmap(nullptr, geometry.memory_pages(), PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (table == MAP_FAILED) return fail(Errc::kNoMemory, "cannot allocate the table of page permissions", errno);
+  void* table = map_sparse_bytes(geometry.memory_pages());
+  if (table == nullptr) return fail(Errc::kNoMemory, "cannot allocate the table of page permissions", errno);
   return std::unique_ptr<FaultEngine>(
       new SigsegvEngine(geometry, service, std::move(*attached), static_cast<Allowed*>(table)));
 }

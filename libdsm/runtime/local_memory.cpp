@@ -1,7 +1,6 @@
 #include "runtime/local_memory.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "base/allocation_gate.h"
 #include "base/check.h"
 #include "base/signals.h"
+#include "base/sparse.h"
 #include "runtime/batch.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
@@ -23,15 +23,6 @@ namespace {
 constexpr std::uint32_t kStallRound = 16;         // pages a fault puts out that has to make room itself
 constexpr std::int64_t kLookAgainNs = 1'000'000;  // when all pages are being worked on
 constexpr std::uint32_t kMostAhead = 32 << 20 >> kPageShift;
-
-template <typename T>
-T* map_sparse(std::uint64_t count) {
-  void* memory =
-      ::mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return nullptr;
-  ::madvise(memory, count * sizeof(T), MADV_DONTFORK);
-  return static_cast<T*>(memory);  // all zero is every T's initial state
-}
 
 std::uint32_t ahead_of(const Node& node, std::uint32_t bound) {
   const auto percent = static_cast<std::uint32_t>(node.config.evict_ahead);
@@ -55,9 +46,9 @@ bool at_rest(const proto::Page& page) { return page.phase == proto::Phase::kIdle
 
 Result<std::unique_ptr<LocalMemory>> LocalMemory::create(Node& node) {
   const auto bound = static_cast<std::uint32_t>(node.config.local_memory >> kPageShift);
-  auto* frames = map_sparse<proto::Frame>(node.geometry.memory_pages());
-  auto* young = map_sparse<PageId>(proto::Eviction::ring_slots(bound));
-  auto* main = map_sparse<PageId>(proto::Eviction::ring_slots(bound));
+  auto* frames = map_sparse<proto::Frame>(node.geometry.memory_pages(), AtFork::kAbsent);
+  auto* young = map_sparse<PageId>(proto::Eviction::ring_slots(bound), AtFork::kAbsent);
+  auto* main = map_sparse<PageId>(proto::Eviction::ring_slots(bound), AtFork::kAbsent);
   if (frames == nullptr || young == nullptr || main == nullptr) {
     return fail(Errc::kNoMemory, "no address space for the tables of the local memory", errno);
   }

@@ -1,7 +1,5 @@
 #include "runtime/objects.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -10,6 +8,7 @@
 #include "base/latency.h"
 #include "base/meta_layout.h"
 #include "base/signals.h"
+#include "base/sparse.h"
 #include "runtime/misuse.h"
 #include "runtime/node.h"
 #include "runtime/object_queues.h"
@@ -34,12 +33,10 @@ void publish() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 }  // namespace
 
 Result<std::unique_ptr<Objects>> Objects::create(Node& node) {
-  const std::size_t bytes = node.geometry.memory_pages() * sizeof(std::atomic<std::uint64_t>);
-  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (pages == MAP_FAILED) return fail(Errc::kNoMemory, "no address space for the table of object pages");
-  ::madvise(pages, bytes, MADV_DONTFORK);
+  auto* const pages = map_sparse<std::atomic<std::uint64_t>>(node.geometry.memory_pages(), AtFork::kAbsent);
+  if (pages == nullptr) return fail(Errc::kNoMemory, "no address space for the table of object pages");
   pins_barrier();  // registers for it
-  return std::unique_ptr<Objects>(new Objects(node, static_cast<std::atomic<std::uint64_t>*>(pages)));
+  return std::unique_ptr<Objects>(new Objects(node, pages));
 }
 
 Objects::Objects(Node& node, std::atomic<std::uint64_t>* pages)

@@ -1,8 +1,6 @@
 // The fault path and everything else that has an event for a page. Read on_fault() first.
 #include "runtime/pages.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <new>
 
@@ -11,6 +9,7 @@
 #include "base/latency.h"
 #include "base/log.h"
 #include "base/meta_layout.h"
+#include "base/sparse.h"
 #include "base/trace.h"
 #include "runtime/batch.h"
 #include "runtime/holds.h"
@@ -28,29 +27,22 @@ bool must_ask(const proto::Page& page, Access wanted) {
   return !allows(page.want, wanted) && !exclude(page.want, wanted);
 }
 
-void* map_sparse(std::size_t bytes) {
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return memory == MAP_FAILED ? nullptr : memory;
-}
-
 }  // namespace
 
 Result<PageTable> PageTable::create(const Geometry& geometry) {
-  void* memory = map_sparse(geometry.all_pages() * sizeof(Entry));
-  if (memory == nullptr)
+  auto* const entries = map_sparse<Entry>(geometry.all_pages(), AtFork::kAbsent);
+  if (entries == nullptr)
     return fail(Errc::kNoMemory, "no address space for the page table (a smaller DSM_SLICE helps)");
-  ::madvise(memory, geometry.all_pages() * sizeof(Entry), MADV_DONTFORK);
-  return PageTable(static_cast<Entry*>(memory));  // all zero is an Entry's initial state
+  return PageTable(entries);
 }
 
 Result<std::unique_ptr<Pages>> Pages::create(Node& node) {
   auto table = PageTable::create(node.geometry);
   if (!table) return tl::unexpected(table.error());
-  void* spaces = map_sparse(kWorkspaces * sizeof(Workspace));
-  void* landings = map_sparse(kLandings * kPageBytes);
+  auto* const spaces = map_sparse<Workspace>(kWorkspaces);
+  auto* const landings = map_sparse<std::byte>(kLandings * kPageBytes);
   if (spaces == nullptr || landings == nullptr) return fail(Errc::kNoMemory, "no memory for the page batches");
-  return std::unique_ptr<Pages>(
-      new Pages(node, *table, static_cast<Workspace*>(spaces), static_cast<std::byte*>(landings)));
+  return std::unique_ptr<Pages>(new Pages(node, *table, spaces, landings));
 }
 
 Pages::Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings)

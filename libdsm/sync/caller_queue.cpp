@@ -3,14 +3,13 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "base/sparse.h"
 
 namespace dsm::sync {
 
 CallerPool::CallerPool() {
-  void* memory = ::mmap(nullptr, kPlaces * sizeof(Place), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  DSM_CHECK(memory != MAP_FAILED, "no memory for the queues of waiting callers");
-  places_ = static_cast<Place*>(memory);
+  places_ = map_sparse<Place>(kPlaces);
+  DSM_CHECK(places_ != nullptr, "no memory for the queues of waiting callers");
 }
 
 CallerPool::~CallerPool() { ::munmap(places_, kPlaces * sizeof(Place)); }

@@ -10,6 +10,7 @@
 #include "base/geometry.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "base/sparse.h"
 #include "runtime/node.h"
 
 namespace dsm::sync {
@@ -30,10 +31,8 @@ void start_sync(runtime::Node& node) {
 Server& server() { return *running; }
 
 Server::Server(runtime::Node& node) : node_(node), first_(node.geometry.latches_first(node.self)) {
-  void* memory = ::mmap(nullptr, kLatchesPerNode * sizeof(Slot), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  DSM_CHECK(memory != MAP_FAILED, "no memory for the synchronisation slots");
-  slots_ = static_cast<Slot*>(memory);
+  slots_ = map_sparse<Slot>(kLatchesPerNode);
+  DSM_CHECK(slots_ != nullptr, "no memory for the synchronisation slots");
   serve(Operation::kFreeSlot, &Server::free_slot);
   serve(Operation::kBarrier, &Server::barrier);
   serve(Operation::kSemaphore, &Server::semaphore);
