@@ -9,12 +9,6 @@
 #include "runtime/node.h"
 
 namespace dsm::hints {
-namespace {
-
-// A thread that waits so long for an object looks whether it waits for itself.
-constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
-
-}  // namespace
 
 // Where the holding of the address hangs, or would hang.
 Holding** Cache::find_holding(std::uint64_t address) {
@@ -59,7 +53,7 @@ Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::Cal
       me.wait_number.fetch_add(1);
       me.waits_for.store(address);
     }
-    futex_wait(holding->changed, seen, FutexScope::kProcess, kSuspiciousNs);
+    futex_wait(holding->changed, seen, FutexScope::kProcess, runtime::kSuspiciousNs);
     if (holding->changed.load() == seen) runtime::find_deadlock(node_, address);
   }
 }

@@ -346,9 +346,7 @@ void Batch::await_use(std::size_t index) {
       item.event = *event;
       item.active = true;
     }
-  } else if (!node.holds->used(page, *item.entry)) {
-    node.holds->defer(page, *item.entry);
-  } else if (item.entry->page.access != Access::kObject || node.objects->may_leave(page)) {
+  } else if (node.holds->may_go(page, *item.entry)) {
     item.event = {.kind = proto::EventKind::kUsed};
     item.active = true;
   }

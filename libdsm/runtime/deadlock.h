@@ -9,6 +9,9 @@ namespace dsm::runtime {
 
 struct Node;
 
+// A thread that waits so long for an object looks whether it waits for itself.
+inline constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
+
 // The calling thread waits for the object. Returns if it is no deadlock, as far as can be seen now.
 void find_deadlock(Node& node, std::uint64_t address);
 void serve_deadlock_search(Node& node);

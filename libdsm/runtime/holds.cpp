@@ -73,6 +73,14 @@ std::int64_t Holds::look_again_ns(const Entry& entry) const {
   return std::clamp(held / 2, kFirstLookNs, kLongestLookNs);
 }
 
+bool Holds::may_go(PageId page, Entry& entry) {
+  if (!used(page, entry)) {
+    defer(page, entry);
+    return false;
+  }
+  return entry.page.access != Access::kObject || node_.objects->may_leave(page);
+}
+
 void Holds::defer(PageId page, Entry& entry) {
   if (!entry.deferred) {
     const std::lock_guard guard(lock_);
@@ -115,11 +123,7 @@ void Holds::tend() {
     entry.lock.lock();
     entry.deferred = false;
     if (entry.page.look_asked && entry.page.fresh) {
-      if (!used(page, entry)) {
-        defer(page, entry);
-      } else if (entry.page.access != Access::kObject || node_.objects->may_leave(page)) {
-        node_.pages->event_locked(page, entry, {.kind = proto::EventKind::kUsed});
-      }
+      if (may_go(page, entry)) node_.pages->run_locked(page, entry, {.kind = proto::EventKind::kUsed});
     }
     entry.lock.unlock();
   }

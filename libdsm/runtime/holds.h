@@ -29,14 +29,16 @@ class Holds {
 
   // Whether the access the page was gained for has surely run. Under the entry's lock.
   bool used(PageId page, const Entry& entry) const;
-  // Steps the page with kUsed once it has been used; at the latest after DSM_HOLD_MAX_MS. Under the entry's lock.
-  void defer(PageId page, Entry& entry);
+  // Somebody waits for the page: whether it may be stepped with kUsed now. Else that comes by itself: once it has been
+  // used, at the latest after DSM_HOLD_MAX_MS, or at the end of the borrow that holds it. Under the entry's lock.
+  bool may_go(PageId page, Entry& entry);
   // A thread that such a page was gained for has come back to the program.
   void let_go() { arm(kFirstLookNs); }
 
  private:
   Holds(Node& node, int timer) : node_(node), timer_(timer) {}
   void loop();
+  void defer(PageId page, Entry& entry);
   void arm(std::int64_t delay_ns);
   std::int64_t look_again_ns(const Entry& entry) const;
   void tend();

@@ -21,9 +21,6 @@ namespace {
 using net::Region;
 using proto::Header;
 
-// A thread that waits so long for an object looks whether it waits for itself.
-constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
-
 // A transport that does more than the processor's own loads and stores may take locks meanwhile.
 class ChainGuard {
  public:

@@ -73,8 +73,8 @@ class Pages final : public mem::FaultSink {
 
   // For Batch, under the entry's lock.
   void wake(Entry& entry) { notify_change(entry.changed); }
-  // For Holds, under the entry's lock.
-  void event_locked(PageId page, Entry& entry, const proto::Event& event) { run_locked(page, entry, event); }
+  // One run of the protocol for a page whose lock the caller holds.
+  void run_locked(PageId page, Entry& entry, const proto::Event& event);
 
  private:
   Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
@@ -88,7 +88,6 @@ class Pages final : public mem::FaultSink {
   void map_again(PageId page, Entry& entry);
   bool await_open(PageId page);
   void read_ahead(PageId missed, Access wanted);
-  void run_locked(PageId page, Entry& entry, const proto::Event& event);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);
   std::byte* take_landing();
   void give_landing(std::byte* landing);
