@@ -6,11 +6,10 @@
 #include <new>
 
 #include "base/check.h"
+#include "base/types.h"
 
 namespace dsm::hints {
 namespace {
-
-constexpr std::size_t kPage = 4096;
 
 std::size_t class_of(std::size_t bytes) {
   return bytes <= Slab::kSmallest ? 0 : static_cast<std::size_t>(std::bit_width(bytes - 1)) - 6;
@@ -26,7 +25,7 @@ std::byte* map(std::size_t bytes) {
 
 std::size_t Slab::taken(std::size_t bytes) {
   const std::size_t size_class = class_of(bytes);
-  return size_class < kClasses ? kSmallest << size_class : (bytes + kPage - 1) & ~(kPage - 1);
+  return size_class < kClasses ? kSmallest << size_class : (bytes + kPageBytes - 1) & ~(kPageBytes - 1);
 }
 
 std::byte* Slab::take(std::size_t bytes) {

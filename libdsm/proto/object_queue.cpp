@@ -6,16 +6,11 @@ namespace dsm::proto {
 namespace {
 
 // Who is served next: who holds the object and has to write it back, since all wait for that; else the first in the
-// list; else a reader behind a writer that waits for the lock: it holds up nobody as long as the object is locked. A
-// standing owner that waits for the lock itself has not found out yet what it is: it gets its lock at once, since all
-// others wait for it, and it would not give the object back before.
+// list; else a reader behind a writer that waits for the lock: it holds up nobody as long as the object is locked.
 std::uint16_t who_is_next(Header word, std::span<const Turn> line) {
   DSM_CHECK(line.size() < kGrantNobody, "{} threads wait for one object", line.size());
   const bool readers_may = !line.empty() && line[0].wish == Wish::kWrite && !is_free(word);
   std::uint16_t next = kGrantNobody;
-  for (std::uint16_t i = 0; hold_of(word) == Hold::kStanding && i < line.size(); ++i) {
-    if (line[i].wish == Wish::kWrite && grantable(word, line[i])) return i;
-  }
   for (std::uint16_t i = 0; i < line.size(); ++i) {
     if (line[i].wish == Wish::kWriteBack) return grantable(word, line[i]) ? i : kGrantNobody;
     const bool may = i == 0 || (readers_may && line[i].wish == Wish::kRead);
@@ -79,7 +74,7 @@ bool grantable(Header word, Turn turn) {
       if (readers_of(word) == kMostReaders) return false;
       return turn.small ? is_free(word) : hold_of(word) != Hold::kStanding;
     case Wish::kWrite:
-      if (!is_free(word) && !is_held(word, Hold::kStanding, turn.node)) return false;
+      if (!is_free(word)) return false;
       return readers_of(word) == 0 || (!turn.small && !turn.in_place);
     case Wish::kWriteBack:
       return readers_of(word) == 0 &&

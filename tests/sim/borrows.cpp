@@ -26,6 +26,8 @@ void Simulator::try_borrow(Thread& thread, Copy& copy) {
   const bool here = thread.node == model_.homes[thread.page].node;
   if (thread.change && !here && cached.holder != index) {
     if (cached.holder != kNobodyHolds) {
+      trace("node {} thread {} waits for its turn on object {} of page {} behind {}", thread.node, index, thread.object,
+            thread.page, cached.holder == kGiver ? "giving it back" : fmt::format("thread {}", cached.holder));
       thread.state = ThreadState::kQueueing;
       return;
     }
@@ -230,6 +232,7 @@ void Simulator::end_borrow(unsigned index) {
   trace("node {} thread {} ends its borrow ({} borrows in page {})", thread.node, index, copy.borrows, thread.page);
   thread.state = ThreadState::kChoosing;
   Cached& cached = model_.cached(thread.node, thread.page, thread.object);
+  if (cached.holder == kGiver && cached.holder_then == index) cached.holder_then = kNobodyHolds;
   if (cached.holder == index) {
     cached.holder = kNobodyHolds;
     cached.working = false;
