@@ -135,7 +135,12 @@ void owned_fetch(const std::uint64_t* const* bits, std::size_t count, std::size_
     const std::uint64_t address = check_owner(*bits[i], site_of(site));
     wanted.push_back({address, static_cast<std::uint16_t>(*bits[i] >> kColourShift)});
   }
-  hints::fetch_all(wanted, bytes, site_of(site));
+  hints::begin_fetches(wanted, bytes, site_of(site));
+}
+
+void end_for_tie(const void* target) {
+  runtime::end_for_misuse("a tied_ptr is in another block than what it is to point to, the object",
+                          reinterpret_cast<std::uint64_t>(target), {}, "", {});
 }
 
 void owned_check_idle(std::uint64_t bits, const char* what) {

@@ -185,4 +185,5 @@ void transfer(std::span<T> objects, unsigned node, dsm::source_location where = 
 }  // namespace dsm
 #pragma GCC visibility pop
 
+#include <dsm/group.h>
 #include <dsm/owned.h>
