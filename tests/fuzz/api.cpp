@@ -122,7 +122,8 @@ class Run {
   }
 
   void names(Block& block) {
-    const std::string name = input_.text('\n');
+    std::string name = input_.text('\n');
+    name.resize(std::strlen(name.c_str()));
     const int error = dsm_publish(name.c_str(), block.data);
     require((error == 0) == (!name.empty() && name.size() <= 128));
     if (error == 0) require(dsm_lookup(name.c_str(), 0) == block.data);

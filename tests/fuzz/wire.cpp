@@ -22,6 +22,26 @@ dsm::runtime::Node& start() {
   return dsm::runtime::node();
 }
 
+// Whether an address is a block's, the heap cannot tell, no more than malloc can: those that a message frees or asks
+// the size of are none of this node's.
+void spare_heap(const dsm::Geometry& geometry, std::uint64_t& address) {
+  if (geometry.holds(address)) address -= geometry.memory_bytes();
+}
+void spare_heap(const dsm::Geometry& geometry, dsm::runtime::MessageType type, std::byte* payload) {
+  if (type == dsm::runtime::MessageType::kFrees) {
+    dsm::runtime::FreesMessage frees;
+    std::memcpy(&frees, payload, sizeof frees);
+    for (std::uint64_t& block : frees.blocks) spare_heap(geometry, block);
+    std::memcpy(payload, &frees, sizeof frees);
+  } else if (type == dsm::runtime::MessageType::kRequest) {
+    dsm::runtime::Request request;
+    std::memcpy(&request, payload, sizeof request);
+    if (request.operation != dsm::runtime::Operation::kUsableSize) return;
+    spare_heap(geometry, request.args[0]);
+    std::memcpy(payload, &request, sizeof request);
+  }
+}
+
 // An input is a series of messages, each behind its length. Odd lengths are sent as they are; even ones get a header
 // that is right, so that the payload is looked at.
 void send(dsm::runtime::Node& node, fuzz::Input& input) {
@@ -41,6 +61,11 @@ void send(dsm::runtime::Node& node, fuzz::Input& input) {
     const dsm::runtime::WireHeader head{dsm::runtime::kWireVersion, type, static_cast<std::uint16_t>(payload)};
     std::memcpy(message, &head, kHead);
     size = kHead + payload;
+  }
+  if (size > sizeof(dsm::runtime::WireHeader)) {
+    dsm::runtime::WireHeader head;
+    std::memcpy(&head, message, sizeof head);
+    spare_heap(node.geometry, head.type, message + sizeof head);
   }
   const dsm::SignalsBlocked blocked;
   if (!node.transport->send(node.self, {message, size}, dsm::net::Waiter::kService)) std::abort();
