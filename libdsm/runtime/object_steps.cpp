@@ -315,6 +315,7 @@ void Objects::serve() {
 // --- the life of a block --------------------------------------------------------------------------------------------
 
 void* Objects::new_block(std::size_t bytes) {
+  if (bytes > node_.geometry.memory_bytes()) return nullptr;
   const std::size_t whole = (std::max<std::size_t>(bytes, 1) + kObjectGranule - 1) & ~(kObjectGranule - 1);
   void* block = node_.heap->allocate(whole, kObjectGranule, heap::Kind::kObject, false);
   if (block != nullptr && node_.geometry.nodes > 1) begin_life(reinterpret_cast<std::uint64_t>(block), true);

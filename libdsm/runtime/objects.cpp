@@ -35,7 +35,7 @@ void publish() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 Result<std::unique_ptr<Objects>> Objects::create(Node& node) {
   auto* const pages = map_sparse<std::atomic<std::uint64_t>>(node.geometry.memory_pages(), AtFork::kAbsent);
   if (pages == nullptr) return fail(Errc::kNoMemory, "no address space for the table of object pages");
-  pins_barrier();  // registers for it
+  if (auto registered = register_pins_barrier(); !registered) return tl::unexpected(registered.error());
   return std::unique_ptr<Objects>(new Objects(node, pages));
 }
 

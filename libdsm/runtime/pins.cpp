@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/latency.h"
 #include "base/log.h"
+#include "base/no_memory.h"
 
 namespace dsm::runtime {
 
@@ -25,7 +26,7 @@ constinit std::atomic<ThreadEndHook> end_hook{nullptr};
 
 void* map(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  DSM_CHECK(memory != MAP_FAILED, "no memory for {} bytes of pins", bytes);
+  if (memory == MAP_FAILED) end_without_memory("a thread's pins");
   return memory;
 }
 
@@ -100,9 +101,13 @@ bool ThreadPins::holds_other_pages() const {
   return any;
 }
 
+Result<void> register_pins_barrier() {
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0) return {};
+  return fail(Errc::kNoSupport,
+              "libdsm needs the system call membarrier, which a container's seccomp profile may forbid", errno);
+}
+
 void pins_barrier() {
-  static const bool registered = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  DSM_CHECK(registered, "membarrier is not there: errno {}", errno);
   const bool done = ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
   DSM_CHECK(done, "membarrier failed: errno {}", errno);
 }

@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "base/futex.h"
+#include "base/result.h"
 #include "proto/object.h"
 
 namespace dsm::runtime {
@@ -113,6 +114,8 @@ namespace detail {
 extern std::atomic<ThreadPins*> all_threads;
 }
 
+// Once in a process, before pins_barrier().
+Result<void> register_pins_barrier();
 // Sees every pin in use that was published before; call barrier() first.
 void pins_barrier();
 template <typename See>
