@@ -44,7 +44,7 @@ void Simulator::try_borrow(Thread& thread, Copy& copy) {
   copy.owed = false;
   ++copy.borrows;
   ++counts_.accesses;
-  thread.holds = random_.below(6);
+  thread.holds = random_.moves(6);
   thread.state = ThreadState::kHolding;
   trace("node {} thread {} borrows object {} of page {}{}", thread.node, index, thread.object, thread.page,
         thread.change ? " to change it" : "");
@@ -183,7 +183,7 @@ void Simulator::change(unsigned index) {
   if (bytes.a == work.bytes.a) {
     bytes.a = ++last_value_;
     history.changing(last_value_, counts_.moves);
-    thread.holds = random_.below(3);
+    thread.holds = random_.moves(3);
     return;
   }
   bytes.b = work.pending = bytes.a;
