@@ -164,6 +164,9 @@ class Simulator {
   }
 
   // state.cpp
+  bool borrows(unsigned index) const {
+    return threads_[index].state == ThreadState::kHolding && threads_[index].intent == Intent::kBorrow;
+  }
   void normalise_copies();
   void normalise_threads();
   void forget_histories();

@@ -11,17 +11,29 @@ namespace {
 class Writer {
  public:
   static constexpr bool kReads = false;
-  explicit Writer(std::string& bytes) : bytes_(bytes) {}
+  explicit Writer(std::string& bytes) : bytes_(bytes) { room(); }
+  ~Writer() { bytes_.resize(size()); }
 
   template <typename T>
   void operator()(T& field) {
     auto value = static_cast<std::uint64_t>(field);
-    for (; value >= 0x80; value >>= 7) bytes_.push_back(static_cast<char>(value | 0x80));
-    bytes_.push_back(static_cast<char>(value));
+    if (end_ - next_ < 10) room();
+    for (; value >= 0x80; value >>= 7) *next_++ = static_cast<char>(value | 0x80);
+    *next_++ = static_cast<char>(value);
   }
+  std::size_t size() const { return static_cast<std::size_t>(next_ - bytes_.data()); }
 
  private:
+  void room() {
+    const std::size_t used = next_ == nullptr ? 0 : size();
+    bytes_.resize(used + 1024);
+    next_ = bytes_.data() + used;
+    end_ = bytes_.data() + bytes_.size();
+  }
+
   std::string& bytes_;
+  char* next_ = nullptr;
+  char* end_ = nullptr;
 };
 
 class Reader {
@@ -154,7 +166,7 @@ void archive_cached(Archive& all, Cached& cached) {
   fields(all, cached.have, cached.word, cached.standing, cached.dirty, cached.holder, cached.holder_then,
          cached.working, cached.recalled);
   archive_half(all, cached.bytes);
-  archive_work(all, cached.giving);
+  if (cached.holder == kGiver) archive_work(all, cached.giving);
 }
 
 }  // namespace
@@ -176,7 +188,9 @@ void Simulator::archive(Archive& all) {
     fields(all, thread.state, thread.intent, thread.page, thread.left, thread.holds, thread.asked, thread.object,
            thread.change, thread.to);
   }
-  for (Work& work : works_) archive_work(all, work);
+  for (unsigned i = 0; i < works_.size(); ++i) {
+    if (borrows(i)) archive_work(all, works_[i]);
+  }
   for (Fifo<Op>& wire : wires_) {
     each(all, wire, [&all](Op& op) {
       fields(all, op.kind, op.page, op.half, op.last, op.voluntary, op.operand, op.expected, op.who);
@@ -209,10 +223,9 @@ void Simulator::archive_unhashed(Archive& all) {
 }
 
 std::size_t Simulator::save(std::string& bytes) {
-  bytes.clear();
   Writer writer(bytes);
   archive(writer);
-  const std::size_t canonical = bytes.size();
+  const std::size_t canonical = writer.size();
   archive_unhashed(writer);
   return canonical;
 }
@@ -221,6 +234,12 @@ void Simulator::load(const std::string& bytes) {
   Reader reader(bytes);
   archive(reader);
   archive_unhashed(reader);
+  for (unsigned i = 0; i < works_.size(); ++i) {
+    if (!borrows(i)) works_[i] = Work{};
+  }
+  for (Cached& cached : model_.caches) {
+    if (cached.holder != kGiver) cached.giving = Work{};
+  }
 }
 
 // --- states alike ---------------------------------------------------------------------------------------------------
@@ -264,7 +283,7 @@ void Simulator::normalise_threads() {
       thread = {.node = thread.node, .state = thread.state, .left = thread.left};
     }
     Work& work = works_[i];
-    if (thread.state != ThreadState::kHolding || thread.intent != Intent::kBorrow) work = Work{};
+    if (!borrows(i)) work = Work{};
     if (!work.flying && !work.done_due) work.results = {};
   }
 }
@@ -275,8 +294,7 @@ void Simulator::forget_histories() {
     std::uint64_t first = ~0ull - 1;
     for (unsigned index = 0; index < threads_.size(); ++index) {
       const Thread& thread = threads_[index];
-      const bool looks = thread.state == ThreadState::kHolding && thread.intent == Intent::kBorrow &&
-                         thread.page * kObjectsPerPage + thread.object == i;
+      const bool looks = borrows(index) && thread.page * kObjectsPerPage + thread.object == i;
       if (looks) first = std::min(first, works_[index].began);
     }
     std::vector<History::Value>& values = model_.histories[i].values;
