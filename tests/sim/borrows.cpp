@@ -242,12 +242,13 @@ void Simulator::end_borrow(unsigned index) {
   refresh(thread.node, thread.page);
 }
 
-// The protocol asks whether the page is still in use: then no new borrows begin. Or it says that they may.
+// Work goes on after all: new borrows may begin. But if the protocol asks whether the page is still in use, none do.
 void Simulator::close_if_asked(NodeId node, unsigned page, Copy& copy) {
+  if (copy.todo.reopen) {
+    copy.closed = false;
+    wake(node, page, ThreadState::kQueueing);
+  }
   if (copy.page.access == Access::kObject && copy.await_use) copy.closed = true;
-  if (!copy.todo.reopen) return;
-  copy.closed = false;
-  wake(node, page, ThreadState::kQueueing);
 }
 
 }  // namespace dsm::sim
