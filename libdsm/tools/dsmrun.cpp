@@ -123,8 +123,13 @@ int run(const Request& request) {
   }
 
   const std::string lender = lender_program();
-  const auto outcome = cluster::run_job(
-      {*config, geometry, {*program, request.program, environment}, {lender, {lender}}, request.prefix});
+  const auto outcome = cluster::run_job({*config,
+                                         geometry,
+                                         {*program, request.program, environment},
+                                         {lender, {lender}},
+                                         request.prefix,
+                                         (NodeSet{1} << all_nodes) - 1,
+                                         nullptr});
   if (!outcome.stats || (!request.stats && !json_file.is_open())) return outcome.exit_code;
   const auto nodes = read_stats(outcome.stats.get(), all_nodes);
   if (!nodes) {
