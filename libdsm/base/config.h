@@ -13,7 +13,7 @@ namespace dsm {
 // X(type, field, default, minimum, maximum, same, help); type is text, number (plain) or bytes (accepts 64K, 2M, 1G).
 #define DSM_OPTIONS(X)                                                                                                \
   X(text, engine, "auto", 0, 0, false, "fault engine: auto, uffd-inline, uffd-thread or sigsegv")                     \
-  X(text, transport, "shm", 0, 0, true, "transport between nodes: shm")                                               \
+  X(text, transport, "shm", 0, 0, true, "transport between nodes: shm, or verbs (RDMA)")                              \
   X(text, emulate, "", 0, 0, true, "add a network's cost to shm: rdma, tcp, or latency_ns:bytes_per_us:message_ns")   \
   X(bytes, base, "0x200000000000", 1 << 21, (std::int64_t{1} << 47) - (1 << 21), true, "address of the global range") \
   X(bytes, slice, "64G", 1 << 21, std::int64_t{1} << 42, true, "address space of each node's slice")                  \

@@ -16,7 +16,7 @@ namespace dsm {
 namespace {
 
 constexpr const char* kEngines[] = {"auto", "uffd-inline", "uffd-thread", "sigsegv"};
-constexpr const char* kTransports[] = {"shm"};
+constexpr const char* kTransports[] = {"shm", "verbs"};
 constexpr const char* kEmulations[] = {"rdma", "tcp"};
 
 constexpr std::int64_t kLargestFigure = 1'000'000'000;  // in an emulated network
