@@ -13,7 +13,7 @@ tl::expected<Addresses, std::string> resolve(const std::string& rendezvous) {
   const std::size_t colon = rendezvous.rfind(':');
   std::string name = rendezvous.substr(0, colon == std::string::npos ? 0 : colon);
   if (name.size() > 2 && name.front() == '[' && name.back() == ']') name = name.substr(1, name.size() - 2);
-  if (name.empty()) {
+  if (name.empty() || colon + 1 == rendezvous.size()) {
     return tl::unexpected(
         fmt::format("--rendezvous must be ADDRESS:PORT, such as 10.5.0.1:7070, not \"{}\"", rendezvous));
   }
