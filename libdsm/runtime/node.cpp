@@ -78,8 +78,8 @@ Result<void> connect(Node& node) {
   auto transport = net::make_shm_transport(params);
   if (!transport) return tl::unexpected(transport.error());
   node.transport = std::move(*transport);
-  node.service_view = net::shm_local_region(*node.transport, net::Region::kMemory);
-  node.meta_view = net::shm_local_region(*node.transport, net::Region::kMeta);
+  node.service_view = node.transport->local_region(net::Region::kMemory);
+  node.meta_view = node.transport->local_region(net::Region::kMeta);
   return {};
 }
 
