@@ -7,6 +7,7 @@
 //
 //   node      -> launcher   Hello (+1 descriptor)   on the rendezvous
 //   launcher  -> node       Welcome (+2N+1 descriptors: N memory, N meta, stats) or Refused
+//   node      -> launcher   Contribution            launcher -> node   Exchanged (+1 descriptor) or Refused
 //   node      -> launcher   Finish                  launcher -> node   AllFinished, PeerDown
 //   dsmstat   -> launcher   StatsRequest            launcher -> dsmstat  StatsReply (+1 descriptor)
 #pragma once
@@ -28,7 +29,9 @@
 namespace dsm::cluster {
 
 inline constexpr std::uint32_t kControlMagic = 0x314d5344;  // "DSM1"
-inline constexpr std::uint16_t kControlVersion = 1;
+inline constexpr std::uint16_t kControlVersion = 2;
+
+inline constexpr std::size_t kMaxExchangeBytes = 4096;
 
 enum class MessageKind : std::uint16_t {
   kHello = 1,
@@ -38,7 +41,9 @@ enum class MessageKind : std::uint16_t {
   kAllFinished,
   kPeerDown,
   kStatsRequest,
-  kStatsReply
+  kStatsReply,
+  kContribution,
+  kExchanged
 };
 
 struct MessageHead {
@@ -100,6 +105,24 @@ struct PeerDownNotice {
 };
 static_assert(sizeof(PeerDownNotice) == 128);
 
+// What a node gives to the exchange (exchange.h).
+struct Contribution {
+  static constexpr MessageKind kKind = MessageKind::kContribution;
+  MessageHead head;
+  std::uint32_t round;
+  std::uint32_t bytes;  // of data
+  std::byte data[kMaxExchangeBytes];
+};
+static_assert(sizeof(Contribution) == 24 + kMaxExchangeBytes);
+
+struct Exchanged {
+  static constexpr MessageKind kKind = MessageKind::kExchanged;
+  MessageHead head;
+  std::uint32_t round;
+  std::uint32_t nodes;
+};
+static_assert(sizeof(Exchanged) == 24);
+
 struct StatsRequest {
   static constexpr MessageKind kKind = MessageKind::kStatsRequest;
   MessageHead head;
@@ -139,7 +162,7 @@ std::string get_text(const char (&field)[kSize]) {
 
 // What receive() got. Descriptors belong to the packet until taken.
 struct Packet {
-  alignas(8) std::byte bytes[2048 + 8];
+  alignas(8) std::byte bytes[sizeof(Contribution) + 8];  // the largest message, and some to see that one is larger
   std::size_t size = 0;
   std::vector<UniqueFd> fds;
   pid_t sender = 0;  // if the socket has SO_PASSCRED

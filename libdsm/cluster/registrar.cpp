@@ -12,6 +12,21 @@
 
 namespace dsm::cluster {
 
+namespace {
+
+constexpr std::int64_t kExchangeNs = 50'000'000'000;  // shorter than a node waits for an answer
+
+// False if it must be tried again: the kernel bounds the descriptors that are on their way, and others just take
+// theirs.
+bool sent_or_lost(const Result<void>& sent, const NodeProcess& node, const char* what) {
+  if (sent || sent.error().sys_errno == EPIPE) return true;  // EPIPE: it has ended
+  if (sent.error().sys_errno == ETOOMANYREFS) return false;
+  say("node {} (process {}) cannot be given {}: {}", node.node, node.joined_pid, what, describe(sent.error()));
+  return true;
+}
+
+}  // namespace
+
 bool Registrar::on_rendezvous(NodeProcess& node) {
   Packet packet;
   switch (receive(node.rendezvous.get(), packet, MSG_DONTWAIT)) {
@@ -74,21 +89,61 @@ bool Registrar::send_welcome(NodeProcess& node) {
   welcome.meta_bytes = meta_region_bytes(geometry_);
   welcome.launcher_pid = ::getpid();
   const std::vector<int> fds = memory_.all();
-  const auto sent = send_message(node.control.get(), welcome, MSG_DONTWAIT, fds);
-  if (sent) return true;
-  // The kernel bounds the descriptors that are on their way; other nodes are just taking theirs.
-  if (sent.error().sys_errno == ETOOMANYREFS) return false;
-  say("node {} (process {}) cannot be given its memory: {}", node.node, node.joined_pid, describe(sent.error()));
-  return true;
+  return sent_or_lost(send_message(node.control.get(), welcome, MSG_DONTWAIT, fds), node, "its memory");
 }
 
-bool Registrar::send_due_welcomes(std::vector<NodeProcess>& nodes) {
+bool Registrar::send_shares(NodeProcess& node) {
+  auto exchanged = make_message<Exchanged>();
+  exchanged.round = exchange_.round() - 1;
+  exchanged.nodes = geometry_.nodes;
+  const int fds[] = {shares_.get()};
+  return sent_or_lost(send_message(node.control.get(), exchanged, MSG_DONTWAIT, fds), node, "what nodes exchanged");
+}
+
+bool Registrar::send_due(std::vector<NodeProcess>& nodes) {
   bool due = false;
   for (NodeProcess& node : nodes) {
-    if (node.welcome_due && node.alive()) node.welcome_due = !send_welcome(node);
-    due = due || (node.welcome_due && node.alive());
+    if (!node.alive() || !node.control) continue;
+    if (node.welcome_due) node.welcome_due = !send_welcome(node);
+    if (node.shares_due) node.shares_due = !send_shares(node);
+    due = due || node.welcome_due || node.shares_due;
   }
   return due;
+}
+
+bool Registrar::end_exchange(std::vector<NodeProcess>& nodes) {
+  if (!exchange_.complete() || !broken_.empty()) return false;
+  auto shares = exchange_.finish();
+  if (!shares) {
+    refuse_all(nodes, describe(shares.error()));
+    return false;
+  }
+  shares_ = std::move(*shares);
+  for (NodeProcess& node : nodes) node.shares_due = true;
+  return send_due(nodes);
+}
+
+std::int64_t Registrar::exchange_due_ns() const {
+  return exchange_.open() && broken_.empty() ? exchange_.opened_ns() + kExchangeNs : 0;
+}
+
+void Registrar::end_late_exchange(std::vector<NodeProcess>& nodes) {
+  for (const NodeProcess& node : nodes) {
+    if (!awaited(node)) continue;
+    refuse_all(nodes, fmt::format("node {} (pid {}) has not come so far within {} s; is it stopped?", node.node,
+                                  node.shown_pid(), kExchangeNs / 1'000'000'000));
+    return;
+  }
+}
+
+// From here on nothing but the end of the job is to come.
+void Registrar::refuse_all(std::vector<NodeProcess>& nodes, const std::string& reason) {
+  broken_ = reason;
+  auto refused = make_message<Refused>();
+  put_text(refused.reason, reason);
+  for (NodeProcess& node : nodes) {
+    if (node.control) static_cast<void>(send_message(node.control.get(), refused, MSG_DONTWAIT));  // it may be gone
+  }
 }
 
 void Registrar::on_control(NodeProcess& node) {
@@ -106,6 +161,9 @@ void Registrar::on_control(NodeProcess& node) {
     }
     if (packet.as<Finish>() != nullptr) {
       node.finished = true;
+    } else if (const auto* contribution = packet.as<Contribution>(); contribution != nullptr && packet.fds.empty()) {
+      const std::string wrong = exchange_.give(node.node, *contribution);
+      if (!wrong.empty()) say("node {} (process {}): its exchange is ignored: {}", node.node, node.joined_pid, wrong);
     } else {
       say("node {} (process {}) sent something that is no message of a node; ignored", node.node, node.joined_pid);
     }

@@ -28,7 +28,7 @@ constexpr std::int64_t kMs = 1'000'000;
 constexpr int kLostMs = 1000;     // from a closed control socket to the conclusion that the node has left
 constexpr int kStuckMs = 3000;    // from SIGKILL to giving up on a process
 constexpr int kLeftoverMs = 200;  // from SIGTERM to SIGKILL for what dead nodes have left, if the job broke up
-constexpr int kWelcomeAgainMs = 10;
+constexpr int kAnswerAgainMs = 10;
 
 // What an epoll event is about.
 enum class Source : std::uint32_t { kSignals, kStats, kRendezvous, kControl };
@@ -75,7 +75,7 @@ class Supervisor {
   std::int64_t kill_ns_ = 0;
   std::int64_t stuck_ns_ = 0;
   bool interrupted_ = false;
-  bool welcomes_due_ = false;
+  bool answers_due_ = false;
 };
 
 void Supervisor::watch(int fd, std::uint64_t what) {
@@ -108,7 +108,7 @@ void Supervisor::run() {
     epoll_event events[64];
     const int count = ::epoll_wait(events_.get(), events, 64, timeout_ms());
     for (int i = 0; i < count; ++i) on_event(events[i].data.u64);
-    if (welcomes_due_) welcomes_due_ = registrar_.send_due_welcomes(crew_.nodes());
+    if (answers_due_) answers_due_ = registrar_.send_due(crew_.nodes());
     judge();
     on_time();
   }
@@ -126,7 +126,7 @@ void Supervisor::run() {
 
 int Supervisor::timeout_ms() {
   std::int64_t due = INT64_MAX;
-  for (const std::int64_t ns : {terminate_ns_, kill_ns_, stuck_ns_}) {
+  for (const std::int64_t ns : {terminate_ns_, kill_ns_, stuck_ns_, registrar_.exchange_due_ns()}) {
     if (ns != 0) due = std::min(due, ns);
   }
   for (const NodeProcess& node : crew_.nodes()) {
@@ -134,7 +134,7 @@ int Supervisor::timeout_ms() {
       due = std::min(due, node.lost_ns + kLostMs * kMs);
     }
   }
-  if (welcomes_due_) due = std::min(due, now_ns() + kWelcomeAgainMs * kMs);
+  if (answers_due_) due = std::min(due, now_ns() + kAnswerAgainMs * kMs);
   if (due == INT64_MAX) return -1;
   return static_cast<int>(std::clamp<std::int64_t>((due - now_ns()) / kMs + 1, 0, 10'000));
 }
@@ -151,7 +151,7 @@ void Supervisor::on_event(std::uint64_t what) {
 void Supervisor::on_rendezvous(NodeProcess& node) {
   if (!registrar_.on_rendezvous(node)) return;
   watch(node.control.get(), tag(Source::kControl, node.node));
-  welcomes_due_ = welcomes_due_ || node.welcome_due;
+  answers_due_ = answers_due_ || node.welcome_due;
   stats_[node.node].pid = node.joined_pid;
 }
 
@@ -177,6 +177,7 @@ void Supervisor::judge() {
   for (NodeProcess& node : crew_.nodes()) {
     if (cause_ == nullptr) judge(node, others_run);
   }
+  answers_due_ = registrar_.end_exchange(crew_.nodes()) || answers_due_;
   registrar_.tell_if_all_finished(crew_.nodes());
 }
 
@@ -186,7 +187,8 @@ void Supervisor::judge(NodeProcess& node, bool others_run) {
     if (lost) break_up(node, {EndKind::kLost});
     return;
   }
-  if (node.end->good() && node.joined() && !node.finished && others_run) node.end->kind = EndKind::kLeft;
+  const bool missed = (node.joined() && !node.finished && others_run) || registrar_.awaited(node);
+  if (node.end->good() && missed) node.end->kind = EndKind::kLeft;
   if (!node.end->good()) break_up(node, *node.end);
 }
 
@@ -203,6 +205,8 @@ void Supervisor::break_up(NodeProcess& cause, const NodeEnd& end) {
 
 void Supervisor::on_time() {
   const std::int64_t now = now_ns();
+  const std::int64_t exchange_due_ns = registrar_.exchange_due_ns();
+  if (exchange_due_ns != 0 && now >= exchange_due_ns) registrar_.end_late_exchange(crew_.nodes());
   if (terminate_ns_ != 0 && now >= terminate_ns_) {
     terminate_ns_ = 0;
     kill_ns_ = now + kTerminateMs * kMs;
