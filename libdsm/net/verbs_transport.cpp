@@ -117,7 +117,7 @@ Result<void> VerbsTransport::make_mail() {
   arrivals_.resize(slots);
   for (std::uint32_t slot = 0; slot < slots; ++slot) post_receive(slot);
   ibv_req_notify_cq(arrivals_cq_.get(), 0);
-  ibv_req_notify_cq(sends_cq_.get(), 1);
+  ibv_req_notify_cq(sends_cq_.get(), 0);  // failures, too
   for (int& fd : bell_fds_) fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   stop_fd_ = ::eventfd(0, EFD_CLOEXEC);
   if (bell_fds_[0] < 0 || bell_fds_[1] < 0 || stop_fd_ < 0) return fail(Errc::kSystem, "cannot make an eventfd", errno);

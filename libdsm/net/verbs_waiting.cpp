@@ -89,11 +89,10 @@ void VerbsTransport::take_event() {
   void* context = nullptr;
   while (library_.get_cq_event(mail_channel_.get(), &queue, &context) == 0) {
     library_.ack_cq_events(queue, 1);
+    ibv_req_notify_cq(queue, 0);
     if (queue == sends_cq_.get()) {
-      ibv_req_notify_cq(queue, 1);  // failures only
       reap_sends();
     } else {
-      ibv_req_notify_cq(queue, 0);
       drain();
     }
   }
