@@ -80,6 +80,12 @@ class Transport {
   // Nodes that sent something that cannot be right (logged when seen). Nothing more is taken from them, and execute()
   // and send() to them return kProtocol: the job cannot go on.
   virtual NodeSet failed() const { return 0; }
+  // Where this node's own region is mapped: always readable and writable, never protected. Of kMemory it is the node's
+  // service view.
+  virtual std::byte* local_region(Region region) const = 0;
+  // Other nodes are about to use these bytes of this node for the first time: a hint, for transports to which that is
+  // work (they have to register memory). Not for signal context.
+  virtual void expose(Region, std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {}
 
   // Runs a chain on `node` and waits for its end.
   virtual Result<void> execute(NodeId node, std::span<Op> chain) = 0;

@@ -106,7 +106,7 @@ TEST_P(TransportOperations, WritesOfAChainBecomeVisibleInOrder) {
 
 // Store buffering: both nodes write their own word and read the other's. In one chain or in two, one of them sees.
 TEST_P(TransportOperations, AReadDoesNotOvertakeAWrite) {
-  constexpr std::uint64_t kRounds = 20000;
+  const std::uint64_t kRounds = rounds(20000);
   const auto world = make_world(3);
   struct Table {
     Meeting meeting;
