@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cmath>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -21,6 +22,7 @@ struct alignas(kPageBytes) Job::Record {
   double seconds;
   std::uint64_t work;
   Counters counters;  // of the measured part
+  Latencies latencies;
   bool failed;
   char sentence[512];
 };
@@ -81,6 +83,7 @@ Job::Job(std::string name, const Options& options) : name_(std::move(name)), opt
   } else {
     join();
   }
+  latencies_.resize(own_workers());
 }
 
 void Job::join() {
@@ -136,6 +139,7 @@ void Job::measure(std::string unit, const Body& body) {
     all_end = std::max(all_end, span.all_end);
     record.work += span.work;
   }
+  for (const Latencies& latencies : latencies_) record.latencies.merge(latencies);
   record.seconds = end - start;
   for (std::size_t i = 0; i < kCounters; ++i) record.counters[i] = after[i] - before[i];
   seconds_ = all_end - start;
@@ -233,6 +237,7 @@ void Job::write_json(const Report& report, bool good) const {
   object["unit"] = unit_;
   std::uint64_t all = 0;
   Counters sum{};
+  Latencies latencies;
   auto per_node = nlohmann::ordered_json::array();
   for (unsigned n = 0; n < processes(); ++n) {
     const Record& record = records_[n];
@@ -241,12 +246,19 @@ void Job::write_json(const Report& report, bool good) const {
                         {"work", record.work},
                         {"per_second", rate(static_cast<double>(record.work), record.seconds)}});
     all += record.work;
+    latencies.merge(record.latencies);
     for (std::size_t i = 0; i < kCounters; ++i) sum[i] += record.counters[i];
   }
   object["work"] = all;
   object["per_second"] = rate(static_cast<double>(all), seconds_);
   object["per_node"] = std::move(per_node);
   for (std::size_t i = 0; i < kCounters; ++i) object["counters"][kCounterNames[i]] = sum[i];
+  object["least_bytes"] = report.least_bytes;
+  constexpr std::array<std::pair<const char*, double>, 5> kQuantiles{
+      {{"p10", 0.1}, {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}}};
+  for (const auto& [name, part] : kQuantiles) {
+    object["latency_ns"][name] = std::round(latencies.quantile(part));
+  }
   if (report.reference_seconds > 0) object["reference_seconds"] = report.reference_seconds;
   object["results"] = report.results;
   object["checksum"] = fmt::format("{:016x}", report.checksum);
