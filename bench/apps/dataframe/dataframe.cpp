@@ -60,10 +60,10 @@ class Run {
     for (std::uint64_t row = begin_; row < end_; row += frame_.step()) {
       gather<Query>(row, std::min(row + frame_.step(), end_), mine, found, typename Query::Columns{});
     }
+    note_seen(typename Query::Columns{});
     hand_out<Record>(mine.records());
     job_.sync_workers();
-    std::size_t expected = 0;
-    const Groups<Record> all = add_up<Record>(found, expected);
+    const Groups<Record> all = add_up<Record>(found);
     found.groups = all.records().size();
     for (const Record& record : all.records()) found.digest += record.digest();
     job_.sync_workers();
@@ -85,9 +85,15 @@ class Run {
       }));
     }
     for_columns([&]<unsigned Of>(std::integral_constant<unsigned, Of>) {
-      const bool remote = columns[Of] != nullptr && Of % job_.nodes() != node_of(me_);
+      const bool remote = columns[Of] != nullptr && !seen_[Of] && Of % job_.nodes() != node_of(me_);
       if (remote) found.least_bytes += (end - begin) * sizeof(TypeOf<Of>);
     });
+  }
+
+  // What this worker has read once need not come again.
+  template <unsigned... C>
+  void note_seen(std::integer_sequence<unsigned, C...>) {
+    ((seen_[C] = true), ...);
   }
 
   // Split by the upper bits of the hash: the lower ones choose places in the tables.
@@ -108,14 +114,13 @@ class Run {
     }
   }
   template <typename Record>
-  Groups<Record> add_up(Found& found, std::size_t& expected) {
+  Groups<Record> add_up(Found& found) {
     Groups<Record> all;
     for (unsigned i = 0; i < job_.workers(); ++i) {
       const unsigned worker = (me_ + i) % job_.workers();  // not everybody asks the same one at once
       const auto part = frame_.template get<Record>(worker, me_);
       for (std::size_t record = 0; record < part.count; ++record) all.add(part.at[record]);
       if (node_of(worker) != node_of(me_)) found.least_bytes += part.count * sizeof(Record);
-      expected += part.count;
     }
     return all;
   }
@@ -125,6 +130,7 @@ class Run {
   Frame& frame_;
   unsigned me_;
   std::uint64_t begin_, end_;
+  std::array<bool, kColumns> seen_{};
   FoundOfAll& found_;
 };
 

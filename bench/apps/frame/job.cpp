@@ -49,9 +49,14 @@ void add_options(CLI::App& cli, Options& options) {
 
 namespace {
 
-const std::map<std::string, Mode>& modes() {
-  static const std::map<std::string, Mode> all{
-      {"native", Mode::kNative}, {"page", Mode::kPage}, {"hinted", Mode::kHinted}, {"owned", Mode::kOwned}};
+using Modes = std::map<std::string, Mode>;
+
+const Modes& modes() {
+  static const Modes all{{"native", Mode::kNative},
+                         {"page", Mode::kPage},
+                         {"hinted", Mode::kHinted},
+                         {"owned", Mode::kOwned},
+                         {"message", Mode::kMessage}};
   return all;
 }
 
@@ -64,12 +69,14 @@ const char* name_of(Mode mode) {
   return "unknown";
 }
 
-void add_modes(CLI::App& cli, Options& options) {
+void add_modes(CLI::App& cli, Options& options, bool with_messages) {
+  Modes known = modes();
+  if (!with_messages) known.erase("message");
   cli.add_option_function<std::string>(
          "-m,--mode", [&options](const std::string& name) { options.mode = modes().at(name); },
          "native: threads of one process and plain memory; page: plain pointers into the global heap;\n"
-         "hinted: borrows of plain pointers; owned: dsm::own_ptr (default: page)")
-      ->check(CLI::IsMember(modes()));
+         "hinted: borrows of plain pointers; owned: dsm::own_ptr; message: no shared memory (default: page)")
+      ->check(CLI::IsMember(known));
   cli.add_option("--as-nodes", options.as_nodes, "native mode: runs the workers that so many nodes would run")
       ->check(CLI::Range(1, 48))
       ->capture_default_str();

@@ -35,8 +35,9 @@ namespace app {
 inline constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
 
-// How a program uses shared memory. kHinted: borrows of plain pointers (L1); kOwned: owners (L2).
-enum class Mode : std::uint8_t { kNative, kPage, kHinted, kOwned };
+// How a program uses shared memory. kHinted: borrows of plain pointers (L1); kOwned: owners (L2); kMessage: not at all,
+// for the programs that have this baseline.
+enum class Mode : std::uint8_t { kNative, kPage, kHinted, kOwned, kMessage };
 const char* name_of(Mode mode);
 
 // run() with what the mode works on: the type comes as an argument that says no more.
@@ -50,6 +51,8 @@ int in_mode(Mode mode, Run run) {
       return run(std::type_identity<Hinted>{});
     case Mode::kOwned:
       return run(std::type_identity<Owned>{});
+    case Mode::kMessage:
+      break;  // the program's own
   }
   return 1;
 }
@@ -62,7 +65,8 @@ struct Options {
   unsigned as_nodes = 1;
 };
 void add_options(CLI::App& cli, Options& options);
-void add_modes(CLI::App& cli, Options& options);  // for programs that know all four
+// For programs that know the four modes, and perhaps kMessage.
+void add_modes(CLI::App& cli, Options& options, bool with_messages = false);
 
 struct Worker {
   unsigned index;   // over all nodes; the workers of a node have consecutive indices

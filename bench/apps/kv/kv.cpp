@@ -246,6 +246,8 @@ int main(int argc, char** argv) {
       return run_mode<HintedTable>(settings, options);
     case Mode::kOwned:
       return run_mode<OwnedTable>(settings, options);
+    case Mode::kMessage:
+      break;
   }
   return 1;
 }
