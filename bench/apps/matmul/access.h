@@ -2,7 +2,8 @@
 //
 //   a(row, column, f), b(...)      f(the tile's elements), to be read
 //   store(row, column, sum)        C(row, column) = sum
-//   collect()                      on node 0, in the end: what was stored is in product.c
+//   hand_over()                    on every node, when all is stored
+//   collect()                      on node 0, after that: what was stored is in product.c
 //
 // And for sums that several workers have a part of: each has room for as many tiles as C has, in its node's memory.
 //
@@ -13,8 +14,10 @@
 #include <dsm/hints.h>
 
 #include <cstring>
+#include <mutex>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bench/apps/frame/job.h"
@@ -78,6 +81,7 @@ class PlainTiles {
     std::memcpy(target, sum, kBytes);
     if (hints_) dsm::release(target, kBytes);
   }
+  void hand_over() {}
   void collect() {}
 
  private:
@@ -109,6 +113,7 @@ class HintedTiles {
     f(dsm::borrow_shared(whole<const T>(product_.b.tile(row, column))).get());
   }
   void store(std::size_t row, std::size_t column, const T* sum) { write(product_.c.tile(row, column), sum); }
+  void hand_over() {}
   void collect() {}
   void put_part(unsigned worker, std::size_t tile, const T* sum) { write(parts_[worker] + tile * kTileElements, sum); }
   template <typename F>
@@ -130,13 +135,15 @@ class HintedTiles {
   T** parts_ = nullptr;
 };
 
-// L2: a tile has an owner; a tile of C moves to the node that computes it.
+// L2: a tile has an owner; a tile of C is a new object of the node that computes it. Its owner goes into C when all is
+// done: owners that all nodes write side by side would make a page of them move with every tile.
 template <typename T>
 class OwnedTiles {
  public:
   OwnedTiles(Job& job, const Product<T>& product, const Settings& settings)
-      : product_(product), a_(own(job, product.a)), b_(own(job, product.b)), c_(own(job, product.c)) {
+      : job_(job), product_(product), a_(own(job, product.a)), b_(own(job, product.b)) {
     const std::size_t count = product.c.tiles * product.c.tiles;
+    c_ = job.shared<Owner>(count, dsm::on_node(0));
     for (unsigned worker = 0; settings.parts && worker < job.workers(); ++worker) {
       const unsigned node = worker / job.threads();
       parts_.push_back(job.shared<Owner>(count, dsm::on_node(node)));
@@ -152,7 +159,16 @@ class OwnedTiles {
   void b(std::size_t row, std::size_t column, F f) {
     f(dsm::borrow_shared(owner(b_, row, column)).get());
   }
-  void store(std::size_t row, std::size_t column, const T* sum) { write(owner(c_, row, column), sum); }
+  void store(std::size_t row, std::size_t column, const T* sum) {
+    Owner tile = made(job_);
+    write(tile, sum);
+    const std::lock_guard guard(storing_);
+    stored_.emplace_back(row * product_.c.tiles + column, std::move(tile));
+  }
+  void hand_over() {
+    for (auto& [tile, owner] : stored_) c_[tile] = std::move(owner);
+    stored_.clear();
+  }
   void put_part(unsigned worker, std::size_t tile, const T* sum) { write(parts_[worker][tile], sum); }
   template <typename F>
   void part(unsigned worker, std::size_t tile, F f) {
@@ -189,8 +205,11 @@ class OwnedTiles {
     return owners[row * product_.c.tiles + column];
   }
 
+  Job& job_;
   const Product<T>& product_;
   Owner *a_, *b_, *c_;
+  std::mutex storing_;
+  std::vector<std::pair<std::size_t, Owner>> stored_;  // tiles of C that this node has computed
   std::vector<Owner*> parts_;  // by worker
 };
 

@@ -169,6 +169,8 @@ int run_mode(const Settings& settings, const app::Options& options) {
   job.measure("operations", [&](const app::Worker& worker) {
     return settings.parts ? compute_leaves(job, product, tiles, worker) : compute(job, product, tiles, worker);
   });
+  tiles.hand_over();
+  job.sync_nodes();
   app::Report report;
   if (job.node() == 0) {
     tiles.collect();
