@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/round_trips.h"
 #include "net/shm_impl.h"
 
 namespace dsm::net::shm {
@@ -100,6 +101,7 @@ void ShmTransport::run_chain(NodeId node, std::span<Op> chain) const {
 
 Result<void> ShmTransport::execute(NodeId node, std::span<Op> chain) {
   DSM_CHECK(node < nodes_, "node {} of {}", node, nodes_);
+  if (node != self_) round_trips.fetch_add(1, std::memory_order_relaxed);
   if (contains(failed(), node)) return fail(Errc::kProtocol, "operation on a node that broke the message protocol");
   if (!emulates(node)) {
     run_chain(node, chain);

@@ -2,7 +2,7 @@
 
 from html import escape
 
-from comparison import plots, tables, workloads
+from comparison import plots, prediction, tables, workloads
 
 STYLE = """
 body { font: 15px/1.5 "DejaVu Sans", system-ui, sans-serif; color: #222; }
@@ -21,7 +21,9 @@ MODES = {
     "native": "threads of one process, plain memory",
     "page": "plain pointers, page faults",
     "hinted": "borrows of plain pointers",
-    "owned": "dsm::own_ptr",
+    "owned": "dsm::own_ptr, and work that goes to the owner",
+    "message": "no shared memory, serialised messages",
+    **{f"hints-{i}": f"page mode with {i} hint{'s' if i > 1 else ''}" for i in range(1, 5)},
 }
 
 
@@ -77,13 +79,21 @@ def introduction(summary):
 def section(summary, name):
     load = workloads.ALL[name]
     parts = [f"<h2>{escape(name)}: {escape(load.title)}</h2><p>{escape(load.about)}</p>"]
-    parts.append(f'<div class="pair">{plots.throughput(summary, name)}</div>')
+    parts.append(f'<div class="pair">{plots.throughput(summary, name)}{plots.hints(summary, name)}</div>')
     parts.append(table(*tables.rate_rows(summary, name)))
     parts.append(f'<p class="small">Throughput in {escape(summary.unit(name))} per second.</p>')
     if any(mode != "native" for mode in summary.modes):
         nodes = summary.nodes(name)[-1]
         parts.append(f"<p>What moved between the nodes {load.each()}, on {tables.count_of_nodes(nodes)}:</p>")
         parts.append(plots.moved(summary, name))
+        least = [row for row in tables.moved_rows(summary, name)[1] if row[0].endswith("least")]
+        if least:
+            modes = tables.moved_rows(summary, name)[0][1:]
+            told = ", ".join(f"{mode} {ratio}" for mode, ratio in zip(modes, least[0][1:]))
+            parts.append(f'<p class="small">Bytes beside the least that this distribution has to move: {told}.</p>')
+    drawing = plots.latencies(summary, name)
+    if drawing:
+        parts.append(f"<p>How long it took: bars from 10 to 90 %, the line on to 99.9 %, a dot at 99 %.</p>{drawing}")
     return "".join(parts)
 
 
@@ -104,7 +114,13 @@ def page(summary):
     if any(mode != "native" for mode in summary.modes):
         parts.append("<h2>Where the workers' time goes</h2>" + plots.times(summary))
         parts.append(
-            '<p class="small">On the most nodes, from the counters of faults and locks, which know latencies by powers '
-            "of two (so a share may be off by half). Nothing counts the time of borrows: it is part of the rest.</p>"
+            '<p class="small">On the most nodes. Computing is what native mode takes on this machine with as many '
+            "threads. Faults and locks are counted by powers of two, so a share may be off by half. Transfers are "
+            "round trips and bytes at the emulated network's figures; without one they are within faults and the "
+            "rest.</p>"
         )
+    if summary.perf:
+        parts.append(f"<h2>Counters</h2><p>{escape(tables.perf_sentence(summary))}</p>")
+        parts.append(table(*tables.perf_rows(summary)))
+    parts.append(prediction.section(summary))
     return "".join(parts) + "</body></html>\n"

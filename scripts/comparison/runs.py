@@ -9,7 +9,13 @@ import signal
 import subprocess
 import tempfile
 
-from comparison import tables, workloads
+from comparison import workloads
+
+
+# The processor's counters, then the kernel's; empty where the machine has them not.
+PERF_PROCESSOR = ("cycles", "instructions", "dtlb_load_misses", "llc_misses")
+PERF_KERNEL = ("task_clock_ns", "page_faults", "context_switches", "cpu_migrations")
+PERF = PERF_PROCESSOR + PERF_KERNEL
 
 
 class Failed(Exception):
@@ -27,7 +33,7 @@ class Run:
 
     def text(self, repeat):
         return (
-            f"{self.workload}, {tables.count_of_nodes(self.nodes)}, {self.mode}, run {self.repetition + 1} of {repeat}"
+            f"{self.workload}, {workloads.count_of_nodes(self.nodes)}, {self.mode}, run {self.repetition + 1} of {repeat}"
         )
 
 
@@ -77,7 +83,7 @@ def machine(root):
 def command_of(run, options, result, stats):
     load = workloads.ALL[run.workload]
     count = load.counts[workloads.SIZES.index(options.size)]
-    program = [options.bin / load.program, *load.options, "-n", count, "--mode", run.mode]
+    program = [options.bin / load.program, *load.options, "-n", count, *load.mode_options(run.mode)]
     program += ["--threads", options.threads, "--seed", options.seed, "--json", result]
     if run.mode == "native":
         return [str(word) for word in program + ["--as-nodes", run.nodes]]
@@ -150,6 +156,9 @@ def execute(run, options, about):
                 "unit": told["unit"],
                 "per_second": told["per_second"],
                 "checksum": told["checksum"],
+                "least_bytes": told["least_bytes"],
+                **{f"latency_{name}": value for name, value in told["latency_ns"].items()},
+                **{f"perf_{name}": told.get("perf", {}).get(name, "") for name in PERF},
                 **told["counters"],
             }
         except (OSError, ValueError, KeyError) as problem:

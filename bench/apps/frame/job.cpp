@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "bench/apps/frame/counters.h"
+#include "bench/apps/frame/perf.h"
 
 namespace app {
 
@@ -23,6 +24,7 @@ struct alignas(kPageBytes) Job::Record {
   std::uint64_t work;
   Counters counters;  // of the measured part
   Latencies latencies;
+  PerfCounts perf;
   bool failed;
   char sentence[512];
 };
@@ -119,19 +121,20 @@ void Job::measure(std::string unit, const Body& body) {
   unit_ = std::move(unit);
   std::vector<Span> spans(own_workers());
   Counters before{}, after{};
+  const Perf perf;
   std::vector<std::thread> running;
   for (unsigned thread = 0; thread < own_workers(); ++thread) {
     running.emplace_back([&, thread] {
       Span& span = spans[thread];
       sync_workers();
-      if (thread == 0 && !native()) before = counters_now();
+      if (thread == 0) before = native() ? native_counters_now() : counters_now();
       sync_workers();
       span.start = now_seconds();
       span.work = body({first_worker() + thread, thread});
       span.end = now_seconds();
       sync_workers();
       span.all_end = now_seconds();
-      if (thread == 0 && !native()) after = counters_now();
+      if (thread == 0) after = native() ? native_counters_now() : counters_now();
     });
   }
   for (std::thread& thread : running) thread.join();
@@ -146,6 +149,7 @@ void Job::measure(std::string unit, const Body& body) {
     all_end = std::max(all_end, span.all_end);
     record.work += span.work;
   }
+  record.perf = perf.stop();
   for (const Latencies& latencies : latencies_) record.latencies.merge(latencies);
   record.seconds = end - start;
   for (std::size_t i = 0; i < kCounters; ++i) record.counters[i] = after[i] - before[i];
@@ -245,6 +249,7 @@ void Job::write_json(const Report& report, bool good) const {
   std::uint64_t all = 0;
   Counters sum{};
   Latencies latencies;
+  PerfCounts perf{};
   auto per_node = nlohmann::ordered_json::array();
   for (unsigned n = 0; n < processes(); ++n) {
     const Record& record = records_[n];
@@ -254,6 +259,9 @@ void Job::write_json(const Report& report, bool good) const {
                         {"per_second", rate(static_cast<double>(record.work), record.seconds)}});
     all += record.work;
     latencies.merge(record.latencies);
+    for (std::size_t i = 0; i < kPerfEvents; ++i) {
+      perf[i] = perf[i] == kNotCounted || record.perf[i] == kNotCounted ? kNotCounted : perf[i] + record.perf[i];
+    }
     for (std::size_t i = 0; i < kCounters; ++i) sum[i] += record.counters[i];
   }
   object["work"] = all;
@@ -261,6 +269,9 @@ void Job::write_json(const Report& report, bool good) const {
   object["per_node"] = std::move(per_node);
   for (std::size_t i = 0; i < kCounters; ++i) object["counters"][kCounterNames[i]] = sum[i];
   object["least_bytes"] = report.least_bytes;
+  for (std::size_t i = 0; i < kPerfEvents; ++i) {
+    if (perf[i] != kNotCounted) object["perf"][kPerfNames[i]] = perf[i];
+  }
   constexpr std::array<std::pair<const char*, double>, 5> kQuantiles{
       {{"p10", 0.1}, {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}}};
   for (const auto& [name, part] : kQuantiles) {
