@@ -18,6 +18,10 @@ PERF_KERNEL = ("task_clock_ns", "page_faults", "context_switches", "cpu_migratio
 PERF = PERF_PROCESSOR + PERF_KERNEL
 
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+GRAPH = ROOT / "build/package-graph.txt"
+
+
 class Failed(Exception):
     def __init__(self, sentence, exit_code=1):
         super().__init__(sentence)
@@ -46,6 +50,16 @@ def check_programs(folder, chosen):
             f"cmake --preset release && cmake --build --preset release --target {' '.join(missing)}",
             exit_code=4,
         )
+
+
+def make_graph(chosen):
+    """PageRank's graph is made of this machine's package lists."""
+    if "pagerank" not in chosen or GRAPH.exists():
+        return
+    GRAPH.parent.mkdir(parents=True, exist_ok=True)
+    made = subprocess.run([ROOT / "scripts/package-graph", "--out", GRAPH], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise Failed(f"no graph for pagerank: {(made.stderr or made.stdout).strip()} (or leave it out with --workload)")
 
 
 def git(root, *words):
@@ -83,7 +97,8 @@ def machine(root):
 def command_of(run, options, result, stats):
     load = workloads.ALL[run.workload]
     count = load.counts[workloads.SIZES.index(options.size)]
-    program = [options.bin / load.program, *load.options, "-n", count, *load.mode_options(run.mode)]
+    given = [GRAPH if word == "build/package-graph.txt" else word for word in load.options]
+    program = [options.bin / load.program, *given, "-n", count, *load.mode_options(run.mode)]
     program += ["--threads", options.threads, "--seed", options.seed, "--json", result]
     if run.mode == "native":
         return [str(word) for word in program + ["--as-nodes", run.nodes]]

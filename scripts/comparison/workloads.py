@@ -105,6 +105,17 @@ ALL = {
         quick=False,
         one_home=True,
     ),
+    "pagerank": Workload(
+        "PageRank over Debian's package graph",
+        "app_pagerank",
+        ("--graph", "build/package-graph.txt", "--tolerance", "0"),
+        (3, 10, 30, 100),
+        "Pull-style power iteration; the graph is cut into a part for each worker, and what the others read of a part "
+        "is its board of contributions. Page mode fetches boards by dsm::prefetch and gives back by dsm::release; in "
+        "object mode a board is an object. The ranks are compared bit by bit with one process. An operation is an edge.",
+        "one iteration, with its barrier",
+        per=1_000,
+    ),
     "falseshare": Workload(
         "false sharing: 64-byte objects side by side, each written by one worker",
         "app_falseshare",

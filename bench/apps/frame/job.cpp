@@ -173,7 +173,7 @@ void Job::die(const std::string& sentence) const {
 }
 
 void* Job::plain(std::size_t bytes) {
-  void* const block = std::aligned_alloc(kPageBytes, whole_pages(bytes));
+  void* const block = std::aligned_alloc(kPageBytes, whole_pages(std::max<std::size_t>(bytes, 1)));
   return block == nullptr ? nullptr : std::memset(block, 0, whole_pages(bytes));
 }
 
