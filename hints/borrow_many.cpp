@@ -91,8 +91,8 @@ void ask_home(Engine& engine, ThreadPins& me, std::span<Look*> looks, std::size_
   engine.objects.execute_all(std::span(steps).first(looks.size()));
   for (Look* look : looks) {
     const auto end = step(look->pin->borrow, engine.objects.place(look->address, bytes), look->event);
-    const bool kept = look->fetching ? keep_fetched(engine, me, *look, end.outcome, seen)
-                                     : keep_current(engine, *look, end.outcome);
+    const bool kept =
+        look->fetching ? keep_fetched(engine, me, *look, end.outcome, seen) : keep_current(engine, *look, end.outcome);
     if (!kept) look->pin = nullptr;
   }
 }

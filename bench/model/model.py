@@ -116,11 +116,23 @@ class Model:
             rate = min(rate, 1e6 * network.bytes_per_us * links / moved)
         return rate
 
-    def on_this_machine(self, nodes, network, cores):
-        """The same with all nodes on one machine, whose cores also wait for the emulated wire."""
+    def on_this_machine(self, nodes, network, cores, machine_cores):
+        """The same with all nodes on one machine; its cores, of which others may have a part, also wait for the wire."""
         busy = self.compute_at(nodes) + self.wire_ns(nodes, network)
         whole = busy + self.laws["messages"].at(nodes) * network.message_ns
-        return min(1e9 * nodes * self.threads / whole, 1e9 * cores / busy)
+        workers = nodes * self.threads
+        return min(1e9 * workers / whole * min(cores / machine_cores, 1), 1e9 * cores / busy)
+
+
+def cores_for(summary, workload, nodes):
+    """What native mode got of the machine's cores, with as many threads: others may have been using them."""
+    cores = int(summary.about["cores"])
+    native = summary.cell(workload, nodes, "native")
+    if native is None:
+        return cores
+    workers = nodes * int(summary.about["threads"])
+    used = native.per_operation("cpu_ns") * workers / native.worker_ns()
+    return min(cores, cores * used / min(workers, cores))
 
 
 def validation(summary, fit):
@@ -135,7 +147,8 @@ def validation(summary, fit):
                 continue
             model = Model(summary, workload, mode, fit)
             for nodes, cell in model.cells.items():
-                told = model.on_this_machine(nodes, network, int(summary.about["cores"]))
+                cores = cores_for(summary, workload, nodes)
+                told = model.on_this_machine(nodes, network, cores, int(summary.about["cores"]))
                 found.append((workload, mode, nodes, cell.median, told, told / cell.median - 1))
     return found
 

@@ -9,7 +9,8 @@ TIMES = (
     ("page faults served at once", "#e6ab02"),
     ("page faults that wait for another node", "#d95f02"),
     ("locks that had to be fetched", "#b2182b"),
-    ("the rest: borrows, messages, waiting for a core", "#a9c5dd"),
+    ("other processor time: borrows, messages, copies", "#1b9e77"),
+    ("not running: waiting for a core or for somebody", "#d7e1ea"),
 )
 
 
@@ -112,7 +113,11 @@ def time_parts(summary, workload, mode):
     nodes = summary.nodes(workload)[-1]
     cell, native = summary.cell(workload, nodes, mode), summary.cell(workload, nodes, "native")
     whole = max(cell.worker_ns(), 1e-9)
-    compute = min(native.worker_ns(), whole) if native else 0
+    clocks = "task_clock_ns" in summary.perf
+    busy = cell.per_operation("perf_task_clock_ns") if clocks else whole
+    compute = 0
+    if native:
+        compute = min(native.per_operation("perf_task_clock_ns") if clocks else native.worker_ns(), busy)
     transfers = 0
     if network := network_of(summary):
         latency_ns, bytes_per_us = network
@@ -121,9 +126,10 @@ def time_parts(summary, workload, mode):
     faults = cell.per_operation("fault_latency_ns")
     if faults > 0:  # what they transfer is within them
         faults = max(faults - transfers, 0)
-    parts = [compute, transfers, faults, cell.per_operation("wait_latency_ns"), cell.per_operation("lock_latency_ns")]
+    waits, locks = cell.per_operation("wait_latency_ns"), cell.per_operation("lock_latency_ns")
+    other = max(busy - compute - transfers - faults, 0)
     room, shown = whole, []
-    for part in parts:
+    for part in (compute, transfers, faults, waits, locks, other):
         shown.append(min(part, room))
         room -= shown[-1]
     return [part / whole for part in [*shown, room]]
@@ -147,7 +153,7 @@ def times(summary):
         for mode in summary.modes_of(workload):
             if mode != "native" and summary.cell(workload, nodes, mode):
                 rows.append((workload, mode))
-    height, left, right, top = 21, 190, 760, 68
+    height, left, right, top = 21, 190, 760, 86
     drawing = svg.Drawing(900, top + 24 + height * len(rows), "Where the workers' time goes")
     for i, (name, colour) in enumerate(TIMES):
         x, y = left + i % 2 * 330, 6 + i // 2 * 18

@@ -46,7 +46,10 @@ def times(ratio):
 
 
 def duration(ns):
-    return f"{short(ns)} ns" if ns < 999.5 else f"{short(ns / 1000)} µs"
+    for limit, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if ns >= limit * 0.9995:
+            return f"{short(ns / limit)} {unit}"
+    return f"{short(ns)} ns"
 
 
 count_of_nodes = workloads.count_of_nodes

@@ -40,9 +40,8 @@ struct View {
 // f(column) for all of them.
 template <typename F>
 void for_columns(F f) {
-  [&]<unsigned... C>(std::integer_sequence<unsigned, C...>) {
-    (f(std::integral_constant<unsigned, C>{}), ...);
-  }(std::make_integer_sequence<unsigned, kColumns>{});
+  [&]<unsigned... C>(std::integer_sequence<unsigned, C...>) { (f(std::integral_constant<unsigned, C>{}), ...); }
+  (std::make_integer_sequence<unsigned, kColumns>{});
 }
 
 template <unsigned C>

@@ -1,5 +1,5 @@
-// The group-by queries of h2oai's db-benchmark on a table whose columns lie on all nodes: each worker gathers the groups
-// of its rows, then each adds up its share of the groups.
+// The group-by queries of h2oai's db-benchmark on a table whose columns lie on all nodes: each worker gathers the
+// groups of its rows, then each adds up its share of the groups.
 #include <fmt/format.h>
 
 #include <bit>
@@ -43,9 +43,8 @@ class Run {
     end_ = std::min(rows_, pieces * (me_ + 1) / job.workers() * piece);
   }
   std::uint64_t run() {
-    [&]<std::size_t... Q>(std::index_sequence<Q...>) {
-      (query<std::tuple_element_t<Q, Queries>>(found_[Q]), ...);
-    }(std::make_index_sequence<kQueries>{});
+    [&]<std::size_t... Q>(std::index_sequence<Q...>) { (query<std::tuple_element_t<Q, Queries>>(found_[Q]), ...); }
+    (std::make_index_sequence<kQueries>{});
     return (end_ - begin_) * kQueries;
   }
 
@@ -76,9 +75,8 @@ class Run {
               std::integer_sequence<unsigned, C...>) {
     const std::tuple views{frame_.template view<C>(begin)...};
     std::array<const void*, kColumns> columns{};
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((columns[C] = std::get<I>(views).at), ...);
-    }(std::make_index_sequence<sizeof...(C)>{});
+    [&]<std::size_t... I>(std::index_sequence<I...>) { ((columns[C] = std::get<I>(views).at), ...); }
+    (std::make_index_sequence<sizeof...(C)>{});
     for (std::uint64_t i = 0; i < end - begin; ++i) {
       groups.add(Query::of([&]<unsigned Of>(std::integral_constant<unsigned, Of>) {
         return static_cast<const TypeOf<Of>*>(columns[Of])[i];
@@ -168,7 +166,8 @@ app::Report check(Job& job, const Settings& settings, const Table& table, const 
       checksum.add(all.digest);
     };
     (one(Q, expected_of<std::tuple_element_t<Q, Queries>>(table)), ...);
-  }(std::make_index_sequence<kQueries>{});
+  }
+  (std::make_index_sequence<kQueries>{});
   report.checksum = checksum.value();
   report.parameters = {{"rows", settings.rows}, {"chunk_bytes", settings.chunk_bytes()}, {"queries", kQueries}};
   return report;
@@ -203,12 +202,12 @@ int main(int argc, char** argv) {
   cli.add_option("-n,--rows", settings.rows, "rows of the table")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 31))
       ->capture_default_str();
-  cli.add_option("--chunk-kib", settings.chunk_kib, "KiB of a column that lie together, a power of two (1024, and less for a small table)")
+  cli.add_option("--chunk-kib", settings.chunk_kib,
+                 "KiB of a column that lie together, a power of two (1024, and less for a small table)")
       ->check(CLI::IsMember(powers));
   app::add_modes(cli, options);
   app::add_options(cli, options);
   CLI11_PARSE(cli, argc, argv);
   return app::in_mode<PlainFrame, HintedFrame, OwnedFrame>(
-      options.mode,
-      [&]<typename Frame>(std::type_identity<Frame>) { return run_mode<Frame>(settings, options); });
+      options.mode, [&]<typename Frame>(std::type_identity<Frame>) { return run_mode<Frame>(settings, options); });
 }

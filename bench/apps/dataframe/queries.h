@@ -83,15 +83,15 @@ struct Query<By<C...>, Terms...> {
 };
 
 // DRust's set, whose aggregates differ from the official ones.
-using Queries = std::tuple<Query<By<kId1>, Sum<kV1>>,                                                   //
-                           Query<By<kId1, kId2>, Sum<kV1>>,                                             //
-                           Query<By<kId3>, Sum<kV1>, Sum<kV3>>,                                         //
-                           Query<By<kId4>, Sum<kV1>, Sum<kV3>>,                                         //
-                           Query<By<kId6>, Sum<kV1>, Sum<kV3>>,                                         //
-                           Query<By<kId4, kId5>, Sum<kV3>, Min<kV3>>,                                   //
-                           Query<By<kId3>, Min<kV1>, Min<kV2>>,                                         //
-                           Query<By<kId6>, Min<kV3>>,                                                   //
-                           Query<By<kId2, kId4>, Sum<kV1>, Sum<kV2>>,                                   //
+using Queries = std::tuple<Query<By<kId1>, Sum<kV1>>,                  //
+                           Query<By<kId1, kId2>, Sum<kV1>>,            //
+                           Query<By<kId3>, Sum<kV1>, Sum<kV3>>,        //
+                           Query<By<kId4>, Sum<kV1>, Sum<kV3>>,        //
+                           Query<By<kId6>, Sum<kV1>, Sum<kV3>>,        //
+                           Query<By<kId4, kId5>, Sum<kV3>, Min<kV3>>,  //
+                           Query<By<kId3>, Min<kV1>, Min<kV2>>,        //
+                           Query<By<kId6>, Min<kV3>>,                  //
+                           Query<By<kId2, kId4>, Sum<kV1>, Sum<kV2>>,  //
                            Query<By<kId1, kId2, kId3, kId4, kId5, kId6>, Sum<kV1>, Sum<kV3>>>;
 inline constexpr std::size_t kQueries = std::tuple_size_v<Queries>;
 

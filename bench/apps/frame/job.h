@@ -78,7 +78,7 @@ struct Report {
   nlohmann::ordered_json results;     // what came out beside the measurement, by name
   std::uint64_t checksum = 0;
   std::uint64_t least_bytes = 0;  // that this distribution had to move between nodes; 0: not known
-  double reference_seconds = 0;  // the same work in one thread and plain memory; 0 when it was not measured
+  double reference_seconds = 0;   // the same work in one thread and plain memory; 0 when it was not measured
 };
 
 double now_seconds();
@@ -104,7 +104,9 @@ class Job {
 
   // Runs `body` in every worker. The clock starts when all are there and stops when all are done.
   void measure(std::string unit, const Body& body);
-  void note_latency(unsigned worker, double seconds) { latencies_[worker - first_worker()].add(seconds); }  // of a request
+  void note_latency(unsigned worker, double seconds) {
+    latencies_[worker - first_worker()].add(seconds);
+  }                     // of a request
   void sync_workers();  // inside of body, by all workers
   void sync_nodes();    // outside of it, by one thread of every node
 
@@ -143,7 +145,7 @@ class Job {
   Options options_;
   std::string unit_;
   std::vector<Latencies> latencies_;  // by own worker
-  double seconds_ = 0;  // of the measurement as this node saw it
+  double seconds_ = 0;                // of the measurement as this node saw it
   Shared* shared_ = nullptr;
   Record* records_ = nullptr;                     // one a process
   std::unique_ptr<std::barrier<>> threads_meet_;  // native mode's

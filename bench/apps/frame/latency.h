@@ -25,7 +25,8 @@ class Latencies {
     for (const std::uint64_t count : counts_) all += count;
     return all;
   }
-  // The nanoseconds that `part` of the requests (0 to 1) took at the most: the middle of a bucket, off by 9 % at the most.
+  // The nanoseconds that `part` of the requests (0 to 1) took at the most: the middle of a bucket, off by 9 % at the
+  // most.
   double quantile(double part) const {
     const double wanted = part * static_cast<double>(count());
     double seen = 0;

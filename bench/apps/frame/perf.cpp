@@ -15,7 +15,7 @@ namespace app {
 namespace {
 
 constexpr std::array<std::uint64_t, 4> kKernels{PERF_COUNT_SW_TASK_CLOCK, PERF_COUNT_SW_PAGE_FAULTS,
-                                               PERF_COUNT_SW_CONTEXT_SWITCHES, PERF_COUNT_SW_CPU_MIGRATIONS};
+                                                PERF_COUNT_SW_CONTEXT_SWITCHES, PERF_COUNT_SW_CPU_MIGRATIONS};
 
 #ifdef DSM_LIBPFM
 // libpfm4's names of the processor's four.
@@ -27,7 +27,8 @@ bool describe(std::size_t event, perf_event_attr& attributes) {
   pfm_perf_encode_arg_t argument{};
   argument.attr = &attributes;
   argument.size = sizeof argument;
-  return ready && ::pfm_get_os_event_encoding(kProcessors[event], PFM_PLM3, PFM_OS_PERF_EVENT, &argument) == PFM_SUCCESS;
+  return ready &&
+         ::pfm_get_os_event_encoding(kProcessors[event], PFM_PLM3, PFM_OS_PERF_EVENT, &argument) == PFM_SUCCESS;
 }
 #else
 bool describe(std::size_t, perf_event_attr&) { return false; }

@@ -24,7 +24,7 @@ struct Settings {
   unsigned gets = 90;  // per cent
   bool shared = true;
   unsigned batch = 32;
-  unsigned answer_every = 8;
+  unsigned answer_every = 32;
   std::string page_lock = "inplace";
 };
 
@@ -71,7 +71,8 @@ class Popularity {
   app::Zipf zipf_;
 };
 
-std::vector<Operation> operations_of(const Settings& settings, const Popularity& keys, std::uint64_t seed, unsigned worker) {
+std::vector<Operation> operations_of(const Settings& settings, const Popularity& keys, std::uint64_t seed,
+                                     unsigned worker) {
   std::vector<Operation> list(settings.operations);
   for (std::uint64_t i = 0; i < list.size(); ++i) {
     list[i].key = keys.pick(app::random_at(seed, 2 * worker, i));
@@ -112,8 +113,8 @@ class Server {
     if (!table_.get(keys, std::span(values_).first(gets))) job_.fail("a key is gone.");
     for (std::size_t i = 0; i < gets; ++i) {
       if (!values_[i].is_whole(keys_[i])) {
-        job_.fail(fmt::format("a get of key {:x} saw what nobody put: {:x}.", keys_[i],
-                              fmt::join(values_[i].words, " ")));
+        job_.fail(
+            fmt::format("a get of key {:x} saw what nobody put: {:x}.", keys_[i], fmt::join(values_[i].words, " ")));
       }
     }
     for (std::uint64_t i = begin; i < end; ++i) {
@@ -192,8 +193,9 @@ int run_mode(const Settings& settings, const app::Options& options) {
     }
   }
   Table table{job, layout, filled};
-  job.measure("operations",
-              [&](const app::Worker& worker) { return Server<Table>{job, settings, table, worker.index}.run(mine[worker.thread]); });
+  job.measure("operations", [&](const app::Worker& worker) {
+    return Server<Table>{job, settings, table, worker.index}.run(mine[worker.thread]);
+  });
   app::Report report;
   if (job.node() == 0) report = check(job, settings, layout, options.seed, table);
   return job.finish(report);

@@ -236,7 +236,8 @@ class OwnedTable : public HintedTable {
   bool add(std::uint64_t key, std::uint64_t delta) {
     Bucket* const bucket = &buckets_[layout_.of(key)];
     if (dsm::home(bucket) == dsm::node()) return dsm::borrow_mut(bucket)->add(key, delta);
-    dsm::call_at_async(bucket, [](Bucket& there, std::uint64_t k, std::uint64_t by) { there.add(k, by); }, key, delta);
+    dsm::call_at_async(
+        bucket, [](Bucket& there, std::uint64_t k, std::uint64_t by) { there.add(k, by); }, key, delta);
     return true;
   }
   void finish() { dsm::flush(); }

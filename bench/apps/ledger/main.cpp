@@ -1,5 +1,5 @@
-// Runs the ledger (ledger.h, which is C) on all nodes, with as many of its hints as are asked for, and checks it against
-// the same payments made by one thread.
+// Runs the ledger (ledger.h, which is C) on all nodes, with as many of its hints as are asked for, and checks it
+// against the same payments made by one thread.
 #include <fmt/format.h>
 
 #include <algorithm>

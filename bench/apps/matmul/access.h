@@ -210,7 +210,7 @@ class OwnedTiles {
   Owner *a_, *b_, *c_;
   std::mutex storing_;
   std::vector<std::pair<std::size_t, Owner>> stored_;  // tiles of C that this node has computed
-  std::vector<Owner*> parts_;  // by worker
+  std::vector<Owner*> parts_;                          // by worker
 };
 
 }  // namespace app

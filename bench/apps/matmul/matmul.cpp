@@ -50,9 +50,8 @@ std::uint64_t compute(const Job& job, const Product<T>& product, Tiles& tiles, c
     const std::size_t row = mine.first_row + i / columns, column = mine.first_column + i % columns;
     alignas(64) std::array<T, kTileElements> sum{};
     for (std::size_t k = 0; k < product.a.tiles; ++k) {
-      tiles.a(row, k, [&](const T* a) {
-        tiles.b(k, column, [&](const T* b) { app::multiply_tile(a, b, sum.data()); });
-      });
+      tiles.a(row, k,
+              [&](const T* a) { tiles.b(k, column, [&](const T* b) { app::multiply_tile(a, b, sum.data()); }); });
     }
     tiles.store(row, column, sum.data());
     operations += 2 * kTileElements * app::kTile * product.a.tiles;
@@ -60,8 +59,8 @@ std::uint64_t compute(const Job& job, const Product<T>& product, Tiles& tiles, c
   return operations;
 }
 
-// Strassen's way: the worker's leaves, then its tiles of the sum. A share of the 2 * size^3 operations of the plain way,
-// so that the two can be compared.
+// Strassen's way: the worker's leaves, then its tiles of the sum. A share of the 2 * size^3 operations of the plain
+// way, so that the two can be compared.
 template <typename T, typename Tiles>
 std::uint64_t compute_leaves(Job& job, const Product<T>& product, Tiles& tiles, const app::Worker& worker) {
   const std::size_t count = product.c.tiles * product.c.tiles;
@@ -131,7 +130,8 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
   const std::vector<T> b = app::in_rows(product.b);
   const std::vector<T> c = app::in_rows(product.c);
   app::Report report;
-  const std::string wrong = app::freivalds(a, b, c, settings.size, seed, settings.rounds, settings.parts ? kStrassenError : 1);
+  const std::string wrong =
+      app::freivalds(a, b, c, settings.size, seed, settings.rounds, settings.parts ? kStrassenError : 1);
   if (!wrong.empty()) job.fail(wrong);
   // Strassen's sums are other ones than the plain product's, so of doubles their bits are not.
   const bool full = settings.size <= settings.full_check && !(settings.parts && settings.element == "double");
@@ -153,7 +153,9 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
     checksum.add(bits);
   }
   report.checksum = checksum.value();
-  report.parameters = {{"size", settings.size}, {"element", settings.element}, {"hints", settings.hints},
+  report.parameters = {{"size", settings.size},
+                       {"element", settings.element},
+                       {"hints", settings.hints},
                        {"algorithm", settings.parts ? "strassen" : "blocked"}};
   report.least_bytes = least_bytes(job, settings, product);
   report.results["check"] = fmt::format("Freivalds, {} random vectors{}", settings.rounds,

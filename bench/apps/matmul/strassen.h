@@ -1,6 +1,6 @@
-// Strassen's product, three levels at once: a matrix is 8 * 8 blocks, and each of 343 leaf products is a signed sum of up
-// to 8 blocks of A times one of B, which goes with signs into up to 8 blocks of C. A leaf's sums are made where the leaf
-// is computed; each worker gathers its leaves' share of C, and in the end each adds up its share of C's tiles.
+// Strassen's product, three levels at once: a matrix is 8 * 8 blocks, and each of 343 leaf products is a signed sum of
+// up to 8 blocks of A times one of B, which goes with signs into up to 8 blocks of C. A leaf's sums are made where the
+// leaf is computed; each worker gathers its leaves' share of C, and in the end each adds up its share of C's tiles.
 #pragma once
 
 #include <array>
@@ -14,12 +14,12 @@ namespace app {
 inline constexpr std::size_t kStrassenLevels = 3, kStrassenBlocks = 8, kStrassenLeaves = 343;
 
 // Signs of the seven products' operands and results, by quarter: upper left, upper right, lower left, lower right.
-inline constexpr int kLeft[7][4] = {{1, 0, 0, 1}, {0, 0, 1, 1}, {1, 0, 0, 0}, {0, 0, 0, 1},
+inline constexpr int kLeft[7][4] = {{1, 0, 0, 1}, {0, 0, 1, 1},  {1, 0, 0, 0}, {0, 0, 0, 1},
                                     {1, 1, 0, 0}, {-1, 0, 1, 0}, {0, 1, 0, -1}};
 inline constexpr int kRight[7][4] = {{1, 0, 0, 1}, {1, 0, 0, 0}, {0, 1, 0, -1}, {-1, 0, 1, 0},
                                      {0, 0, 0, 1}, {1, 1, 0, 0}, {0, 0, 1, 1}};
-inline constexpr int kResult[7][4] = {{1, 0, 0, 1}, {0, 0, 1, -1}, {0, 1, 0, 1}, {1, 0, 1, 0},
-                                      {-1, 1, 0, 0}, {0, 0, 0, 1}, {1, 0, 0, 0}};
+inline constexpr int kResult[7][4] = {{1, 0, 0, 1},  {0, 0, 1, -1}, {0, 1, 0, 1}, {1, 0, 1, 0},
+                                      {-1, 1, 0, 0}, {0, 0, 0, 1},  {1, 0, 0, 0}};
 
 // The sign with which block (row, column) takes part in a leaf.
 inline int sign_of(const int (&signs)[7][4], std::size_t leaf, std::size_t row, std::size_t column) {

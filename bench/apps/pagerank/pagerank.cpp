@@ -36,7 +36,11 @@ template <typename Boards>
 class Ranker {
  public:
   Ranker(Job& job, const Settings& settings, const Placed& placed, Boards boards, const app::Worker& worker)
-      : job_(job), settings_(settings), placed_(placed), own_(placed.parts[worker.index]), boards_(std::move(boards)),
+      : job_(job),
+        settings_(settings),
+        placed_(placed),
+        own_(placed.parts[worker.index]),
+        boards_(std::move(boards)),
         worker_(worker) {}
 
   // Returns the number of edges followed.
@@ -237,6 +241,5 @@ int main(int argc, char** argv) {
   app::add_options(cli, options);
   CLI11_PARSE(cli, argc, argv);
   return app::in_mode<app::PlainBoards, app::HintedBoards, app::OwnedBoards>(
-      options.mode,
-      [&]<typename Boards>(std::type_identity<Boards>) { return run_mode<Boards>(settings, options); });
+      options.mode, [&]<typename Boards>(std::type_identity<Boards>) { return run_mode<Boards>(settings, options); });
 }

@@ -37,7 +37,8 @@ inline Request request_of(std::uint64_t seed, unsigned worker, std::uint64_t num
   for (std::uint64_t word = 0; made.text.size() < 170; ++word) {
     const std::uint64_t bits = mix(random + word);
     if (bits % 7 == 0) made.text += '@';
-    for (std::uint64_t i = 0; i < 3 + bits / 8 % 6; ++i) made.text += static_cast<char>('a' + (bits >> (12 + 4 * i)) % 26);
+    for (std::uint64_t i = 0; i < 3 + bits / 8 % 6; ++i)
+      made.text += static_cast<char>('a' + (bits >> (12 + 4 * i)) % 26);
     made.text += ' ';
   }
   made.text.resize(175, '.');

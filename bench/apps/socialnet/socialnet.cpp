@@ -80,7 +80,8 @@ inline constexpr bool dsm::travels<Scanned<Text>> = true;
 
 namespace {
 
-// --- the services, each on the node where it is called ----------------------------------------------------------------
+// --- the services, each on the node where it is called
+// ----------------------------------------------------------------
 
 template <typename Ways>
 Scanned<typename Ways::Text> text_service(typename Ways::Text text) {
@@ -121,7 +122,8 @@ std::uint64_t storage_service(std::uint64_t id, std::uint64_t item, Scanned<type
   return digest;
 }
 
-// --- the front --------------------------------------------------------------------------------------------------------
+// --- the front
+// --------------------------------------------------------------------------------------------------------
 
 // The unique ids: at node 0, one operation each.
 class Ids {
@@ -153,7 +155,8 @@ void compose(Job& job, Ways& ways, Ids& ids, unsigned node, std::uint64_t number
       .get();
 }
 
-// --- the check ---------------------------------------------------------------------------------------------------------
+// --- the check
+// ---------------------------------------------------------------------------------------------------------
 
 struct Result {
   std::uint64_t stored, digest, ids;
@@ -246,7 +249,9 @@ int main(int argc, char** argv) {
   cli.add_option("-n,--requests", settings.requests, "requests of each worker")
       ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
       ->capture_default_str();
-  cli.add_option("--items", settings.items, "media items, of 1.9 MB")->check(CLI::Range(1, 4096))->capture_default_str();
+  cli.add_option("--items", settings.items, "media items, of 1.9 MB")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   app::add_modes(cli, options, true);
   app::add_options(cli, options);
   CLI11_PARSE(cli, argc, argv);
