@@ -41,7 +41,17 @@ class Run:
         )
 
 
+def jemalloc():
+    """What every program's own memory comes from, in all modes: the library's heap is jemalloc, too."""
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"):
+        path = pathlib.Path(folder) / "libjemalloc.so.2"
+        if path.exists():
+            return str(path)
+    raise Failed("libjemalloc.so.2 is not there. Install Debian's libjemalloc2 (scripts/setup does).", exit_code=4)
+
+
 def check_programs(folder, chosen):
+    jemalloc()
     wanted = ["dsmrun"] + sorted({workloads.ALL[name].program for name in chosen})
     missing = [name for name in wanted if not os.access(folder / name, os.X_OK)]
     if missing:
@@ -128,6 +138,7 @@ def call(command, run, options):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env={**os.environ, "LD_PRELOAD": jemalloc()},
     )
     where = f"{run.text(options.repeat)}\n  {' '.join(command)}\n"
     try:

@@ -75,6 +75,7 @@ struct Layout {
   std::uint64_t part() const { return (buckets + nodes - 1) / nodes; }
   std::uint64_t begin(unsigned node) const { return std::min(buckets, node * part()); }
   std::uint64_t of(std::uint64_t key) const { return (key >> 11) & (buckets - 1); }
+  unsigned node_of(std::uint64_t key) const { return static_cast<unsigned>(of(key) / part()); }
 };
 
 // Each node's part of an array with an element a bucket, in that node's memory, made by `make(memory, bucket)`.
@@ -204,17 +205,28 @@ class InPlaceTable : public OneByOne<InPlaceTable<Place>> {
   Parts<Place> buckets_;
 };
 
-// L1: the mutable borrow is the lock; shared borrows are snapshots, those of several requests taken together.
+// L1: the mutable borrow is the lock; shared borrows are snapshots, those of other nodes' buckets taken together.
 class HintedTable {
  public:
   HintedTable(Job& job, const Layout& layout, Fill fill)
-      : layout_(layout), buckets_(job, layout, filler(layout, fill)) {}
+      : layout_(layout), buckets_(job, layout, filler(layout, fill)), self_(job.node()) {}
   bool get(Keys keys, Values values) {
     std::array<const Bucket*, kMostAtOnce> wanted;
-    for (std::size_t i = 0; i < keys.size(); ++i) wanted[i] = &buckets_[layout_.of(keys[i])];
-    const auto seen = dsm::borrow_shared_each(std::span<const Bucket* const>(wanted.data(), keys.size()));
+    std::array<std::size_t, kMostAtOnce> numbers;
+    std::size_t elsewhere = 0;
     bool all = true;
-    for (std::size_t i = 0; i < keys.size(); ++i) all &= seen[i]->get(keys[i], values[i]);
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const Bucket* const bucket = &buckets_[layout_.of(keys[i])];
+      if (layout_.node_of(keys[i]) == self_) {
+        all &= dsm::borrow_shared(bucket)->get(keys[i], values[i]);
+      } else {
+        wanted[elsewhere] = bucket;
+        numbers[elsewhere++] = i;
+      }
+    }
+    if (elsewhere == 0) return all;
+    const auto seen = dsm::borrow_shared_each(std::span<const Bucket* const>(wanted.data(), elsewhere));
+    for (std::size_t i = 0; i < elsewhere; ++i) all &= seen[i]->get(keys[numbers[i]], values[numbers[i]]);
     return all;
   }
   bool add(std::uint64_t key, std::uint64_t delta) {
@@ -226,6 +238,7 @@ class HintedTable {
  protected:
   Layout layout_;
   Parts<Bucket> buckets_;
+  unsigned self_;
 };
 
 // L2: a bucket belongs to its home, which alone changes it: a put goes there as a call, and is answered when finish()
@@ -235,7 +248,7 @@ class OwnedTable : public HintedTable {
   using HintedTable::HintedTable;
   bool add(std::uint64_t key, std::uint64_t delta) {
     Bucket* const bucket = &buckets_[layout_.of(key)];
-    if (dsm::home(bucket) == dsm::node()) return dsm::borrow_mut(bucket)->add(key, delta);
+    if (layout_.node_of(key) == self_) return dsm::borrow_mut(bucket)->add(key, delta);
     dsm::call_at_async(
         bucket, [](Bucket& there, std::uint64_t k, std::uint64_t by) { there.add(k, by); }, key, delta);
     return true;

@@ -55,7 +55,7 @@ template <typename T>
 class PlainTiles {
  public:
   PlainTiles(Job& job, const Product<T>& product, const Settings& settings)
-      : product_(product), hints_(settings.hints && !job.native()) {
+      : product_(product), hints_(settings.hints && !job.native() && job.nodes() > 1) {
     if (settings.parts) parts_ = parts_of<T>(job, product.c.tiles * product.c.tiles);
   }
   template <typename F>
