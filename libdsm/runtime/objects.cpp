@@ -124,7 +124,8 @@ void Objects::enter(Pin& pin) {
     for (PageId at = first; at < end;) {
       const PageId next = std::min(end, (at / kPagesPerChunk + 1) * kPagesPerChunk);
       const SignalsBlocked blocked;
-      const bool there = node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)});
+      const bool nested = my_pins().holds_other_pages();
+      const bool there = node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)}, nested);
       if (!there) end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
       at = next;
     }
