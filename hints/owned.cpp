@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "hints/borrow.h"
+#include "hints/borrow_many.h"
 #include "hints/checks.h"
 #include "hints/fetch.h"
 #include "runtime/blocks.h"
@@ -161,6 +162,12 @@ void owned_check_idle(std::uint64_t bits, const char* what) {
 
 borrowed borrow_shared(const void* object, std::size_t bytes, call_site site) {
   return as_borrowed(hints::borrow_shared(object, bytes, site_of(site)));
+}
+void borrow_shared_each(const void* const* objects, borrowed* to, std::size_t count, std::size_t bytes,
+                        call_site site) {
+  std::vector<Pin*> pins(count);
+  hints::borrow_shared_many({objects, count}, bytes, pins, site_of(site));
+  std::transform(pins.begin(), pins.end(), to, [](Pin* pin) { return as_borrowed(*pin); });
 }
 borrowed borrow_mut(void* object, std::size_t bytes, call_site site) {
   return as_borrowed(hints::borrow_mut(object, bytes, site_of(site)));

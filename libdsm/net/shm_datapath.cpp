@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/round_trips.h"
 #include "net/shm_impl.h"
 
 namespace dsm::net::shm {
@@ -45,6 +46,7 @@ Result<Posted> ShmTransport::post(NodeId node, std::span<Op> chain) { return pos
 // whose time they have spent some already.
 Result<Posted> ShmTransport::post(NodeId node, std::span<Op> chain, std::int64_t spent_ns) {
   DSM_CHECK(node < nodes_, "node {} of {}", node, nodes_);
+  if (node != self_) round_trips.fetch_add(1, std::memory_order_relaxed);
   if (contains(failed(), node)) return fail(Errc::kProtocol, "operation on a node that broke the message protocol");
   if (!emulates(node)) {
     run_chain(node, chain);

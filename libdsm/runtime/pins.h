@@ -71,6 +71,7 @@ struct ThreadPins {
   ThreadPins* next = nullptr;
   std::atomic<PinBlock*> first{nullptr};
   Pin* hint = nullptr;                        // probably free
+  PinBlock* hint_block = nullptr;             // the block it is in
   std::atomic<std::uint64_t> waits_for{0};    // the object it waits for
   std::atomic<std::uint64_t> wait_number{0};  // counts the waits
   CallSite waits_at;

@@ -34,7 +34,7 @@ const auto kName = [](const auto& info) {
 };
 
 INSTANTIATE_TEST_SUITE_P(Engines, Hints,
-                         testing::Combine(kEngines, testing::Values("values", "mixed", "exclusion", "snapshots",
+                         testing::Combine(kEngines, testing::Values("values", "mixed", "exclusion", "many", "snapshots",
                                                                     "transfers", "interleaved", "own_page_raw")),
                          kName);
 
