@@ -10,6 +10,7 @@
 #include "base/meta_layout.h"
 #include "base/signals.h"
 #include "runtime/deadlock.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/object_queues.h"
 #include "runtime/objects.h"
@@ -79,8 +80,7 @@ void Objects::copy_scattered(const ObjectAt& object, bool write) {
 
 void Objects::execute_ops(NodeId home, std::span<net::Op> ops) {
   if (ops.empty()) return;
-  const auto done = node_.transport->execute(home, ops);
-  DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", home, done.error().context);
+  execute_or_end(node_, home, ops);
   if (home == node_.self) return;
   NodeStats& stats = *node_.stats;
   for (const net::Op& op : ops) {
