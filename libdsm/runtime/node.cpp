@@ -22,6 +22,7 @@
 #include "runtime/holds.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
+#include "runtime/lost.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
@@ -30,8 +31,6 @@
 
 namespace dsm::runtime {
 namespace {
-
-constexpr int kExitPeerDown = 71;  // dsmrun --help lists it
 
 std::mutex start_lock;
 Node* running = nullptr;

@@ -10,6 +10,7 @@
 #include "base/meta_layout.h"
 #include "base/signals.h"
 #include "runtime/deadlock.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/object_queues.h"
 #include "runtime/objects.h"
@@ -81,8 +82,7 @@ void Objects::copy_scattered(const ObjectAt& object, bool write) {
 
 void Objects::execute_ops(NodeId home, std::span<net::Op> ops) {
   if (ops.empty()) return;
-  const auto done = node_.transport->execute(home, ops);
-  DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", home, done.error().context);
+  execute_or_end(node_, home, ops);
   count_ops(home, ops);
 }
 
@@ -132,9 +132,7 @@ PostedSteps Objects::post_all(std::span<ObjectStep> steps, std::span<net::Op> op
   for (const ObjectStep& one : steps) used += put_chain(one.todo, one.object, *one.event, ops.subspan(used)).size();
   PostedSteps posted{node_.geometry.home(node_.geometry.page_of(steps[0].object.address)), {}, ops.first(used)};
   const ChainGuard guard(*node_.transport);
-  const auto begun = node_.transport->post(posted.home, posted.ops);
-  DSM_CHECK(begun.has_value(), "one-sided operation on node {} failed: {}", posted.home, begun.error().context);
-  posted.chain = *begun;
+  posted.chain = post_or_end(node_, posted.home, posted.ops);
   count_ops(posted.home, posted.ops);
   return posted;
 }
@@ -142,8 +140,7 @@ PostedSteps Objects::post_all(std::span<ObjectStep> steps, std::span<net::Op> op
 void Objects::finish_all(std::span<ObjectStep> steps, const PostedSteps& posted) {
   {
     const ChainGuard guard(*node_.transport);
-    const auto done = node_.transport->finish(posted.home, posted.chain);
-    DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", posted.home, done.error().context);
+    finish_or_end(node_, posted.home, posted.chain);
   }
   std::size_t used = 0;
   for (ObjectStep& one : steps) {

@@ -66,7 +66,7 @@ Result<std::vector<std::vector<std::byte>>> VerbsWorld::exchange(NodeId self, st
 const std::vector<WorldKind>& world_kinds() {
   static const std::vector<WorldKind> kinds = {
       {"verbs", [](unsigned nodes) { return std::make_unique<VerbsWorld>(nodes, kMemoryBytes, kMetaBytes); },
-       10},  // soft-RoCE in an emulated machine
+       25},  // soft-RoCE in an emulated machine
   };
   return kinds;
 }
