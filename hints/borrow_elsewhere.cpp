@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "hints/fetch.h"
 #include "hints/sides.h"
 #include "runtime/misuse.h"
 
@@ -70,6 +71,10 @@ Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std
     }
     pin.copy.store(nullptr);
     pin.address.store(0);
+  }
+  if (me.fetches != 0) {  // it may be on its way
+    end_fetches(engine, me);
+    return shared_elsewhere(engine, me, address, bytes, site, colour);
   }
   count_rest(engine, me);
   check_own_borrows(address, bytes, false, site);

@@ -20,6 +20,7 @@
 #include "placed/parcel.h"
 #include "placed/taken.h"
 #include "runtime/calls.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/wire.h"
 
@@ -134,8 +135,7 @@ void Poster::open(NodeId home) {
   DSM_CHECK(way.ring != 0, "node {} has no memory for a ring of calls", home);
   net::Op look = net::read_op(net::Region::kMemory, offset(way.ring) + offsetof(Ring, doorbell), &way.doorbell, 8);
   const SignalsBlocked blocked;
-  const bool done = node_.transport->execute(home, {&look, 1}).has_value();
-  DSM_CHECK(done, "node {} cannot be reached", home);
+  runtime::execute_or_end(node_, home, {&look, 1});
 }
 
 void Poster::begin_batch(NodeId home) {
@@ -198,8 +198,7 @@ void Poster::put_into_ring(NodeId home, RingSlot& batch) {
       net::write_op(net::Region::kMemory, at + offsetof(Ring, ready), &ready, sizeof ready),
       net::read_op(net::Region::kMemory, offset(way.doorbell), &asleep, sizeof asleep)};
   const SignalsBlocked blocked;
-  const bool done = node_.transport->execute(home, ops).has_value();
-  DSM_CHECK(done, "node {} cannot be reached", home);
+  runtime::execute_or_end(node_, home, ops);
   count(node_.stats->op_write, 2);
   count(node_.stats->op_read);
   count(node_.stats->bytes_written, batch.bytes);
@@ -215,8 +214,7 @@ void Poster::await_room(NodeId home) {
   net::Op look = net::read_op(net::Region::kMemory, offset(way.ring) + offsetof(Ring, taken), &way.taken, 8);
   {
     const SignalsBlocked blocked;
-    const bool done = node_.transport->execute(home, {&look, 1}).has_value();
-    DSM_CHECK(done, "node {} cannot be reached", home);
+    runtime::execute_or_end(node_, home, {&look, 1});
   }
   if (way.sent - way.taken < kSlots || executor().help()) return;
   fence(home, way.sent - kSlots / 2, false);

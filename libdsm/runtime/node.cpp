@@ -15,12 +15,14 @@
 #include "base/log.h"
 #include "base/meta_layout.h"
 #include "net/shm_transport.h"
+#include "net/verbs_transport.h"
 #include "runtime/blocks.h"
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
 #include "runtime/holds.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
+#include "runtime/lost.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
@@ -29,8 +31,6 @@
 
 namespace dsm::runtime {
 namespace {
-
-constexpr int kExitPeerDown = 71;  // dsmrun --help lists it
 
 std::mutex start_lock;
 Node* running = nullptr;
@@ -70,18 +70,40 @@ Result<void> join(Node& node) {
   return {};
 }
 
-Result<void> connect(Node& node) {
+Result<std::unique_ptr<net::Transport>> make_verbs(Node& node) {
+  net::VerbsParams params;
+  params.self = node.self;
+  params.nodes = node.geometry.nodes;
+  params.memory_fd = node.job->fds()[node.self].memory_fd;
+  params.meta_fd = node.job->fds()[node.self].meta_fd;
+  params.memory_bytes = node.geometry.memory_bytes();
+  params.meta_bytes = meta_region_bytes(node.geometry);
+  params.interleaved_from = node.geometry.interleaved_first() << kPageShift;
+  params.exchange = [&node](std::span<const std::byte> mine) { return node.job->exchange(mine); };
+  params.device = node.config.rdma_device;
+  params.port = static_cast<unsigned>(node.config.rdma_port);
+  constexpr std::int64_t kAnyGid = 256;
+  if (node.config.rdma_gid != kAnyGid) params.gid_index = static_cast<int>(node.config.rdma_gid);
+  params.dead_after_ms = node.config.rdma_dead_ms;
+  return net::make_verbs_transport(params);
+}
+
+Result<std::unique_ptr<net::Transport>> make_shm(Node& node) {
   net::ShmParams params;
   params.self = node.self;
   params.memory_bytes = node.geometry.memory_bytes();
   params.meta_bytes = meta_region_bytes(node.geometry);
   params.emulate = node.config.emulate;
   for (const auto& fds : node.job->fds()) params.nodes.push_back({fds.memory_fd, fds.meta_fd});
-  auto transport = net::make_shm_transport(params);
+  return net::make_shm_transport(params);
+}
+
+Result<void> connect(Node& node) {
+  auto transport = node.config.transport == "verbs" ? make_verbs(node) : make_shm(node);
   if (!transport) return tl::unexpected(transport.error());
   node.transport = std::move(*transport);
-  node.service_view = net::shm_local_region(*node.transport, net::Region::kMemory);
-  node.meta_view = net::shm_local_region(*node.transport, net::Region::kMeta);
+  node.service_view = node.transport->local_region(net::Region::kMemory);
+  node.meta_view = node.transport->local_region(net::Region::kMeta);
   return {};
 }
 

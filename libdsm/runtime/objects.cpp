@@ -70,6 +70,25 @@ void Objects::pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind 
   }
 }
 
+bool Objects::try_pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
+  pin.kind.store(kind, std::memory_order_relaxed);
+  pin.bytes.store(bytes, std::memory_order_relaxed);
+  pin.address.store(address, std::memory_order_release);
+  publish();
+  if (holds_all(address, bytes)) return true;
+  unpin(pin);
+  return false;
+}
+
+std::uint64_t Objects::stamp(std::uint64_t address, std::uint64_t bytes) const {
+  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  std::uint64_t sum = 0;  // generations only grow
+  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    sum += pages_[page].load(std::memory_order_acquire);
+  }
+  return sum;
+}
+
 void Objects::let_pages_go(Pin& pin) {
   const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
   const std::uint64_t bytes = pin.bytes.load(std::memory_order_relaxed);

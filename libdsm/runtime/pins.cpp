@@ -48,7 +48,8 @@ ThreadPins* claim_record(pid_t self) {
   auto* made = ::new (map(sizeof(ThreadPins))) ThreadPins;
   made->tid.store(self);
   made->first.store(make_block(*made));
-  made->hint = made->first.load()->pins;
+  made->hint_block = made->first.load();
+  made->hint = made->hint_block->pins;
   ThreadPins* head = detail::all_threads.load();
   do {
     made->next = head;
@@ -77,16 +78,24 @@ ThreadPins& detail::claim_pins() {
 
 void on_thread_end(ThreadEndHook hook) { end_hook.store(hook); }
 
+// From where one was found last, so that many borrows at once do not look through all of them for each.
 Pin& ThreadPins::take_slow() {
-  for (PinBlock* block = first.load();; block = block->next.load()) {
-    for (Pin& pin : block->pins) {
-      if (pin.address.load(std::memory_order_relaxed) == 0) {
+  for (PinBlock* const begin : {hint_block, first.load()}) {
+    for (PinBlock* block = begin; block != nullptr; block = block->next.load()) {
+      for (Pin& pin : block->pins) {
+        if (pin.address.load(std::memory_order_relaxed) != 0) continue;
         hint = &pin + (&pin + 1 < block->pins + PinBlock::kPins ? 1 : 0);
+        hint_block = block;
         return pin;
       }
     }
-    if (block->next.load() == nullptr) block->next.store(make_block(*this));
   }
+  PinBlock* last = hint_block;
+  while (last->next.load() != nullptr) last = last->next.load();
+  last->next.store(make_block(*this));
+  hint_block = last->next.load();
+  hint = &hint_block->pins[1];
+  return hint_block->pins[0];
 }
 
 bool ThreadPins::holds_any() const {

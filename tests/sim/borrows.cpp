@@ -49,7 +49,7 @@ void Simulator::try_borrow(Thread& thread, Copy& copy) {
     cached.holder = index;
   }
   ++counts_.accesses;
-  thread.holds = random_.below(6);
+  thread.holds = random_.moves(6);
   thread.state = ThreadState::kHolding;
   trace("node {} thread {} borrows object {} of page {}{}", thread.node, index, thread.object, thread.page,
         thread.change ? " to change it" : "");
@@ -213,7 +213,7 @@ void Simulator::change(unsigned index) {
   if (bytes.a == work.bytes.a) {
     bytes.a = ++last_value_;
     history.changing(last_value_, counts_.moves);
-    thread.holds = random_.below(3);
+    thread.holds = random_.moves(3);
     return;
   }
   bytes.b = work.pending = bytes.a;
@@ -274,12 +274,13 @@ void Simulator::end_borrow(unsigned index) {
   end_outer(thread);
 }
 
-// The protocol asks whether the page is still in use: then no new borrows begin. Or it says that they may.
+// Work goes on after all: new borrows may begin. But if the protocol asks whether the page is still in use, none do.
 void Simulator::close_if_asked(NodeId node, unsigned page, Copy& copy) {
+  if (copy.todo.reopen) {
+    copy.closed = false;
+    wake(node, page, ThreadState::kQueueing);
+  }
   if (copy.page.access == Access::kObject && copy.await_use) copy.closed = true;
-  if (!copy.todo.reopen) return;
-  copy.closed = false;
-  wake(node, page, ThreadState::kQueueing);
 }
 
 }  // namespace dsm::sim

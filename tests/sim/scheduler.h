@@ -19,6 +19,8 @@ class Scheduler {
   void set(unsigned actor, bool can_move);
   unsigned pick();  // kNobody if none can move
   unsigned movable() const { return static_cast<unsigned>(list_.size()); }
+  const std::vector<unsigned>& list() const { return list_; }  // those that can move, in no order
+  bool can_move(unsigned actor) const { return place_[actor] != kNobody; }
 
   // From now on every actor that can move does so once in each round.
   void be_fair();

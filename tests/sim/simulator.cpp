@@ -21,7 +21,7 @@ void Trace::add(std::string line) {
     return;
   }
   lines_.push_back(std::move(line));
-  if (lines_.size() > kKept) lines_.pop_front();
+  if (lines_.size() > kept_) lines_.pop_front();
 }
 
 Simulator::Simulator(const Options& options, Trace* trace)
@@ -85,6 +85,10 @@ void Simulator::make_actors() {
 void Simulator::run() {
   const bool cut = model_.options.cut_percent < 100;
   run_until(cut ? length() * model_.options.cut_percent / 100 : length() * 20);
+  finish();
+}
+
+void Simulator::finish() {
   generating_ = false;
   finish_fairly();
   checker_.at_rest();
@@ -143,6 +147,16 @@ std::uint64_t Simulator::backlog() const {
   for (const auto& letters : late_) sum += letters.size();
   for (const auto& letters : object_mail_) sum += letters.size();
   return sum;
+}
+
+// Making up one's mind changes nothing for anybody else: it may as well be done at once.
+std::vector<unsigned> Simulator::movable() const {
+  for (unsigned i = 0; i < threads_.size(); ++i) {
+    if (threads_[i].state == ThreadState::kChoosing) return {i};
+  }
+  std::vector<unsigned> actors = scheduler_.list();
+  std::sort(actors.begin(), actors.end());
+  return actors;
 }
 
 void Simulator::send_home() {

@@ -33,13 +33,15 @@ namespace dsm::sim {
 // The last lines of what happened, or all of them on stdout.
 class Trace {
  public:
-  explicit Trace(bool print_all) : print_all_(print_all) {}
+  static constexpr std::size_t kAll = ~std::size_t{0};
+  explicit Trace(bool print_all, std::size_t kept = 60) : print_all_(print_all), kept_(kept) {}
   void add(std::string line);
+  void cut(std::size_t lines) { lines_.resize(lines); }
   const std::deque<std::string>& lines() const { return lines_; }
 
  private:
-  static constexpr std::size_t kKept = 60;
   const bool print_all_;
+  const std::size_t kept_;
   std::deque<std::string> lines_;
 };
 
@@ -57,6 +59,18 @@ class Simulator {
 
   void run();  // throws Failure
   const Counts& counts() const { return counts_; }
+
+  // One move after the other, by whoever goes through all of them (explorer.h).
+  void leave_chance_to(Choices* choices) { random_.leave_to(choices); }
+  std::vector<unsigned> movable() const;  // actors, in their order; one that only makes up its mind comes alone
+  void move(unsigned actor) { move(actors_[actor]); }
+  void finish();  // nobody makes new accesses: fair from here on, to the end; what then must hold is checked
+
+  // state.cpp: all that changes, as bytes. Equal bytes up to `canonical` mean the same future. normalise() makes
+  // states alike that differ in no more than what has been and is forgotten.
+  void normalise();
+  std::size_t save(std::string& bytes);  // returns `canonical`
+  void load(const std::string& bytes);
 
  private:
   enum class ActorKind : std::uint8_t { kThread, kAgent, kEnd, kUse, kWire, kMail, kLate, kLetter, kQueue };
@@ -152,6 +166,20 @@ class Simulator {
   void trace(fmt::format_string<const Args&...> format, const Args&... args) {
     if (trace_ != nullptr) trace_->add(fmt::format("{:6} ", counts_.moves) + fmt::format(format, args...));
   }
+
+  // state.cpp
+  bool borrows(unsigned index) const {
+    return threads_[index].state == ThreadState::kHolding && threads_[index].intent == Intent::kBorrow;
+  }
+  void normalise_copies();
+  void normalise_threads();
+  void forget_histories();
+  void rename_values();
+  void rename_times();
+  template <typename Archive>
+  void archive(Archive& all);
+  template <typename Archive>
+  void archive_unhashed(Archive& all);
 
   // threads.cpp: the simulated program
   void move_thread(unsigned index);

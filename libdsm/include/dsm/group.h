@@ -65,8 +65,8 @@ class tied_ptr {
 
  private:
   void set(T* target) {
-    const auto distance = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(target) -
-                                                    reinterpret_cast<std::intptr_t>(this));
+    const auto distance =
+        static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(target) - reinterpret_cast<std::intptr_t>(this));
     if (target != nullptr && (distance >= detail::kMostTie || distance <= -detail::kMostTie)) {
       detail::end_for_tie(target);
     }
@@ -145,9 +145,7 @@ class group_mut_ref {
     static_assert(std::is_trivially_destructible_v<T>, "a group's objects end without destructors");
     static_assert(alignof(T) <= 16, "a group's block is aligned to 16 bytes wherever it is copied");
   }
-  detail::group_block<Root>& head() const {
-    return *reinterpret_cast<detail::group_block<Root>*>(block_.get());
-  }
+  detail::group_block<Root>& head() const { return *reinterpret_cast<detail::group_block<Root>*>(block_.get()); }
   void* take(std::size_t bytes, std::size_t alignment) {
     detail::group_block<Root>& block = head();
     const std::size_t at = (block.used + alignment - 1) & ~(alignment - 1);
