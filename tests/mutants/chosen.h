@@ -1,4 +1,5 @@
-// Which planted bug is awake: the variable DSM_MUTANT names it. Only in test builds (tests/mutants).
+// Which planted bug is awake: the variable PLANTED_BUG names it (libdsm refuses DSM_ names that it does not know). Only
+// in test builds (tests/mutants).
 #pragma once
 
 #include <cstdlib>
@@ -7,7 +8,7 @@
 namespace dsm::mutants {
 
 inline bool chosen(const char* name) {
-  static const char* const wanted = std::getenv("DSM_MUTANT");
+  static const char* const wanted = std::getenv("PLANTED_BUG");
   return wanted != nullptr && std::strcmp(wanted, name) == 0;
 }
 
