@@ -50,3 +50,15 @@ function(dsm_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}"
                                           ENVIRONMENT "${DSM_TEST_ENVIRONMENT}")
 endfunction()
+
+# dsm_rdma_test(name SOURCES ... DEPENDS layers...): a GoogleTest executable that needs an RDMA device
+function(dsm_rdma_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
+                             ${PROJECT_SOURCE_DIR})
+  target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
+  list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK} GTest::gtest GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endfunction()

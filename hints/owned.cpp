@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "hints/borrow.h"
+#include "hints/borrow_many.h"
 #include "hints/checks.h"
 #include "hints/fetch.h"
 #include "runtime/blocks.h"
@@ -135,7 +136,12 @@ void owned_fetch(const std::uint64_t* const* bits, std::size_t count, std::size_
     const std::uint64_t address = check_owner(*bits[i], site_of(site));
     wanted.push_back({address, static_cast<std::uint16_t>(*bits[i] >> kColourShift)});
   }
-  hints::fetch_all(wanted, bytes, site_of(site));
+  hints::begin_fetches(wanted, bytes, site_of(site));
+}
+
+void end_for_tie(const void* target) {
+  runtime::end_for_misuse("a tied_ptr is in another block than what it is to point to, the object",
+                          reinterpret_cast<std::uint64_t>(target), {}, "", {});
 }
 
 void owned_check_idle(std::uint64_t bits, const char* what) {
@@ -156,6 +162,12 @@ void owned_check_idle(std::uint64_t bits, const char* what) {
 
 borrowed borrow_shared(const void* object, std::size_t bytes, call_site site) {
   return as_borrowed(hints::borrow_shared(object, bytes, site_of(site)));
+}
+void borrow_shared_each(const void* const* objects, borrowed* to, std::size_t count, std::size_t bytes,
+                        call_site site) {
+  std::vector<Pin*> pins(count);
+  hints::borrow_shared_many({objects, count}, bytes, pins, site_of(site));
+  std::transform(pins.begin(), pins.end(), to, [](Pin* pin) { return as_borrowed(*pin); });
 }
 borrowed borrow_mut(void* object, std::size_t bytes, call_site site) {
   return as_borrowed(hints::borrow_mut(object, bytes, site_of(site)));

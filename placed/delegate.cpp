@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/no_memory.h"
 #include "base/signals.h"
 #include "hints/borrow.h"
 #include "hints/checks.h"
@@ -19,6 +20,7 @@
 #include "placed/parcel.h"
 #include "placed/taken.h"
 #include "runtime/calls.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/wire.h"
 
@@ -133,15 +135,14 @@ void Poster::open(NodeId home) {
   DSM_CHECK(way.ring != 0, "node {} has no memory for a ring of calls", home);
   net::Op look = net::read_op(net::Region::kMemory, offset(way.ring) + offsetof(Ring, doorbell), &way.doorbell, 8);
   const SignalsBlocked blocked;
-  const bool done = node_.transport->execute(home, {&look, 1}).has_value();
-  DSM_CHECK(done, "node {} cannot be reached", home);
+  runtime::execute_or_end(node_, home, {&look, 1});
 }
 
 void Poster::begin_batch(NodeId home) {
   Way& way = ways[home];
   if (way.batch == nullptr) {
     void* const memory = ::mmap(nullptr, sizeof(RingSlot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    DSM_CHECK(memory != MAP_FAILED, "no memory for a batch of calls");
+    if (memory == MAP_FAILED) end_without_memory("a batch of calls");
     way.batch = static_cast<RingSlot*>(memory);
     if (home != node_.self) open(home);
   }
@@ -197,8 +198,7 @@ void Poster::put_into_ring(NodeId home, RingSlot& batch) {
       net::write_op(net::Region::kMemory, at + offsetof(Ring, ready), &ready, sizeof ready),
       net::read_op(net::Region::kMemory, offset(way.doorbell), &asleep, sizeof asleep)};
   const SignalsBlocked blocked;
-  const bool done = node_.transport->execute(home, ops).has_value();
-  DSM_CHECK(done, "node {} cannot be reached", home);
+  runtime::execute_or_end(node_, home, ops);
   count(node_.stats->op_write, 2);
   count(node_.stats->op_read);
   count(node_.stats->bytes_written, batch.bytes);
@@ -214,8 +214,7 @@ void Poster::await_room(NodeId home) {
   net::Op look = net::read_op(net::Region::kMemory, offset(way.ring) + offsetof(Ring, taken), &way.taken, 8);
   {
     const SignalsBlocked blocked;
-    const bool done = node_.transport->execute(home, {&look, 1}).has_value();
-    DSM_CHECK(done, "node {} cannot be reached", home);
+    runtime::execute_or_end(node_, home, {&look, 1});
   }
   if (way.sent - way.taken < kSlots || executor().help()) return;
   fence(home, way.sent - kSlots / 2, false);

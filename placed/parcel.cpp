@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 
 namespace dsm::placed {
@@ -20,8 +21,7 @@ void execute(runtime::Node& node, std::uint64_t address, net::Op op) {
   const NodeId home = node.geometry.home(node.geometry.page_of(address));
   op.offset = address - node.geometry.base;
   const SignalsBlocked blocked;
-  const bool done = node.transport->execute(home, {&op, 1}).has_value();
-  DSM_CHECK(done, "the parcel at {:#x} cannot be reached", address);
+  runtime::execute_or_end(node, home, {&op, 1});
 }
 
 }  // namespace

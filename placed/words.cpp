@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/signals.h"
 #include "hints/borrow.h"
+#include "runtime/lost.h"
 #include "runtime/misuse.h"
 
 namespace dsm::detail {
@@ -47,8 +48,7 @@ class Word {
     // A transport that does more than the processor's own loads and stores may take locks meanwhile.
     std::optional<SignalsBlocked> blocked;
     if (!engine_.node.transport->cpu_atomics_agree()) blocked.emplace();
-    const auto done = engine_.node.transport->execute(home_, {&op, 1});
-    DSM_CHECK(done.has_value(), "the word at {:#x} cannot be reached", address_);
+    runtime::execute_or_end(engine_.node, home_, {&op, 1});
     if (home_ != engine_.node.self) count(engine_.node.stats->op_atomic);
     return op.old;
   }

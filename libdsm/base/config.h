@@ -13,8 +13,12 @@ namespace dsm {
 // X(type, field, default, minimum, maximum, same, help); type is text, number (plain) or bytes (accepts 64K, 2M, 1G).
 #define DSM_OPTIONS(X)                                                                                                \
   X(text, engine, "auto", 0, 0, false, "fault engine: auto, uffd-inline, uffd-thread or sigsegv")                     \
-  X(text, transport, "shm", 0, 0, true, "transport between nodes: shm")                                               \
+  X(text, transport, "shm", 0, 0, true, "transport between nodes: shm, or verbs (RDMA)")                              \
   X(text, emulate, "", 0, 0, true, "add a network's cost to shm: rdma, tcp, or latency_ns:bytes_per_us:message_ns")   \
+  X(text, rdma_device, "", 0, 0, false, "verbs: device, or several with commas for the nodes in turn; empty: any")    \
+  X(number, rdma_port, "0", 0, 255, false, "verbs: port of the device; 0: the first active one")                      \
+  X(number, rdma_gid, "256", 0, 256, false, "verbs: index of the GID; 256: RoCE v2 and IPv4 if there is one")         \
+  X(number, rdma_dead_ms, "2000", 10, 60000, true, "verbs: milliseconds after which a silent node counts as dead")    \
   X(bytes, base, "0x200000000000", 1 << 21, (std::int64_t{1} << 47) - (1 << 21), true, "address of the global range") \
   X(bytes, slice, "64G", 1 << 21, std::int64_t{1} << 42, true, "address space of each node's slice")                  \
   X(bytes, interleaved, "64G", 1 << 21, std::int64_t{1} << 42, true, "address space of the interleaved region")       \

@@ -6,7 +6,8 @@
 // and the launcher can refuse all but the first.
 //
 //   node      -> launcher   Hello (+1 descriptor)   on the rendezvous
-//   launcher  -> node       Welcome (+2N+1 descriptors: N memory, N meta, stats) or Refused
+//   launcher  -> node       Welcome (+2L+1 descriptors: memory and meta of this host's L nodes, stats) or Refused
+//   node      -> launcher   Contribution            launcher -> node   Exchanged (+1 descriptor) or Refused
 //   node      -> launcher   Finish                  launcher -> node   AllFinished, PeerDown
 //   dsmstat   -> launcher   StatsRequest            launcher -> dsmstat  StatsReply (+1 descriptor)
 #pragma once
@@ -23,12 +24,15 @@
 
 #include "base/config.h"
 #include "base/result.h"
+#include "base/types.h"
 #include "cluster/unique_fd.h"
 
 namespace dsm::cluster {
 
 inline constexpr std::uint32_t kControlMagic = 0x314d5344;  // "DSM1"
-inline constexpr std::uint16_t kControlVersion = 1;
+inline constexpr std::uint16_t kControlVersion = 2;
+
+inline constexpr std::size_t kMaxExchangeBytes = 4096;
 
 enum class MessageKind : std::uint16_t {
   kHello = 1,
@@ -38,7 +42,9 @@ enum class MessageKind : std::uint16_t {
   kAllFinished,
   kPeerDown,
   kStatsRequest,
-  kStatsReply
+  kStatsReply,
+  kContribution,
+  kExchanged
 };
 
 struct MessageHead {
@@ -66,10 +72,11 @@ struct Welcome {
   std::uint64_t slice_bytes;
   std::uint64_t interleaved_bytes;
   std::uint64_t meta_bytes;
+  NodeSet local;  // the nodes of this host
   std::int32_t launcher_pid;
   std::uint32_t zero;
 };
-static_assert(sizeof(Welcome) == 64);
+static_assert(sizeof(Welcome) == 72);
 
 // Understood whatever the version: it is what nodes of another version get.
 struct Refused {
@@ -99,6 +106,24 @@ struct PeerDownNotice {
   char how[104];
 };
 static_assert(sizeof(PeerDownNotice) == 128);
+
+// What a node gives to the exchange (exchange.h).
+struct Contribution {
+  static constexpr MessageKind kKind = MessageKind::kContribution;
+  MessageHead head;
+  std::uint32_t round;
+  std::uint32_t bytes;  // of data
+  std::byte data[kMaxExchangeBytes];
+};
+static_assert(sizeof(Contribution) == 24 + kMaxExchangeBytes);
+
+struct Exchanged {
+  static constexpr MessageKind kKind = MessageKind::kExchanged;
+  MessageHead head;
+  std::uint32_t round;
+  std::uint32_t nodes;
+};
+static_assert(sizeof(Exchanged) == 24);
 
 struct StatsRequest {
   static constexpr MessageKind kKind = MessageKind::kStatsRequest;
@@ -139,7 +164,7 @@ std::string get_text(const char (&field)[kSize]) {
 
 // What receive() got. Descriptors belong to the packet until taken.
 struct Packet {
-  alignas(8) std::byte bytes[2048 + 8];
+  alignas(8) std::byte bytes[sizeof(Contribution) + 8];  // the largest message, and some to see that one is larger
   std::size_t size = 0;
   std::vector<UniqueFd> fds;
   pid_t sender = 0;  // if the socket has SO_PASSCRED

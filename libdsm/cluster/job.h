@@ -5,8 +5,10 @@
 // the file system, so nothing can be left behind. A process started without dsmrun is a job of one node of its own.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,7 +19,7 @@
 
 namespace dsm::cluster {
 
-struct NodeFds {
+struct NodeFds {  // -1 for a node of another host
   int memory_fd;
   int meta_fd;
 };
@@ -36,6 +38,11 @@ class Job {
   virtual const std::vector<NodeFds>& fds() const = 0;
   virtual int stats_fd() const = 0;  // a NodeStats per node
   virtual std::uint64_t meta_bytes() const = 0;
+
+  // All nodes together, each with some bytes of its own: gives those of all, in node order. Before watch(), as often as
+  // all nodes do it. kPeerDown if a node ends meanwhile, kTimeout if one does not come within a minute; the log names
+  // it. REQUIRES: mine.size() <= kMaxExchangeBytes (4096).
+  virtual Result<std::vector<std::vector<std::byte>>> exchange(std::span<const std::byte> mine) = 0;
 
   // Starts the thread that listens to the launcher. `on_peer_down` runs on it when a node died or the launcher did
   // (node == kNoNode). Once, and before finish(). When dsmrun has died the callback is to end the process; if it has

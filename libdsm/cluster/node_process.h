@@ -22,6 +22,7 @@ struct NodeProcess {
   bool finished = false;
   bool told_all_finished = false;
   bool welcome_due = false;  // its descriptors could not be sent yet: too many are in flight
+  bool shares_due = false;   // the same of an exchange's answer
   std::int64_t lost_ns = 0;  // when it closed its control socket; 0: it has not
   std::optional<NodeEnd> end;
   bool group_gone = false;  // no process of its group is left

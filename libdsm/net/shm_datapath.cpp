@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/round_trips.h"
 #include "net/shm_impl.h"
 
 namespace dsm::net::shm {
@@ -20,97 +21,46 @@ void spin_until(std::int64_t time_ns) {
   while (now_ns() < time_ns) cpu_relax();
 }
 
-// Not atomic_thread_fence: ThreadSanitizer does not know it, and g++ says so.
-void full_fence() {
-  std::atomic<int> here{0};
-  here.exchange(1);
-}
-
-bool is_word(const std::byte* at, std::uint32_t bytes) {
-  return bytes == 8 && reinterpret_cast<std::uintptr_t>(at) % 8 == 0;
-}
-
-// An aligned word is read and written whole. memcpy is as fast as `rep movsb` for a page (measured within 5 %).
-void read_bytes(void* to, const std::byte* from, std::uint32_t bytes) {
-  if (is_word(from, bytes)) {
-    const std::uint64_t word = __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from), __ATOMIC_SEQ_CST);
-    std::memcpy(to, &word, sizeof word);
-  } else if (bytes > 0) {
-    std::memcpy(to, from, bytes);
-  }
-}
-
-void write_bytes(std::byte* to, const void* from, std::uint32_t bytes) {
-  if (is_word(to, bytes)) {
-    std::uint64_t word;
-    std::memcpy(&word, from, sizeof word);
-    __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), word, __ATOMIC_RELEASE);
-  } else if (bytes > 0) {
-    std::memcpy(to, from, bytes);
-  }
-}
-
 }  // namespace
 
 std::byte* ShmTransport::region_of(const View& view, Region region) {
   return region == Region::kMemory ? view.memory.data() : view.meta.data();
 }
 
-std::byte* ShmTransport::target(NodeId node, const Op& op) const {
-  const bool atomic = op.kind == OpKind::kCompareAndSwap || op.kind == OpKind::kFetchAdd;
-  const std::uint64_t size = region_bytes_[static_cast<std::size_t>(op.region)];
-  const std::uint64_t bytes = atomic ? 8 : op.bytes;
-  DSM_CHECK(op.offset <= size && bytes <= size - op.offset, "{} bytes at {:#x} of node {}'s region {} of {:#x} bytes",
-            bytes, op.offset, node, static_cast<unsigned>(op.region), size);
-  DSM_CHECK(!atomic || op.offset % 8 == 0, "atomic at {:#x}", op.offset);
-  return region_of(views_[node], op.region) + op.offset;
-}
-
-// x86 keeps loads in order and stores in order; only a load may overtake an earlier store. An atomic holds it back, a
-// fence must do so between a write and a later read, and at the end, when all effects have to be visible.
 void ShmTransport::run_chain(NodeId node, std::span<Op> chain) const {
-  bool store_pending = false;
-  for (Op& op : chain) {
-    std::byte* at = target(node, op);
-    auto* word = reinterpret_cast<std::uint64_t*>(at);
-    std::atomic_signal_fence(std::memory_order_seq_cst);  // for the compiler: no instruction
-    switch (op.kind) {
-      case OpKind::kRead:
-        if (store_pending) full_fence();
-        store_pending = false;
-        read_bytes(op.local, at, op.bytes);
-        break;
-      case OpKind::kWrite:
-        write_bytes(at, op.local, op.bytes);
-        store_pending = true;
-        break;
-      case OpKind::kCompareAndSwap:
-        op.old = op.expected;
-        __atomic_compare_exchange_n(word, &op.old, op.operand, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-        store_pending = false;
-        break;
-      case OpKind::kFetchAdd:
-        op.old = __atomic_fetch_add(word, op.operand, __ATOMIC_SEQ_CST);
-        store_pending = false;
-        break;
-    }
-  }
-  if (store_pending) full_fence();
+  for (const Op& op : chain) check_bounds(op, node, sizes_);
+  run_on_cpu(chain, {region_of(views_[node], Region::kMemory), region_of(views_[node], Region::kMeta)});
 }
 
 Result<void> ShmTransport::execute(NodeId node, std::span<Op> chain) {
+  const std::int64_t way_there_ns = emulates(node) ? emulation_.latency_ns / 2 : 0;
+  if (way_there_ns != 0) spin_until(now_ns() + way_there_ns);
+  const auto posted = post(node, chain, way_there_ns);
+  if (!posted) return tl::unexpected(posted.error());
+  return finish(node, *posted);
+}
+
+Result<Posted> ShmTransport::post(NodeId node, std::span<Op> chain) { return post(node, chain, 0); }
+
+// Its effects are there at once. The ticket is the time at which its results are here over an emulated network, of
+// whose time they have spent some already.
+Result<Posted> ShmTransport::post(NodeId node, std::span<Op> chain, std::int64_t spent_ns) {
   DSM_CHECK(node < nodes_, "node {} of {}", node, nodes_);
+  if (node != self_) round_trips.fetch_add(1, std::memory_order_relaxed);
   if (contains(failed(), node)) return fail(Errc::kProtocol, "operation on a node that broke the message protocol");
   if (!emulates(node)) {
     run_chain(node, chain);
-    return {};
+    return Posted{};
   }
+  const std::int64_t start = now_ns() - spent_ns;
   std::uint64_t bytes = 0;
   for (const Op& op : chain) bytes += op.bytes;
-  const std::int64_t start = now_ns();
-  spin_until(start + emulation_.latency_ns / 2);  // the way there
   run_chain(node, chain);
-  spin_until(start + emulation_.chain_ns(bytes));
+  return Posted{static_cast<std::uint64_t>(start + emulation_.chain_ns(bytes))};
+}
+
+Result<void> ShmTransport::finish([[maybe_unused]] NodeId node, Posted posted) {
+  if (posted.ticket != 0) spin_until(static_cast<std::int64_t>(posted.ticket));
   return {};
 }
 

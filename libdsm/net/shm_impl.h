@@ -6,7 +6,6 @@
 //    what they read may be old, and an old value makes them see work that is done already, never miss work that is not.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <limits>
@@ -14,28 +13,14 @@
 #include <vector>
 
 #include "base/futex.h"
+#include "net/local_chain.h"
+#include "net/mapping.h"
+#include "net/overflow.h"
 #include "net/shm_emulation.h"
-#include "net/shm_overflow.h"
 #include "net/shm_transport.h"
 #include "net/shm_wire.h"
 
 namespace dsm::net::shm {
-
-// A mapped file; unmaps itself.
-class Mapping {
- public:
-  Mapping() = default;
-  Mapping(Mapping&& other) noexcept;
-  Mapping& operator=(Mapping&& other) noexcept;
-  ~Mapping();
-
-  static Result<Mapping> map(int fd, std::uint64_t bytes);
-  std::byte* data() const { return data_; }
-
- private:
-  std::byte* data_ = nullptr;
-  std::uint64_t bytes_ = 0;
-};
 
 // A node's memory as this process sees it.
 struct View {
@@ -69,8 +54,11 @@ class ShmTransport final : public Transport {
   unsigned nodes() const override { return nodes_; }
   bool cpu_atomics_agree() const override { return true; }
   NodeSet failed() const override { return failed_.load(std::memory_order_relaxed); }
+  std::byte* local_region(Region region) const override { return region_of(views_[self_], region); }
 
   Result<void> execute(NodeId node, std::span<Op> chain) override;
+  Result<Posted> post(NodeId node, std::span<Op> chain) override;
+  Result<void> finish(NodeId node, Posted posted) override;
   Result<void> send(NodeId to, std::span<const std::byte> message, Waiter whom) override;
   unsigned poll(const MessageSink& sink, unsigned budget) override;
   void wait(Waiter who, std::int64_t timeout_ns) override;
@@ -78,11 +66,9 @@ class ShmTransport final : public Transport {
   void release_access() override;
   void wake(Waiter who) override;
 
-  std::byte* local_region(Region region) const { return region_of(views_[self_], region); }
 
  private:
   static std::byte* region_of(const View& view, Region region);
-  std::byte* target(NodeId node, const Op& op) const;
   void run_chain(NodeId node, std::span<Op> chain) const;
   bool emulates(NodeId node) const { return emulation_.on() && node != self_; }
 
@@ -99,12 +85,13 @@ class ShmTransport final : public Transport {
   std::int64_t next_work() const;
   std::int64_t next_delivery(NodeId from) const;
   bool can_flush(NodeId to) const;
+  Result<Posted> post(NodeId node, std::span<Op> chain, std::int64_t spent_ns);
   void ring_bells(NodeId node, Waiter first = Waiter::kAccess);
   void ring_stalled(NodeId sender);
 
   const NodeId self_;
   const unsigned nodes_;
-  const std::array<std::uint64_t, 2> region_bytes_;  // by Region
+  const RegionSizes sizes_;
   const Emulation emulation_;
   std::vector<View> views_;
   std::vector<Outbox> outboxes_;

@@ -36,8 +36,4 @@ std::uint64_t shm_meta_file_bytes(std::uint64_t meta_bytes, unsigned nodes);
 // Maps everything (the descriptors may be closed afterwards).
 Result<std::unique_ptr<Transport>> make_shm_transport(const ShmParams& params);
 
-// Where this node's own regions are mapped: always readable and writable, never protected. The memory region's
-// mapping is the node's service view.
-std::byte* shm_local_region(Transport& transport, Region region);
-
 }  // namespace dsm::net

@@ -10,6 +10,7 @@
 #include "runtime/holds.h"
 #include "runtime/latch_lock.h"
 #include "runtime/local_memory.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
@@ -183,8 +184,7 @@ void Batch::run_chain() {
   if (used == 0) return;
 
   const NodeId home = place().home;
-  const auto done = node.transport->execute(home, ops.first(used));
-  DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", home, done.error().context);
+  execute_or_end(node, home, ops.first(used));
   note_bytes();
   std::size_t at = words;
   for (Item& item : items) {

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/meta_layout.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 
 namespace dsm::runtime {
@@ -31,8 +32,7 @@ Leases::Leases(Node& node)
       known_(new std::atomic<std::uint8_t>[chunks_of(node.geometry)]()) {}
 
 std::uint64_t Leases::execute(net::Op operation) {
-  const auto done = node_.transport->execute(keeper_, {&operation, 1});
-  DSM_CHECK(done.has_value(), "one-sided operation on node {} failed: {}", keeper_, done.error().context);
+  execute_or_end(node_, keeper_, {&operation, 1});
   return operation.old;
 }
 

@@ -7,18 +7,22 @@
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 
 #include "base/allocation_gate.h"
 #include "base/log.h"
 #include "base/meta_layout.h"
 #include "net/shm_transport.h"
+#include "net/verbs_transport.h"
 #include "runtime/blocks.h"
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
 #include "runtime/holds.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
+#include "runtime/lost.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
@@ -27,8 +31,6 @@
 
 namespace dsm::runtime {
 namespace {
-
-constexpr int kExitPeerDown = 71;  // dsmrun --help lists it
 
 std::mutex start_lock;
 Node* running = nullptr;
@@ -68,18 +70,40 @@ Result<void> join(Node& node) {
   return {};
 }
 
-Result<void> connect(Node& node) {
+Result<std::unique_ptr<net::Transport>> make_verbs(Node& node) {
+  net::VerbsParams params;
+  params.self = node.self;
+  params.nodes = node.geometry.nodes;
+  params.memory_fd = node.job->fds()[node.self].memory_fd;
+  params.meta_fd = node.job->fds()[node.self].meta_fd;
+  params.memory_bytes = node.geometry.memory_bytes();
+  params.meta_bytes = meta_region_bytes(node.geometry);
+  params.interleaved_from = node.geometry.interleaved_first() << kPageShift;
+  params.exchange = [&node](std::span<const std::byte> mine) { return node.job->exchange(mine); };
+  params.device = node.config.rdma_device;
+  params.port = static_cast<unsigned>(node.config.rdma_port);
+  constexpr std::int64_t kAnyGid = 256;
+  if (node.config.rdma_gid != kAnyGid) params.gid_index = static_cast<int>(node.config.rdma_gid);
+  params.dead_after_ms = node.config.rdma_dead_ms;
+  return net::make_verbs_transport(params);
+}
+
+Result<std::unique_ptr<net::Transport>> make_shm(Node& node) {
   net::ShmParams params;
   params.self = node.self;
   params.memory_bytes = node.geometry.memory_bytes();
   params.meta_bytes = meta_region_bytes(node.geometry);
   params.emulate = node.config.emulate;
   for (const auto& fds : node.job->fds()) params.nodes.push_back({fds.memory_fd, fds.meta_fd});
-  auto transport = net::make_shm_transport(params);
+  return net::make_shm_transport(params);
+}
+
+Result<void> connect(Node& node) {
+  auto transport = node.config.transport == "verbs" ? make_verbs(node) : make_shm(node);
   if (!transport) return tl::unexpected(transport.error());
   node.transport = std::move(*transport);
-  node.service_view = net::shm_local_region(*node.transport, net::Region::kMemory);
-  node.meta_view = net::shm_local_region(*node.transport, net::Region::kMeta);
+  node.service_view = node.transport->local_region(net::Region::kMemory);
+  node.meta_view = node.transport->local_region(net::Region::kMeta);
   return {};
 }
 
@@ -162,6 +186,19 @@ Result<void> go(Node& node) {
   return {};
 }
 
+Result<void> take_steps(Node& node) {
+  try {
+    for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
+      if (auto done = step(node); !done) return done;
+    }
+    return {};
+  } catch (const std::bad_alloc&) {
+    return fail(Errc::kNoMemory, "no memory to start a node");
+  } catch (const std::system_error& error) {
+    return fail(Errc::kSystem, "cannot start a thread of the runtime", error.code().value());
+  }
+}
+
 }  // namespace
 
 Node::Node() = default;
@@ -173,12 +210,10 @@ Result<Node*> start_node(Program program) {
   if (running != nullptr) return running;
   auto node = std::make_unique<Node>();
   node->program = program;
-  for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
-    if (auto done = step(*node); !done) {
-      running = nullptr;
-      log(LogLevel::kError, "start", "{}", describe(done.error()));
-      return tl::unexpected(done.error());
-    }
+  if (auto started = take_steps(*node); !started) {
+    running = nullptr;
+    log(LogLevel::kError, "start", "{}", describe(started.error()));
+    return tl::unexpected(started.error());
   }
   log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
       node->engine->name(), node->transport->name());
@@ -209,7 +244,8 @@ void finish_node() {
   const OwnAllocations own;
   std::call_once(once, [] {
     running->blocks->flush();
-    if (!running->job->finish(running->config.finish_ms)) {
+    // Without a limit it is another node's end that has broken the job up, which the watcher tells.
+    if (!running->job->finish(running->config.finish_ms) && running->config.finish_ms != 0) {
       log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)",
           running->config.finish_ms);
     }

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/meta_layout.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/wire.h"
 
@@ -34,8 +35,7 @@ void ObjectQueues::run(std::uint64_t address, Line& line, QueueEventKind kind) {
       proto::Header word = 0;
       net::Op op = todo.read ? net::read_op(net::Region::kMeta, offset, &word, sizeof word)
                              : net::cas_op(net::Region::kMeta, offset, todo.expected, todo.desired);
-      const bool done = node_.transport->execute(node_.self, {&op, 1}).has_value();
-      DSM_CHECK(done, "this node's own headers cannot be reached");
+      execute_or_end(node_, node_.self, {&op, 1});
       event = {QueueEventKind::kDone, todo.read ? word : op.old};
       continue;
     }

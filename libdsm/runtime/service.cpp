@@ -20,25 +20,13 @@
 #include "runtime/batch.h"
 #include "runtime/blocks.h"
 #include "runtime/chunks.h"
+#include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
-
-namespace {
-
-constexpr int kExitPeerBroken = 72;
-
-// A peer has sent what no node of ours sends: nothing more is taken from it, and what it was asked for will not come.
-[[noreturn]] void end_for(NodeSet failed) {
-  log(LogLevel::kError, "wire", "node {} does not keep to the message protocol; this node ends",
-      std::countr_zero(failed));
-  ::_exit(kExitPeerBroken);
-}
-
-}  // namespace
 
 Service::Service(Node& node)
     : node_(node),
@@ -68,8 +56,9 @@ void Service::loop() {
   if (!become_urgent()) prefer_latency();
   while (!stopping_.load()) {
     unsigned handled = node_transport_->poll(service_sink_, 64);
+    // Nothing more is taken from such a node, and what it was asked for will not come.
     if (const NodeSet failed = node_transport_->failed(); failed != 0) [[unlikely]]
-      end_for(failed);
+      end_for_lost(static_cast<NodeId>(std::countr_zero(failed)));
     while (take_backlog()) ++handled;
     if (handled == 0) node_transport_->wait(net::Waiter::kService, -1);
   }
@@ -201,6 +190,7 @@ void Service::share_chunk(PageId page) {
 
 // Frees every page of a chunk that has just become shared: from now on other nodes need this one for none of them.
 void Service::publish_chunk(PageId first) {
+  node_transport_->expose(net::Region::kMemory, first << kPageShift, kChunkBytes);
   std::vector<net::Op> frees;
   frees.reserve(kPagesPerChunk);
   for (PageId page = first; page < first + kPagesPerChunk; ++page) {
@@ -209,9 +199,8 @@ void Service::publish_chunk(PageId first) {
   std::vector<proto::Latch> latches(kPagesPerChunk);
   const auto bytes = static_cast<std::uint32_t>(kPagesPerChunk * kLatchBytes);
   net::Op look = net::read_op(net::Region::kMeta, latch_offset(first), latches.data(), bytes);
-  const bool done = node_transport_->execute(node_.self, frees).has_value() &&
-                    node_transport_->execute(node_.self, {&look, 1}).has_value();
-  DSM_CHECK(done, "this node's own latches cannot be reached");
+  execute_or_end(node_, node_.self, frees);
+  execute_or_end(node_, node_.self, {&look, 1});
   count(node_.stats->chunk_shared);
   trace(TraceEvent::kShareChunk, first);
   for (PageId page = first; page < first + kPagesPerChunk; ++page) {

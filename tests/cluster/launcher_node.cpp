@@ -11,9 +11,11 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/config.h"
 #include "base/stats.h"
+#include "cluster/control.h"
 #include "cluster/job.h"
 
 namespace {
@@ -58,6 +60,7 @@ int report_identity() {
   const auto& geometry = job->geometry();
   bool sizes_fit = job->fds().size() == geometry.nodes;
   for (const auto& fds : job->fds()) {
+    if (fds.memory_fd < 0 && fds.meta_fd < 0) continue;  // a node of another host
     struct stat memory {};
     struct stat meta {};
     ::fstat(fds.memory_fd, &memory);
@@ -209,6 +212,39 @@ int be_alone() {
   return 0;
 }
 
+// What a node gives in a round of the exchange: another size each time, none and the most among them.
+std::vector<std::byte> share(unsigned node, unsigned round) {
+  const std::size_t most = dsm::cluster::kMaxExchangeBytes;
+  const std::size_t sizes[] = {0, most, 1 + node, most - round};
+  return std::vector<std::byte>(sizes[(node + round) % 4], static_cast<std::byte>(16 * round + node));
+}
+
+int exchange_all() {
+  const auto job = join();
+  for (unsigned round = 0; round < 6; ++round) {
+    const auto shares = job->exchange(share(job->self(), round));
+    if (!shares) return 55;
+    bool right = shares->size() == job->geometry().nodes;
+    for (unsigned node = 0; right && node < shares->size(); ++node) right = (*shares)[node] == share(node, round);
+    say("round {} {}", round, right ? "right" : "wrong");
+  }
+  return job->finish(0) ? 0 : 53;
+}
+
+// Node 1 dies by SIGKILL or, `well`, ends as if all were well, when the others wait for it in the second round.
+int exchange_in_vain(bool well) {
+  const auto job = join();
+  if (!job->exchange({})) return 55;
+  dsm::NodeStats* stats = map_stats(*job);
+  if (job->self() != 1) {
+    dsm::count(stats[job->self()].barrier);
+    return job->exchange({}) ? 0 : 55;
+  }
+  while (stats[0].barrier == 0) ::usleep(1000);
+  if (!well) ::kill(::getpid(), SIGKILL);
+  return 0;
+}
+
 volatile std::sig_atomic_t signals_seen[65];
 
 // Says which signals arrive; SIGTERM ends it with status 0.
@@ -267,6 +303,9 @@ int main(int argc, char** argv) {
   if (what == "nonsense") return talk_nonsense();
   if (what == "count") return count_something();
   if (what == "alone") return be_alone();
+  if (what == "exchange") return exchange_all();
+  if (what == "exchange-killed") return exchange_in_vain(false);
+  if (what == "exchange-left") return exchange_in_vain(true);
   if (what == "signals") return tell_signals();
   if (what == "lines") return write_lines(argv[2]);
   fmt::print(stderr, "launcher_node: nothing is called '{}'\n", what);

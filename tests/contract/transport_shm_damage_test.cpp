@@ -25,7 +25,7 @@ class ShmDamage : public ::testing::Test {
     for (NodeId node = 0; node < kNodes; ++node) nodes_[node] = world_->join(node);
   }
   shm::Mailbox& mailbox() {
-    std::byte* meta = shm_local_region(*nodes_[1], Region::kMeta);
+    std::byte* meta = nodes_[1]->local_region(Region::kMeta);
     return *reinterpret_cast<shm::Mailbox*>(meta + shm::mailbox_offset(kMetaBytes));
   }
   Transport& node(NodeId node) { return *nodes_[node]; }
@@ -133,7 +133,7 @@ TEST_F(ShmDamage, RandomBytesCrashNobody) {
     const auto own = make_shm_world(kNodes, world % 2 == 0 ? "" : "1000:1000:1000");
     std::unique_ptr<Transport> nodes[kNodes];
     for (NodeId i = 0; i < kNodes; ++i) nodes[i] = own->join(i);
-    std::byte* meta = shm_local_region(*nodes[1], Region::kMeta);
+    std::byte* meta = nodes[1]->local_region(Region::kMeta);
     auto* words = reinterpret_cast<std::uint64_t*>(meta + shm::mailbox_offset(kMetaBytes));
     const std::size_t count = (sizeof(shm::Mailbox) + kNodes * sizeof(shm::Ring)) / 8;
     for (int step = 0; step < 1000; ++step) {

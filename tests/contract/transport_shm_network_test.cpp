@@ -2,8 +2,8 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "net/overflow.h"
 #include "net/shm_emulation.h"
-#include "net/shm_overflow.h"
 #include "tests/contract/transport_world.h"
 
 namespace dsm::net::test {
@@ -95,7 +95,7 @@ TEST(ShmEmulation, AMessageToTheOwnNodeOvertakesTheNetwork) {
 }
 
 TEST(ShmOverflow, KeepsOrderThroughManyBlocks) {
-  shm::Overflow overflow;
+  Overflow overflow;
   std::uint32_t in = 0;
   std::uint32_t out = 0;
   for (const auto& [push, pop] : {std::pair{10, 10}, {5000, 3000}, {1, 2001}, {1023, 1023}, {1024, 1}, {1, 1024}}) {

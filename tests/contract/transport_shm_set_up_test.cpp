@@ -61,7 +61,7 @@ TEST(ShmSetUp, TerabytesAreMappedLazily) {
     EXPECT_LE(used_bytes(files.params.nodes[node].meta_fd), 4u << 20);
   }
   std::uint64_t seen = 0;
-  std::memcpy(&seen, shm_local_region(**transport, Region::kMemory) + 2 * kTerabyte - 8, 8);
+  std::memcpy(&seen, (*transport)->local_region(Region::kMemory) + 2 * kTerabyte - 8, 8);
   EXPECT_EQ(seen, 42u);
 }
 
@@ -80,7 +80,7 @@ TEST(ShmSetUp, LocalRegionsAreTheOnesThatOthersReach) {
   files.params.self = 1;
   const auto one = make_shm_transport(files.params);
   ASSERT_TRUE(zero && one);
-  auto* word = reinterpret_cast<std::uint64_t*>(shm_local_region(**one, Region::kMeta) + 64);
+  auto* word = reinterpret_cast<std::uint64_t*>((*one)->local_region(Region::kMeta) + 64);
   ASSERT_TRUE((*one)->cpu_atomics_agree());
   EXPECT_EQ(__atomic_fetch_add(word, 3, __ATOMIC_SEQ_CST), 0u);
   EXPECT_EQ(run_one(**zero, 1, cas_op(Region::kMeta, 64, 3, 9)), 3u);

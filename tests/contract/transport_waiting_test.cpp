@@ -80,7 +80,7 @@ class Desk {
 };
 
 TEST_P(TransportWaiting, PingPongInRandomRoles) {
-  constexpr std::uint32_t kRounds = 20000;
+  const std::uint32_t kRounds = rounds(20000);
   const auto world = make_world(2);
   Shared<Meeting> end;
   run_nodes(*world, 2, [&](Transport& t) {
@@ -100,9 +100,9 @@ TEST_P(TransportWaiting, PingPongInRandomRoles) {
 
 // Node 1 is always awake, so its answers come just when node 0 falls asleep: before, in and after each step of it.
 TEST_P(TransportWaiting, AnswersThatComeWhileFallingAsleep) {
-  constexpr std::uint32_t kRounds = 50000;
+  const std::uint32_t kRounds = rounds(50000);
   const auto world = make_world(2);
-  run_nodes(*world, 2, [](Transport& t) {
+  run_nodes(*world, 2, [kRounds](Transport& t) {
     std::uint32_t last = 0;
     const MessageSink sink = [&](NodeId from, std::span<const std::byte> bytes) {
       last = value_of<std::uint32_t>(bytes);
@@ -130,7 +130,7 @@ TEST_P(TransportWaiting, AnswersThatComeWhileFallingAsleep) {
 }
 
 TEST_P(TransportWaiting, AnAccessWaiterThatLeavesStrandsNothing) {
-  constexpr std::uint32_t kRounds = 5000;
+  const std::uint32_t kRounds = rounds(5000);
   const auto world = make_world(2);
   Shared<Meeting> end;
   run_nodes(*world, 2, [&](Transport& t) {
@@ -148,7 +148,7 @@ TEST_P(TransportWaiting, AnAccessWaiterThatLeavesStrandsNothing) {
 
 TEST_P(TransportWaiting, ManyThreadsOfManyNodesAllGetTheirAnswers) {
   constexpr unsigned kNodes = 3;
-  constexpr std::uint32_t kRounds = 1500;
+  const std::uint32_t kRounds = rounds(1500);
   const auto world = make_world(kNodes);
   Shared<Meeting> end;
   run_nodes(*world, kNodes, [&](Transport& t) {
@@ -201,9 +201,9 @@ TEST_P(TransportWaiting, OverflowsMoveOnWhileTheirSendersSleep) {
 }
 
 TEST_P(TransportWaiting, WakeEndsAWaitAndIsNotLostBeforeOne) {
-  constexpr int kRounds = 5000;
+  const int kRounds = static_cast<int>(rounds(5000));
   const auto world = make_world(1);
-  run_nodes(*world, 1, [](Transport& t) {
+  run_nodes(*world, 1, [kRounds](Transport& t) {
     ASSERT_TRUE(t.claim_access());
     for (const Waiter who : {Waiter::kService, Waiter::kAccess}) {
       t.wake(who);

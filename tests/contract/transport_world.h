@@ -41,6 +41,7 @@ class World {
 struct WorldKind {
   std::string name;
   std::function<std::unique_ptr<World>(unsigned nodes)> make;
+  std::uint32_t slowness = 1;  // long tests do that many times fewer rounds
 };
 void PrintTo(const WorldKind& kind, std::ostream* out);  // GoogleTest's name for it
 const std::vector<WorldKind>& world_kinds();
@@ -51,6 +52,7 @@ std::unique_ptr<World> make_shm_world(unsigned nodes, const std::string& emulate
 class TransportTest : public ::testing::TestWithParam<WorldKind> {
  protected:
   std::unique_ptr<World> make_world(unsigned nodes) const { return GetParam().make(nodes); }
+  std::uint32_t rounds(std::uint32_t on_a_fast_one) const { return on_a_fast_one / GetParam().slowness; }
 };
 #define DSM_ON_EVERY_WORLD(suite)                                                               \
   INSTANTIATE_TEST_SUITE_P(Worlds, suite, ::testing::ValuesIn(::dsm::net::test::world_kinds()), \

@@ -53,12 +53,4 @@ std::unique_ptr<World> make_shm_world(unsigned nodes, const std::string& emulate
 
 void PrintTo(const WorldKind& kind, std::ostream* out) { *out << kind.name; }
 
-const std::vector<WorldKind>& world_kinds() {
-  static const std::vector<WorldKind> kinds = {
-      {"shm", [](unsigned nodes) { return make_shm_world(nodes, ""); }},
-      {"shm_as_rdma", [](unsigned nodes) { return make_shm_world(nodes, "rdma"); }},
-  };
-  return kinds;
-}
-
 }  // namespace dsm::net::test

@@ -477,7 +477,8 @@ inline observed(n) {
 }
 inline yielded(n) {
   assert(old[n] == EXCLUSIVE_WORD(n, 0, 0));
-  tell = SET(seen[n]) | (MODE(seen[n]) == EXCL -> BIT(OWNER(seen[n])) : latch_waiters[n]);
+  tell = SET(seen[n]) | (MODE(seen[n]) == EXCL -> BIT(OWNER(seen[n])) : 0);
+  tell = tell | (MODE(seen[n]) != EXCL || FINISH(seen[n]) -> latch_waiters[n] : 0);
   tell = LESS(tell, BIT(n));
   send_to(LOOK, tell);
   tell_whom_we_know(n);

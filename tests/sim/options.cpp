@@ -41,7 +41,8 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
                                                                                                 "object-lose-recall",
                                                                                                 "object-keep-copies",
                                                                                                 "object-keep-standing",
-                                                                                                "object-early-leave"};
+                                                                                                "object-early-leave",
+                                                                                                "object-no-nesting"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -123,6 +124,8 @@ Options options_of(std::uint64_t seed) {
   if (random.percent(40)) options.weights.borrow = random.between(1, 12);
   options.small_objects = random.percent(50);
   if (random.percent(25)) options.weights.fresh = random.between(1, 6);
+  const bool nests = options.pages > 1 && options.threads > 1 && options.weights.borrow != 0 && random.percent(50);
+  if (nests) options.nested = random.between(10, 60);
   return options;
 }
 
@@ -135,6 +138,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
   options.ops = overrides.ops.value_or(options.ops);
   options.weights.borrow = overrides.borrow.value_or(options.weights.borrow);
   options.mutation = overrides.mutation;
+  if (options.pages < 2 || options.weights.borrow == 0) options.nested = 0;
   return options;
 }
 
@@ -144,7 +148,7 @@ std::string describe(const Options& options) {
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
       "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, crash at {}%, "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, crash at {}%, "
       "mutation "
       "{}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
@@ -152,7 +156,8 @@ std::string describe(const Options& options) {
       w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, options.small_objects ? " small-objects" : "",
       options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "",
       options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
-      options.strays ? " strays" : "", options.early_use ? " early-use" : "", options.slow_nodes, options.slow_links,
+      options.strays ? " strays" : "", options.early_use ? " early-use" : "",
+      options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "", options.slow_nodes, options.slow_links,
       options.crash, name_of(options.mutation));
 }
 

@@ -50,6 +50,7 @@ enum class Mutation : std::uint8_t {
   kObjectKeepCopies,    // copies stay although the page has left object mode
   kObjectKeepStanding,  // what a standing owner has does not go home before
   kObjectEarlyLeave,    // the page leaves in the middle of a borrow
+  kObjectNoNesting,     // a borrow within another one waits as if it were the first
   kCount
 };
 
@@ -73,6 +74,7 @@ struct Options {
   } weights;
   unsigned latch_only = 0;  // percent of the pages that have no bytes
 
+  unsigned nested = 0;        // percent of the borrows that begin within another one
   bool small_objects = true;  // objects are read by copying, at their home too
   bool locks = false;         // pages without bytes are locks: an access lasts, and the node keeps what nobody asks for
   bool serial = false;        // a page takes no event while its chain is in flight

@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -110,6 +111,9 @@ class Simulator {
     unsigned object = 0;  // kBorrow: which,
     bool change = false;  // and whether to change it,
     NodeId to = kNoNode;  // and who is to be the standing owner then
+    bool nests = false;   // and whether it is to be held around another borrow
+    bool pinned = false;  // it has the page, and waits for another thread of its node to be done with the object
+    std::optional<unsigned> outer = {};  // the page of the borrow around this one
   };
 
   enum class OpKind : std::uint8_t {
@@ -199,6 +203,8 @@ class Simulator {
   bool in_place(const Thread& thread) const;
   void try_borrow(Thread& thread, Copy& copy);
   void begin_borrow(unsigned index);
+  void borrow_another(Thread& thread);
+  void end_outer(Thread& thread);
   void step_borrow(unsigned index, const proto::BorrowEvent& event);
   void ended_step(unsigned index, proto::Outcome outcome);
   bool stands(const Thread& thread, proto::Header word) const;

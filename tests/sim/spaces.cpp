@@ -19,6 +19,11 @@ Options with(Options options, bool Options::*flag, bool value) {
   return options;
 }
 
+Options nested(Options options) {
+  options.nested = 50;
+  return options;
+}
+
 Options threads(Options options, unsigned number) {
   options.threads = number;
   return options;
@@ -60,6 +65,7 @@ const std::vector<Space>& spaces() {
       {"owners-2", cluster(2, 1, 2, kOwners)},
       {"fine-2", with(cluster(2, 1, 1, kMixed), &Options::fine, true)},
       {"threads-2", threads(cluster(2, 1, 1, kMixed), 2)},
+      {"nested-2", nested(cluster(2, 2, 1, kMixed))},
   };
   return all;
 }

@@ -90,7 +90,7 @@ void archive_page(Archive& all, proto::Page& page) {
   auto flags = static_cast<unsigned>(page.fresh) | static_cast<unsigned>(page.look_asked) << 1 |
                static_cast<unsigned>(page.enlisted) << 2 | static_cast<unsigned>(page.fetched) << 3 |
                static_cast<unsigned>(page.reading) << 4 | static_cast<unsigned>(page.soft) << 5 |
-               static_cast<unsigned>(page.joined) << 6;
+               static_cast<unsigned>(page.joined) << 6 | static_cast<unsigned>(page.nested) << 7;
   flags = flags << 1 | static_cast<unsigned>(page.migratory);
   auto kinds = static_cast<unsigned>(page.access) | static_cast<unsigned>(page.want) << 2 |
                static_cast<unsigned>(page.asked) << 4;
@@ -98,6 +98,7 @@ void archive_page(Archive& all, proto::Page& page) {
     page.migratory = bits & 1;
     page.fresh = bits >> 1 & 1, page.look_asked = bits >> 2 & 1, page.enlisted = bits >> 3 & 1;
     page.fetched = bits >> 4 & 1, page.reading = bits >> 5 & 1, page.soft = bits >> 6 & 1, page.joined = bits >> 7 & 1;
+    page.nested = bits >> 8 & 1;
   });
   flag(kinds, [&page](unsigned bits) {
     page.access = static_cast<Access>(bits & 3);
@@ -169,6 +170,13 @@ void archive_cached(Archive& all, Cached& cached) {
   if (cached.holder == kGiver) archive_work(all, cached.giving);
 }
 
+template <typename Archive>
+void archive_outer(Archive& all, std::optional<unsigned>& outer) {
+  unsigned page = outer ? *outer + 1 : 0;
+  all(page);
+  if constexpr (Archive::kReads) outer = page == 0 ? std::nullopt : std::optional(page - 1);
+}
+
 }  // namespace
 
 template <typename Archive>
@@ -186,7 +194,8 @@ void Simulator::archive(Archive& all) {
   for (Cached& cached : model_.caches) archive_cached(all, cached);
   for (Thread& thread : threads_) {
     fields(all, thread.state, thread.intent, thread.page, thread.left, thread.holds, thread.asked, thread.object,
-           thread.change, thread.to);
+           thread.change, thread.to, thread.nests, thread.pinned);
+    archive_outer(all, thread.outer);
   }
   for (unsigned i = 0; i < works_.size(); ++i) {
     if (borrows(i)) archive_work(all, works_[i]);

@@ -190,8 +190,9 @@ template <typename T>
   }
 }
 
-// Fetches into this node's cache what is not there, in one chain of operations for each home, and waits for it: the
-// borrows that follow find it. For one object, borrowing it later costs the same.
+// Begins to fetch what is not in this node's cache, in one chain of operations for each home, and does not wait for it:
+// this thread's next shared borrow that needs it, or its next prefetch, does. At the most 256 objects or 4 MiB are on
+// their way at a time; beyond that it waits for the earlier ones.
 template <typename T>
 requires(!std::is_array_v<T>) void prefetch(std::span<const own_ptr<T>> owners,
                                             dsm::source_location where = dsm::source_location::current()) {

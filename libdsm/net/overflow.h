@@ -9,7 +9,7 @@
 #include "base/result.h"
 #include "net/transport.h"
 
-namespace dsm::net::shm {
+namespace dsm::net {
 
 struct Parcel {
   std::int64_t due_ns;
@@ -40,4 +40,4 @@ class Overflow {
   std::size_t write_ = 0;  // first free place of write_block_
 };
 
-}  // namespace dsm::net::shm
+}  // namespace dsm::net

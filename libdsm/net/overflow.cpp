@@ -1,4 +1,4 @@
-#include "net/shm_overflow.h"
+#include "net/overflow.h"
 
 #include <sys/mman.h>
 
@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-namespace dsm::net::shm {
+namespace dsm::net {
 
 struct Overflow::Block {
   static constexpr std::size_t kParcels = 1023;
@@ -65,4 +65,4 @@ void Overflow::pop() {
   munmap(done, sizeof(Block));
 }
 
-}  // namespace dsm::net::shm
+}  // namespace dsm::net

@@ -1,0 +1,208 @@
+// The verbs transport itself, for its own .cpp files: verbs_transport.cpp makes and connects, verbs_operations.cpp
+// executes chains, verbs_messages.cpp sends and polls, verbs_waiting.cpp sleeps and wakes, verbs_attendant.cpp is its
+// one thread.
+//
+// 1. A lane is used by one thread at a time, for one chain at a time: its completion queue, its buffer and its request
+//    array belong to that thread, and no queue can overrun. Every lane has a queue pair to every node.
+// 2. Messages to a node are at most its window, until it says that it has taken them: its receive queue has room for
+//    all windows of all nodes. What exceeds a window waits in an overflow.
+// 3. Locks are held with signals blocked, and the transport allocates nothing after it was made, except in its thread
+//    and in expose().
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "base/futex.h"
+#include "net/local_chain.h"
+#include "net/mapping.h"
+#include "net/overflow.h"
+#include "net/verbs_keys.h"
+#include "net/verbs_memory.h"
+#include "net/verbs_queues.h"
+#include "net/verbs_transport.h"
+#include "net/verbs_wire.h"
+
+namespace dsm::net::verbs {
+
+// Where bytes that came into a lane's buffer go when the chain is through.
+struct Landing {
+  void* to;
+  std::uint32_t from;
+  std::uint32_t bytes;
+};
+
+struct alignas(64) Lane {
+  FutexLock lock;
+  Channel channel;
+  CompletionQueue completions;
+  Buffer buffer;
+  std::vector<QueuePair> pairs;  // by node
+  unsigned inline_bytes = 0;
+  std::uint64_t number = 0;   // of its present or last chain
+  std::int64_t usual_ns = 0;  // how long chains took, a running mean
+  std::array<ibv_send_wr, kLaneDepth> requests;
+  std::array<ibv_sge, kLaneDepth> pieces;
+  std::array<Landing, kLaneDepth> landings;
+};
+
+// What this node sends to one node. Its queue pair's requests are all messages and credits.
+struct alignas(64) Outbox {
+  FutexLock lock;
+  QueuePair pair;
+  Overflow overflow;                        // not empty: its bit in overflowing_ is set, and nothing overtakes it
+  std::uint32_t posted = 0;                 // requests; under the lock
+  std::atomic<std::uint32_t> completed{0};  // of them
+  std::atomic<std::uint32_t> sent{0};       // messages; under the lock
+  std::atomic<std::uint32_t> allowed{kWindow};
+  Buffer slots;  // only where the device cannot take a message inline
+};
+
+// What this node receives from one node; of the polling thread.
+struct Inbox {
+  std::uint32_t taken = 0;
+  std::uint32_t returned = 0;  // of them, told to the sender
+};
+
+struct Arrival {
+  std::uint32_t slot;
+  std::uint8_t bytes;
+  NodeId from;
+};
+
+class VerbsTransport final : public Transport {
+ public:
+  static Result<std::unique_ptr<VerbsTransport>> make(const VerbsParams& params);
+  ~VerbsTransport() override;
+
+  const char* name() const override { return "verbs"; }
+  NodeId self() const override { return self_; }
+  unsigned nodes() const override { return nodes_; }
+  bool cpu_atomics_agree() const override { return device_.cpu_atomics_agree(); }
+  NodeSet failed() const override { return failed_.load(std::memory_order_relaxed); }
+  std::byte* local_region(Region region) const override { return bases_[static_cast<std::size_t>(region)]; }
+  void expose(Region region, std::uint64_t offset, std::uint64_t bytes) override;
+
+  Result<void> execute(NodeId node, std::span<Op> chain) override;
+  Result<void> send(NodeId to, std::span<const std::byte> message, Waiter whom) override;
+  unsigned poll(const MessageSink& sink, unsigned budget) override;
+  void wait(Waiter who, std::int64_t timeout_ns) override;
+  bool claim_access() override;
+  void release_access() override;
+  void wake(Waiter who) override;
+
+  VerbsCounters counters() const;
+
+ private:
+  friend class Posting;
+  VerbsTransport(const VerbsParams& params, Device device, Mapping memory, Mapping meta);
+
+  // verbs_transport.cpp: set-up, in this order
+  Result<void> make_lanes();
+  Result<void> make_mail();
+  Result<void> make_control();
+  Result<void> introduce(const Exchange& exchange);
+  Hello hello() const;
+  Result<void> meet(const std::vector<std::vector<std::byte>>& all);
+  Result<void> connect_to(NodeId node, const Hello& peer);
+  void post_receive(std::uint32_t slot);
+  void post_control_receive(std::uint32_t slot);
+
+  // verbs_operations.cpp
+  Lane& take_lane();
+  ibv_wc_status run(Lane& lane, NodeId node, unsigned requests);
+  ibv_wc_status await(Lane& lane, NodeId node);
+  void block(Lane& lane);
+  Result<void> run_or_fail(Lane& lane, NodeId node, unsigned requests);
+  Result<void> learn_keys(Lane& lane, NodeId node, std::span<const Op> chain);
+  Result<void> learn_key(Lane& lane, NodeId node, const Unit& unit);
+  Result<void> read_entry(Lane& lane, NodeId node, const Unit& unit, Key& key);
+  Result<void> ask(Lane& lane, NodeId node, const Unit& unit);
+  bool on_cpu(NodeId node, std::span<const Op> chain) const;
+
+  // verbs_messages.cpp
+  bool may_send(const Outbox& box) const;
+  void put_mail(NodeId to, MailWord word, std::span<const std::byte> bytes);  // under the outbox' lock
+  Result<void> send_here(std::span<const std::byte> message, Waiter whom);
+  void flush(NodeId to);  // under the outbox' lock
+  void flush_all();
+  void reap_sends();
+  void drain();
+  void arrived(const ibv_wc& completion);  // under drain_lock_
+  unsigned hand_out(const MessageSink& sink, unsigned budget);
+  void hand_out_one(const MessageSink& sink);
+  void hand_out_own(const MessageSink& sink);
+  void return_credit(NodeId from);
+  NodeId sender_of(std::uint32_t pair) const;
+  void give_up(NodeId node, ibv_wc_status status);
+  void give_up(NodeId node, const char* why, const char* what);
+
+  // verbs_waiting.cpp
+  bool work() const;
+  bool ring(Waiter who);
+  void sleep(Waiter who, bool for_messages, std::int64_t timeout_ns);
+  void take_event();
+
+  // verbs_attendant.cpp
+  void attend();
+  void take_requests();
+  void take_asynchronous();
+
+  const NodeId self_;
+  const unsigned nodes_;
+  const RegionSizes sizes_;
+  const std::int64_t dead_after_ms_;
+  const Device device_;
+  const Library& library_;
+  const Mapping memory_;
+  const Mapping meta_;
+  const RegionBases bases_;
+  const UnitMap units_;
+  std::unique_ptr<OwnUnits> own_;
+  std::vector<Hello> peers_;
+  std::vector<std::atomic<std::uint64_t>*> known_;  // by node: its key table as far as read
+
+  SharedReceives control_srq_;
+  Channel control_channel_;
+  CompletionQueue control_cq_;
+  Buffer control_slots_;
+
+  Channel mail_channel_;  // of both of these
+  CompletionQueue arrivals_cq_;
+  CompletionQueue sends_cq_;
+  SharedReceives mail_srq_;
+  Buffer mail_slots_;
+  unsigned mail_inline_ = 0;
+
+  std::array<Lane, kLanes> lanes_;
+  std::vector<Outbox> outboxes_;
+  std::vector<Inbox> inboxes_;
+
+  FutexLock drain_lock_;  // of the next four
+  std::vector<Arrival> arrivals_;
+  std::atomic<std::uint64_t> arrived_{0};
+  std::atomic<std::uint64_t> taken_{0};
+  Overflow own_mail_;
+  std::atomic<std::uint32_t> own_waiting_{0};
+
+  FutexLock reap_lock_;
+  std::atomic<NodeSet> overflowing_{0};
+  std::atomic<NodeSet> failed_{0};
+  std::atomic<bool> polling_{false};
+  std::atomic<bool> access_claimed_{false};
+  std::array<std::atomic<std::uint32_t>, 2> bells_{};  // by Waiter
+  std::array<int, 2> bell_fds_{-1, -1};
+  int stop_fd_ = -1;
+  bool own_first_ = false;  // holding polling_
+
+  std::atomic<std::uint64_t> operations_{0};
+  std::atomic<std::uint64_t> chains_{0};
+  std::thread attendant_;
+};
+
+}  // namespace dsm::net::verbs
