@@ -93,7 +93,7 @@ PRELOAD = {
         ("reallocarray-overflows",
          "reallocarray(void* block, std::size_t count, std::size_t bytes) noexcept {\n  std::size_t all = 0;\n  if (",
          "reallocarray(void* block, std::size_t count, std::size_t bytes) noexcept {\n  std::size_t all = 0;\n  if (!MUTANT && "),
-        ("realloc-0-keeps", "  if (bytes == 0) {\n", "  if (bytes == 0 && !MUTANT) {\n"),
+        ("realloc-0-gives-block", "    release(block);\n    return nullptr;", "    release(block);\n    return MUTANT ? block : nullptr;"),
         ("memalign-as-asked", "allocate_aligned(std::bit_ceil(alignment), bytes)",
          "allocate_aligned(MUTANT ? std::size_t{16} : std::bit_ceil(alignment), bytes)"),
         ("pvalloc-not-rounded", "bytes == 0 ? page : (bytes + page - 1) & ~(page - 1))",
