@@ -96,8 +96,8 @@ PRELOAD = {
         ("realloc-0-gives-block", "    release(block);\n    return nullptr;", "    release(block);\n    return MUTANT ? block : nullptr;"),
         ("memalign-as-asked", "allocate_aligned(std::bit_ceil(alignment), bytes)",
          "allocate_aligned(MUTANT ? std::size_t{16} : std::bit_ceil(alignment), bytes)"),
-        ("pvalloc-not-rounded", "bytes == 0 ? page : (bytes + page - 1) & ~(page - 1))",
-         "bytes == 0 ? page : MUTANT ? bytes : (bytes + page - 1) & ~(page - 1))"),
+        ("valloc-not-aligned", "return allocate_aligned(page_bytes(), bytes); }",
+         "return allocate_aligned(MUTANT ? std::size_t{16} : page_bytes(), bytes); }"),
     ],
     "libdsm/preload/front.cpp": [
         ("old-block-not-copied", "std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));",
