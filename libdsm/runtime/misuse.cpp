@@ -20,8 +20,11 @@ Text place_of(std::uint64_t at) {
   Text text{"?"};
   std::array<char, 96> name{};
   unw_word_t offset = 0;
-  const bool named = unw_get_accessors(unw_local_addr_space)
-                         ->get_proc_name(unw_local_addr_space, at, name.data(), name.size(), &offset, nullptr) == 0;
+  unw_context_t context;
+  unw_cursor_t cursor;
+  const bool named = unw_getcontext(&context) == 0 && unw_init_local(&cursor, &context) == 0 &&
+                     unw_set_reg(&cursor, UNW_REG_IP, at) == 0 &&
+                     unw_get_proc_name(&cursor, name.data(), name.size(), &offset) == 0;
   Dl_info file{};
   const bool known = ::dladdr(reinterpret_cast<void*>(at), &file) != 0 && file.dli_fname != nullptr;
   const std::uint64_t base = known ? reinterpret_cast<std::uint64_t>(file.dli_fbase) : 0;
