@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "hints/fetch.h"
 #include "hints/sides.h"
 #include "runtime/misuse.h"
 
@@ -71,6 +72,10 @@ Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std
     pin.copy.store(nullptr);
     pin.address.store(0);
   }
+  if (me.fetches != 0) {  // it may be on its way
+    end_fetches(engine, me);
+    return shared_elsewhere(engine, me, address, bytes, site, colour);
+  }
   count_rest(engine, me);
   check_own_borrows(address, bytes, false, site);
   if (fetch(engine, me, pin, address, bytes, false)) return pin;
@@ -118,14 +123,15 @@ void gain_again(Engine& engine, ThreadPins& me, Pin& pin) {
 
 }  // namespace
 
-// One thread of the node at a time: the header keeps nodes apart, the holding the threads of one.
+// One thread of the node at a time: the header keeps nodes apart, the holding the threads of one. The pages come first:
+// who has the holding never waits for raw access, so a thread with other pages may wait for him (objects.h, 3).
 Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site) {
   check_own_borrows(address, bytes, true, site);
-  Holding* const holding = hold(engine, address, site);
   Pin& pin = take(me, site);
   const Copy* current = keep_copy(engine, me, pin, address, bytes);
   engine.objects.pin(pin, address, bytes, PinKind::kWrite);
-  // It may have gone before the pages were held.
+  Holding* const holding = hold(engine, address, site);
+  // It may have gone before the pages and the object were held.
   if (current != nullptr && current->address.load() != address) current = nullptr;
   Copy& work = engine.cache.make(me, bytes);
   if (holding->standing && engine.cache.begin_standing(*holding)) {

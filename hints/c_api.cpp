@@ -16,10 +16,11 @@ void* dsm_borrow_mut_at(void* object, size_t bytes, const char* file, unsigned l
 }
 
 void dsm_release_at(const void* borrowed, int changed, const char* file, unsigned line) {
+  const CallSite now{file, line};
+  if (borrowed == nullptr) dsm::runtime::end_for_misuse("a release of a null pointer,", 0, now, "", {});
   Pin* const pin = dsm::hints::find_borrow(borrowed);
   if (pin != nullptr) return dsm::hints::end_hinted(*pin, changed != 0);
   const Pin* const last = dsm::hints::last_borrow(borrowed);
-  const CallSite now{file, line};
   dsm::runtime::end_for_misuse(
       last != nullptr ? "a second release of" : "a release of what this thread has not borrowed,",
       reinterpret_cast<std::uint64_t>(borrowed), now, last != nullptr ? "it was borrowed" : "",

@@ -4,7 +4,7 @@
 #include <mutex>
 #include <new>
 
-#include "base/check.h"
+#include "base/no_memory.h"
 #include "base/signals.h"
 #include "base/sparse.h"
 #include "runtime/node.h"
@@ -18,7 +18,7 @@ constexpr std::uint64_t kSmallShare = 10;
 template <typename T>
 T* map_table(std::size_t count) {
   T* const table = map_sparse<T>(count);
-  DSM_CHECK(table != nullptr, "no memory for the tables of the object cache");
+  if (table == nullptr) end_without_memory("the tables of the object cache");
   return table;
 }
 

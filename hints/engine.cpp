@@ -1,11 +1,13 @@
 // The node's object engine, and what is checked of every borrow's arguments.
 #include "hints/borrow.h"
 #include "hints/checks.h"
+#include "hints/fetch.h"
 
 namespace dsm::hints {
 namespace {
 
 void end_thread(runtime::ThreadPins& thread) {
+  end_fetches(engine(), thread);
   thread.for_each([](const Pin& pin) {
     runtime::end_for_misuse("a thread has ended inside its borrow of", pin.address.load(), pin.site,
                             "end each borrow on the thread's way out", {});

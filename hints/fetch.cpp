@@ -1,76 +1,140 @@
 #include "hints/fetch.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <array>
+#include <new>
 
-#include "base/meta_layout.h"
-#include "hints/checks.h"
+#include "base/check.h"
+#include "hints/sides.h"
 
 namespace dsm::hints {
 namespace {
 
-constexpr std::size_t kAtOnce = 64;
+constexpr std::size_t kMostInChain = 64;                              // objects
+constexpr std::uint64_t kMostBytesOnTheWay = std::uint64_t{4} << 20;  // unless it is one object
 
 // One object on its way: the machine of its borrow, and where its bytes go.
 struct Fetch {
-  Pin* pin;
+  std::uint64_t address;
+  std::uint64_t stamp;
   Copy* copy;
+  proto::Borrow borrow;
   proto::BorrowEvent event;
 };
 
-void run(Engine& engine, runtime::ThreadPins& me, std::span<Fetch> fetches, std::size_t bytes) {
-  std::array<runtime::ObjectStep, kAtOnce> steps;
-  for (std::size_t i = 0; i < fetches.size(); ++i) {
-    Fetch& fetch = fetches[i];
-    const std::uint64_t address = fetch.pin->address.load();
-    const proto::BorrowEvent begin{.kind = proto::BorrowEventKind::kBorrow, .wish = proto::Wish::kRead};
-    const auto todo = step(fetch.pin->borrow, engine.objects.place(address, bytes), begin);
-    fetch.event = {proto::BorrowEventKind::kDone};
-    steps[i] = {todo, {address, bytes, fetch.copy->data}, &fetch.event};
+struct Chain {
+  std::size_t begin, count;  // of the fetches
+  std::uint64_t seen;        // Cache::forgotten() before it
+  runtime::PostedSteps posted;
+};
+
+// What one thread has on its way: ThreadPins::fetches of objects of one size.
+struct Flight {
+  std::size_t bytes = 0;
+  std::size_t chain_count = 0;
+  std::array<Fetch, kMostOnTheWay> fetches;
+  std::array<runtime::ObjectStep, kMostOnTheWay> steps;
+  std::array<net::Op, kMostOnTheWay * kReadOps> ops;
+  std::array<Chain, kMostOnTheWay> chains;
+};
+
+// Made at a thread's first fetch of many; a later thread with the same record has it.
+Flight& flight_of(ThreadPins& me) {
+  if (me.flight == nullptr) {
+    void* const made = ::mmap(nullptr, sizeof(Flight), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    DSM_CHECK(made != MAP_FAILED, "no memory for a thread's fetches");
+    me.flight = ::new (made) Flight;
   }
-  const std::uint64_t seen = engine.cache.forgotten();
-  engine.objects.execute_all(std::span(steps).first(fetches.size()));
-  for (Fetch& fetch : fetches) {
-    const std::uint64_t address = fetch.pin->address.load();
-    const auto end = step(fetch.pin->borrow, engine.objects.place(address, bytes), fetch.event);
-    if (end.outcome == proto::Outcome::kSnapshot) {
-      engine.cache.insert(me, *fetch.copy, address, fetch.pin->borrow.word, seen);
-      count(engine.node.stats->object_miss);
-    } else {
-      engine.cache.retire(me, *fetch.copy);  // somebody is changing it
-    }
-    engine.objects.unpin(*fetch.pin);
+  return *static_cast<Flight*>(me.flight);
+}
+
+// Whether what is to be fetched is here, or cannot be fetched so.
+bool needs_no_fetch(Engine& engine, const ThreadPins& me, const Wanted& one, std::size_t bytes) {
+  const proto::ObjectPlace place = engine.objects.place(one.address, bytes);
+  if (place.home == engine.node.self || place.scattered) return true;
+  const Copy* const copy = engine.cache.find(me, one.address);
+  return copy != nullptr && (proto::colour_of(copy->word.load()) == one.colour || copy->standing.load());
+}
+
+// The object's pages are in object mode now, and that is noted.
+void add(Engine& engine, ThreadPins& me, Flight& flight, std::uint64_t address, CallSite site) {
+  Pin& pin = take(me, site);
+  engine.objects.pin(pin, address, flight.bytes, PinKind::kFetch);
+  const std::uint64_t stamp = engine.objects.stamp(address, flight.bytes);
+  engine.objects.unpin(pin);
+  const std::size_t at = me.fetches++;
+  Fetch& fetch = flight.fetches[at] = {address, stamp, &engine.cache.make(me, flight.bytes), {}, {}};
+  const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
+  const auto todo = step(fetch.borrow, engine.objects.place(address, flight.bytes), begin);
+  fetch.event = {BorrowEventKind::kDone};
+  flight.steps[at] = {todo, {address, flight.bytes, fetch.copy->data}, &fetch.event};
+}
+
+void post(Engine& engine, Flight& flight, std::size_t begin, std::size_t end) {
+  if (begin == end) return;
+  Chain& chain = flight.chains[flight.chain_count++];
+  chain = {begin, end - begin, engine.cache.forgotten(), {}};
+  chain.posted = engine.objects.post_all(std::span(flight.steps).subspan(begin, end - begin),
+                                         std::span(flight.ops).subspan(begin * kReadOps));
+}
+
+// What has arrived is the object if its pages are in object mode now, and have been since before it was fetched.
+void arrive(Engine& engine, ThreadPins& me, Fetch& fetch, std::size_t bytes, std::uint64_t seen) {
+  const auto end = step(fetch.borrow, engine.objects.place(fetch.address, bytes), fetch.event);
+  Pin& pin = take(me, {});
+  if (end.outcome != Outcome::kSnapshot || !engine.objects.try_pin(pin, fetch.address, bytes, PinKind::kFetch)) {
+    return engine.cache.retire(me, *fetch.copy);
   }
+  if (engine.objects.stamp(fetch.address, bytes) == fetch.stamp) {
+    engine.cache.insert(me, *fetch.copy, fetch.address, fetch.borrow.word, seen);
+    count(engine.node.stats->object_miss);
+  } else {
+    engine.cache.retire(me, *fetch.copy);
+  }
+  engine.objects.unpin(pin);
 }
 
 }  // namespace
 
-void fetch_all(std::span<Wanted> objects, std::size_t bytes, CallSite site) {
+void end_fetches(Engine& engine, ThreadPins& me) {
+  if (me.fetches == 0) return;
+  Flight& flight = flight_of(me);
+  for (const Chain& chain : std::span(flight.chains).first(flight.chain_count)) {
+    engine.objects.finish_all(std::span(flight.steps).subspan(chain.begin, chain.count), chain.posted);
+    for (Fetch& fetch : std::span(flight.fetches).subspan(chain.begin, chain.count)) {
+      arrive(engine, me, fetch, flight.bytes, chain.seen);
+    }
+  }
+  me.fetches = flight.chain_count = 0;
+}
+
+void begin_fetches(std::span<Wanted> objects, std::size_t bytes, CallSite site) {
   Engine& here = engine();
   if (here.alone) return;
+  ThreadPins& me = runtime::my_pins();
+  end_fetches(here, me);
+  Flight& flight = flight_of(me);
+  flight.bytes = bytes;
+  const std::size_t most =
+      std::clamp<std::size_t>(bytes == 0 ? kMostOnTheWay : kMostBytesOnTheWay / bytes, 1, kMostOnTheWay);
   std::sort(objects.begin(), objects.end(), [](const Wanted& a, const Wanted& b) { return a.address < b.address; });
-  std::array<Fetch, kAtOnce> fetches;
-  std::size_t count = 0;
+  std::size_t chain_begin = 0;
   NodeId home = kNoNode;
-  runtime::ThreadPins& me = runtime::my_pins();
   for (const Wanted& one : objects) {
     check_object(here, one.address, bytes, site);
-    const proto::ObjectPlace place = here.objects.place(one.address, bytes);
-    const Copy* const copy = here.cache.find(me, one.address);
-    const bool there = copy != nullptr && (proto::colour_of(copy->word.load()) == one.colour || copy->standing.load());
-    if (place.home == here.node.self || place.scattered || there) continue;
-    if (count == kAtOnce || (count != 0 && place.home != home)) {
-      run(here, me, std::span(fetches).first(count), bytes);
-      count = 0;
+    if (needs_no_fetch(here, me, one, bytes)) continue;
+    const NodeId its_home = here.objects.place(one.address, bytes).home;
+    if (its_home != home || me.fetches - chain_begin == kMostInChain || me.fetches == most) {
+      post(here, flight, chain_begin, me.fetches);
+      if (me.fetches == most) end_fetches(here, me);
+      chain_begin = me.fetches;
+      home = its_home;
     }
-    home = place.home;
-    Pin& pin = me.take();
-    pin.site = site;
-    pin.borrow = {};
-    here.objects.pin(pin, one.address, bytes, runtime::PinKind::kFetch);
-    fetches[count++] = {&pin, &here.cache.make(me, bytes), {}};
+    add(here, me, flight, one.address, site);
   }
-  if (count != 0) run(here, me, std::span(fetches).first(count), bytes);
+  post(here, flight, chain_begin, me.fetches);
 }
 
 }  // namespace dsm::hints

@@ -1,4 +1,8 @@
-// Copies of many objects at once: one chain of operations for each home, in pieces.
+// Copies of many objects at once: one chain of operations for each home, begun now and waited for later. A thread has
+// at the most kMostOnTheWay objects on their way; they arrive when it looks for one of them, or fetches more, or ends.
+//
+// A fetch pins nothing while it is on its way, so it holds no raw access up: what has arrived counts only if the
+// object's pages have been in object mode all along (Objects::stamp) and nobody was changing it.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +18,13 @@ struct Wanted {
   std::uint16_t colour;
 };
 
-// Puts what is missing into the cache, as far as nobody is changing it; the rest is fetched when it is borrowed.
-void fetch_all(std::span<Wanted> objects, std::size_t bytes, CallSite site);
+inline constexpr std::size_t kMostOnTheWay = 256;
+
+// Begins to fetch what is not in the cache. Waits only for room, for what it had begun earlier, and for pages that are
+// not in object mode.
+void begin_fetches(std::span<Wanted> objects, std::size_t bytes, CallSite site);
+// Waits for the `me.fetches` that this thread has begun: they are in the cache then, except for what somebody was
+// changing.
+void end_fetches(Engine& engine, runtime::ThreadPins& me);
 
 }  // namespace dsm::hints

@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "hints/borrow.h"
+#include "hints/borrow_many.h"
 #include "hints/checks.h"
 #include "hints/fetch.h"
 #include "runtime/blocks.h"
@@ -82,15 +83,17 @@ borrowed borrow_owned_shared(std::uint64_t bits, std::size_t bytes, call_site si
   return as_borrowed(hints::borrow_shared(pointer_of(address), bytes, site_of(site), colour));
 }
 
-// On another node than the home: the object moves here. If there is no room for it, it is changed where it is.
+// On another node than the home: the object moves here. If there is no room for it, it is changed where it is. The owner
+// is written while nothing is held: it may lie in memory that somebody else is working with.
 borrowed borrow_owned_mut(std::uint64_t* bits, std::size_t bytes, call_site site) {
   Engine& engine = hints::engine();
   const std::uint64_t address = check_owner(*bits, site_of(site));
   void* const block = home_of(engine, address) == engine.node.self ? nullptr : engine.objects.new_block(bytes);
-  Pin& pin = hints::borrow_mut(block != nullptr ? block : pointer_of(address), bytes, site_of(site));
+  void* const object = block != nullptr ? block : pointer_of(address);
+  *bits = reinterpret_cast<std::uint64_t>(object) | (*bits & ~address_of_bits(~std::uint64_t{0})) | kBeingChanged;
+  Pin& pin = hints::borrow_mut(object, bytes, site_of(site));
   if (block != nullptr) move_into(engine, pin, address, bytes, site_of(site));
   pin.owner_bits = bits;
-  *bits = pin.address.load() | (*bits & ~address_of_bits(~std::uint64_t{0})) | kBeingChanged;
   return as_borrowed(pin);
 }
 
@@ -135,7 +138,12 @@ void owned_fetch(const std::uint64_t* const* bits, std::size_t count, std::size_
     const std::uint64_t address = check_owner(*bits[i], site_of(site));
     wanted.push_back({address, static_cast<std::uint16_t>(*bits[i] >> kColourShift)});
   }
-  hints::fetch_all(wanted, bytes, site_of(site));
+  hints::begin_fetches(wanted, bytes, site_of(site));
+}
+
+void end_for_tie(const void* target) {
+  runtime::end_for_misuse("a tied_ptr is in another block than what it is to point to, the object",
+                          reinterpret_cast<std::uint64_t>(target), {}, "", {});
 }
 
 void owned_check_idle(std::uint64_t bits, const char* what) {
@@ -156,6 +164,12 @@ void owned_check_idle(std::uint64_t bits, const char* what) {
 
 borrowed borrow_shared(const void* object, std::size_t bytes, call_site site) {
   return as_borrowed(hints::borrow_shared(object, bytes, site_of(site)));
+}
+void borrow_shared_each(const void* const* objects, borrowed* to, std::size_t count, std::size_t bytes,
+                        call_site site) {
+  std::vector<Pin*> pins(count);
+  hints::borrow_shared_many({objects, count}, bytes, pins, site_of(site));
+  std::transform(pins.begin(), pins.end(), to, [](Pin* pin) { return as_borrowed(*pin); });
 }
 borrowed borrow_mut(void* object, std::size_t bytes, call_site site) {
   return as_borrowed(hints::borrow_mut(object, bytes, site_of(site)));

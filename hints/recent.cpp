@@ -4,7 +4,7 @@
 #include <mutex>
 #include <new>
 
-#include "base/check.h"
+#include "base/no_memory.h"
 #include "base/signals.h"
 #include "hints/cache.h"
 #include "runtime/node.h"
@@ -24,7 +24,7 @@ Recent& recent_of(runtime::ThreadPins& me) {
   void* made = me.upper.load(std::memory_order_relaxed);
   if (made == nullptr) {
     made = ::mmap(nullptr, sizeof(Recent), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    DSM_CHECK(made != MAP_FAILED, "no memory for a thread's copies");
+    if (made == MAP_FAILED) end_without_memory("a thread's copies");
     me.upper.store(::new (made) Recent);
   }
   return *static_cast<Recent*>(made);

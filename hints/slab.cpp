@@ -5,7 +5,7 @@
 #include <bit>
 #include <new>
 
-#include "base/check.h"
+#include "base/no_memory.h"
 #include "base/types.h"
 
 namespace dsm::hints {
@@ -17,7 +17,7 @@ std::size_t class_of(std::size_t bytes) {
 
 std::byte* map(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  DSM_CHECK(memory != MAP_FAILED, "no memory for the object cache ({} bytes); DSM_OBJECT_CACHE bounds it", bytes);
+  if (memory == MAP_FAILED) end_without_memory("the object cache, which DSM_OBJECT_CACHE bounds");
   return static_cast<std::byte*>(memory);
 }
 

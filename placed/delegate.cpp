@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/no_memory.h"
 #include "base/signals.h"
 #include "hints/borrow.h"
 #include "hints/checks.h"
@@ -141,7 +142,7 @@ void Poster::begin_batch(NodeId home) {
   Way& way = ways[home];
   if (way.batch == nullptr) {
     void* const memory = ::mmap(nullptr, sizeof(RingSlot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    DSM_CHECK(memory != MAP_FAILED, "no memory for a batch of calls");
+    if (memory == MAP_FAILED) end_without_memory("a batch of calls");
     way.batch = static_cast<RingSlot*>(memory);
     if (home != node_.self) open(home);
   }

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -77,7 +78,7 @@ def reports(folder):
         expect(name in out and name in (folder / "report.md").read_text(), f"{name} is in no table")
     html = (folder / "report.html").read_text()
     drawings = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    expect(len(drawings) == 2 * 2 + 2, f"{len(drawings)} drawings")
+    expect(len(drawings) == 2 * 2 + 1 + 2, f"{len(drawings)} drawings")  # reread has latencies, too
     for drawing in drawings:
         xml.etree.ElementTree.fromstring(drawing)
     expect("src=" not in html and "href=" not in html, "the report needs other files")
@@ -127,6 +128,39 @@ def refusals(folder):
         )
 
 
+def resume(folder):
+    """An interrupted comparison goes on when it is started again, and a finished one begins anew."""
+    words = ("--workload", "falseshare", "--nodes", "1,2", "--size", "tiny", "--repeat", "1", "--out", folder / "out")
+    command = [str(word) for word in (SCRIPT, "--bin", BIN, *words)]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in first.stdout:
+        if line.startswith("[3/8]"):
+            first.send_signal(signal.SIGINT)
+            break
+    _, err = first.communicate()
+    expect(first.returncode == 130 and "goes on" in err, f"exit code {first.returncode}: {err}")
+    done = len(rows_of(folder / "out/raw.csv"))
+    expect(3 <= done < 8, f"{done} rows after the interruption")
+    code, out, err = compare(*words)
+    expect(code == 0 and f"interrupted after {done} runs" in out, f"exit code {code}: {out}{err}")
+    rows = rows_of(folder / "out/raw.csv")
+    expect(len({(row["mode"], row["nodes"]) for row in rows}) == len(rows) == 8, f"{len(rows)} rows in the end")
+    code, out, err = compare(*words)
+    expect(code == 0 and "interrupted" not in out, f"a finished comparison goes on: {out}{err}")
+
+
+def model(folder):
+    """The cost model reads what compare has written, and says how far off it is."""
+    code, _, err = compare(*SMALL, "--emulate", "rdma", "--out", folder)
+    expect(code == 0, err)
+    program = SCRIPT.parent.parent / "bench/model/model.py"
+    done = subprocess.run([program, folder / "raw.csv"], capture_output=True, text=True, check=False)
+    expect(done.returncode == 0, done.stderr)
+    expect("median error" in done.stdout and done.stdout.count("reread") == 3 * 3, done.stdout)
+    wrong = subprocess.run([program, folder / "report.md"], capture_output=True, text=True, check=False)
+    expect(wrong.returncode == 1 and "Traceback" not in wrong.stderr, wrong.stderr)
+
+
 def mistakes(folder):
     """Wrong options and programs that fail: one clear sentence and the right exit code."""
     expect(compare("--help")[0] == 0, "--help fails")
@@ -153,4 +187,5 @@ def mistakes(folder):
 
 
 with tempfile.TemporaryDirectory() as temporary:
-    {"reports": reports, "refusals": refusals, "mistakes": mistakes}[sys.argv[3]](pathlib.Path(temporary))
+    cases = {"reports": reports, "refusals": refusals, "resume": resume, "model": model, "mistakes": mistakes}
+    cases[sys.argv[3]](pathlib.Path(temporary))

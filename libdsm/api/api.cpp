@@ -57,14 +57,8 @@ std::error_code hint(const void* address, std::size_t bytes, const proto::Event&
 
 std::error_code start() {
   runtime::add_start_hook(sync::start_sync);
-  try {
-    const auto started = runtime::start_node();
-    return started ? std::error_code{} : api::to_error_code(started.error());
-  } catch (const std::bad_alloc&) {
-    return std::make_error_code(std::errc::not_enough_memory);
-  } catch (const std::system_error& error) {  // a thread could not be started
-    return error.code();
-  }
+  const auto started = runtime::start_node();
+  return started ? std::error_code{} : api::to_error_code(started.error());
 }
 
 void finish() { runtime::finish_node(); }

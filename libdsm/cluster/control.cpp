@@ -7,8 +7,6 @@
 #include <map>
 #include <sstream>
 
-#include "base/types.h"
-
 namespace dsm::cluster {
 
 namespace {

@@ -6,7 +6,7 @@
 // and the launcher can refuse all but the first.
 //
 //   node      -> launcher   Hello (+1 descriptor)   on the rendezvous
-//   launcher  -> node       Welcome (+2N+1 descriptors: N memory, N meta, stats) or Refused
+//   launcher  -> node       Welcome (+2L+1 descriptors: memory and meta of this host's L nodes, stats) or Refused
 //   node      -> launcher   Contribution            launcher -> node   Exchanged (+1 descriptor) or Refused
 //   node      -> launcher   Finish                  launcher -> node   AllFinished, PeerDown
 //   dsmstat   -> launcher   StatsRequest            launcher -> dsmstat  StatsReply (+1 descriptor)
@@ -24,6 +24,7 @@
 
 #include "base/config.h"
 #include "base/result.h"
+#include "base/types.h"
 #include "cluster/unique_fd.h"
 
 namespace dsm::cluster {
@@ -71,10 +72,11 @@ struct Welcome {
   std::uint64_t slice_bytes;
   std::uint64_t interleaved_bytes;
   std::uint64_t meta_bytes;
+  NodeSet local;  // the nodes of this host
   std::int32_t launcher_pid;
   std::uint32_t zero;
 };
-static_assert(sizeof(Welcome) == 64);
+static_assert(sizeof(Welcome) == 72);
 
 // Understood whatever the version: it is what nodes of another version get.
 struct Refused {

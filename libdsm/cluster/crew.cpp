@@ -33,9 +33,9 @@ Result<Streams> Crew::streams_of(const NodeProcess& node, bool piped, std::vecto
   return streams;
 }
 
-Result<void> Crew::start_node(const Program& program, bool lends, bool piped) {
+Result<void> Crew::start_node(const Program& program, unsigned number, bool lends, bool piped) {
   NodeProcess node;
-  node.node = static_cast<unsigned>(nodes_.size());
+  node.node = number;
   node.lends = lends;
   std::vector<UniqueFd> owned;
   auto streams = streams_of(node, piped, owned);
@@ -49,14 +49,16 @@ Result<void> Crew::start_node(const Program& program, bool lends, bool piped) {
   return {};
 }
 
-Result<void> Crew::start(const Program& program, const Program& lender, const Geometry& geometry, bool prefix) {
+Result<void> Crew::start(const Program& program, const Program& lender, const Geometry& geometry, NodeSet local,
+                         bool prefix) {
   auto output = Output::make(prefix);
   if (!output) return tl::unexpected(output.error());
   output_ = std::move(*output);
   nodes_.reserve(geometry.nodes);  // references to nodes stay good
   for (unsigned number = 0; number < geometry.nodes; ++number) {
+    if (!contains(local, static_cast<NodeId>(number))) continue;
     const bool lends = number >= geometry.program_nodes();
-    const auto started = start_node(lends ? lender : program, lends, geometry.program_nodes() > 1);
+    const auto started = start_node(lends ? lender : program, number, lends, geometry.program_nodes() > 1);
     if (started) continue;
     end_all(SIGKILL);
     for (const NodeProcess& node : nodes_) ::waitpid(node.pid, nullptr, 0);

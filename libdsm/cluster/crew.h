@@ -18,9 +18,10 @@ class Crew {
  public:
   Crew(const SignalDesk& signals, Keeper& keeper) : signals_(signals), keeper_(keeper) {}
 
-  // Starts all nodes or none: those of the program, then those that lend memory. Their output gets a prefix only if
-  // there are several of the program.
-  Result<void> start(const Program& program, const Program& lender, const Geometry& geometry, bool prefix);
+  // Starts all of this host's nodes or none: those of the program, then those that lend memory. Their output gets a
+  // prefix only if there are several of the program.
+  Result<void> start(const Program& program, const Program& lender, const Geometry& geometry, NodeSet local,
+                     bool prefix);
 
   std::vector<NodeProcess>& nodes() { return nodes_; }
   bool any_alive() const;
@@ -50,7 +51,7 @@ class Crew {
   void flush_output() { output_->finish(); }
 
  private:
-  Result<void> start_node(const Program& program, bool lends, bool piped);
+  Result<void> start_node(const Program& program, unsigned number, bool lends, bool piped);
   Result<Streams> streams_of(const NodeProcess& node, bool piped, std::vector<UniqueFd>& owned);
   std::optional<NodeEnd> ended_now(NodeProcess& node);
   bool group_left(NodeProcess& node);

@@ -28,6 +28,9 @@ class Exchange {
 
   // "" if it was taken, else what is wrong with it.
   std::string give(unsigned node, const Contribution& contribution);
+  // What the other hosts' launchers have given for all nodes; this host's have given already.
+  void give_all(Shares shares);
+  const std::vector<std::byte>& share(unsigned node) const { return *shares_[node]; }  // REQUIRES: has(node)
   bool has(unsigned node) const { return shares_[node].has_value(); }
   bool open() const { return opened_ns_ != 0; }  // somebody has given, and not everybody
   std::int64_t opened_ns() const { return opened_ns_; }

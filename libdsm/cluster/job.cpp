@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <atomic>
+#include <bit>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -47,7 +48,7 @@ Result<std::unique_ptr<Job>> make_lone_job(const Config& config) {
   const Geometry geometry = geometry_of(config, 1);
   const std::string complaint = address_space_complaint(geometry);
   if (!complaint.empty()) return refuse(Errc::kNoMemory, "the global range does not fit", complaint);
-  auto memory = make_job_memory(geometry);
+  auto memory = make_job_memory(geometry, node_bit(0));
   if (!memory) return refuse(memory.error().code, memory.error().context, describe(memory.error()));
   return std::make_unique<LoneJob>(NodeId{0}, geometry, std::move(*memory));
 }
@@ -96,22 +97,28 @@ bool has_size(const UniqueFd& fd, std::uint64_t bytes) {
 // Nothing unless the Welcome fits this node's own configuration and brings every descriptor in its right size.
 std::optional<JobMemory> take_memory(const Welcome& welcome, const Config& config, std::vector<UniqueFd> fds) {
   const unsigned nodes = welcome.nodes;
-  if (nodes <= config.memory_nodes || nodes > kMaxNodes || welcome.node >= nodes || fds.size() != 2 * nodes + 1)
-    return std::nullopt;
+  if (nodes <= config.memory_nodes || nodes > kMaxNodes || welcome.node >= nodes) return std::nullopt;
+  const bool local_fits = welcome.local >> nodes == 0 && contains(welcome.local, static_cast<NodeId>(welcome.node));
+  const auto local = static_cast<std::size_t>(std::popcount(welcome.local));
+  if (!local_fits || fds.size() != 2 * local + 1) return std::nullopt;
   const Geometry geometry = geometry_of(config, nodes);
   if (welcome.base != geometry.base || welcome.slice_bytes != geometry.slice_bytes ||
       welcome.interleaved_bytes != geometry.interleaved_bytes || welcome.meta_bytes != meta_region_bytes(geometry)) {
     return std::nullopt;
   }
   JobMemory memory;
-  for (unsigned i = 0; i < nodes; ++i) {
-    if (!has_size(fds[i], geometry.memory_bytes()) || !has_size(fds[nodes + i], meta_file_bytes(geometry))) {
+  memory.memory.resize(nodes);
+  memory.meta.resize(nodes);
+  for (std::size_t node = 0, i = 0; node < nodes; ++node) {
+    if (!contains(welcome.local, static_cast<NodeId>(node))) continue;
+    if (!has_size(fds[i], geometry.memory_bytes()) || !has_size(fds[local + i], meta_file_bytes(geometry))) {
       return std::nullopt;
     }
-    memory.memory.push_back(std::move(fds[i]));
-    memory.meta.push_back(std::move(fds[nodes + i]));
+    memory.memory[node] = std::move(fds[i]);
+    memory.meta[node] = std::move(fds[local + i]);
+    ++i;
   }
-  memory.stats = std::move(fds[2 * nodes]);
+  memory.stats = std::move(fds[2 * local]);
   if (!has_size(memory.stats, stats_file_bytes(nodes))) return std::nullopt;
   return memory;
 }

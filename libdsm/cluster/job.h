@@ -19,7 +19,7 @@
 
 namespace dsm::cluster {
 
-struct NodeFds {
+struct NodeFds {  // -1 for a node of another host
   int memory_fd;
   int meta_fd;
 };

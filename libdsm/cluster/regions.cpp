@@ -124,21 +124,27 @@ std::string address_space_complaint(const Geometry& geometry) {
 
 std::vector<int> JobMemory::all() const {
   std::vector<int> fds;
-  for (const UniqueFd& fd : memory) fds.push_back(fd.get());
-  for (const UniqueFd& fd : meta) fds.push_back(fd.get());
+  for (const auto* files : {&memory, &meta}) {
+    for (const UniqueFd& fd : *files) {
+      if (fd) fds.push_back(fd.get());
+    }
+  }
   fds.push_back(stats.get());
   return fds;
 }
 
-Result<JobMemory> make_job_memory(const Geometry& geometry) {
+Result<JobMemory> make_job_memory(const Geometry& geometry, NodeSet local) {
   JobMemory made;
+  made.memory.resize(geometry.nodes);
+  made.meta.resize(geometry.nodes);
   for (unsigned node = 0; node < geometry.nodes; ++node) {
+    if (!contains(local, static_cast<NodeId>(node))) continue;
     auto memory = make_memfd(fmt::format("dsm-memory-{}-{}", ::getpid(), node), geometry.memory_bytes());
     if (!memory) return tl::unexpected(memory.error());
-    made.memory.push_back(std::move(*memory));
+    made.memory[node] = std::move(*memory);
     auto meta = make_memfd(fmt::format("dsm-meta-{}-{}", ::getpid(), node), meta_file_bytes(geometry));
     if (!meta) return tl::unexpected(meta.error());
-    made.meta.push_back(std::move(*meta));
+    made.meta[node] = std::move(*meta);
   }
   auto stats = make_memfd(fmt::format("dsm-stats-{}", ::getpid()), stats_file_bytes(geometry.nodes));
   if (!stats) return tl::unexpected(stats.error());

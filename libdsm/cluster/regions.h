@@ -12,6 +12,7 @@
 #include "base/config.h"
 #include "base/geometry.h"
 #include "base/result.h"
+#include "base/types.h"
 #include "cluster/unique_fd.h"
 
 namespace dsm::cluster {
@@ -26,17 +27,17 @@ std::string address_space_complaint(const Geometry& geometry);
 std::uint64_t address_space_needed(const Geometry& geometry);
 
 struct JobMemory {
-  std::vector<UniqueFd> memory;  // one a node
-  std::vector<UniqueFd> meta;    // one a node
+  std::vector<UniqueFd> memory;  // one a node; none for those of other hosts
+  std::vector<UniqueFd> meta;    // the same
   UniqueFd stats;                // a NodeStats per node
 
-  std::vector<int> all() const;  // memory, meta, stats: the order of Welcome
+  std::vector<int> all() const;  // memory, meta, stats, without those that are not here: the order of Welcome
 };
 
 std::uint64_t meta_file_bytes(const Geometry& geometry);
 std::uint64_t stats_file_bytes(unsigned nodes);
 
 // REQUIRES: address_space_complaint(geometry) is "".
-Result<JobMemory> make_job_memory(const Geometry& geometry);
+Result<JobMemory> make_job_memory(const Geometry& geometry, NodeSet local);
 
 }  // namespace dsm::cluster

@@ -14,7 +14,8 @@ namespace dsm::cluster {
 
 namespace {
 
-constexpr std::int64_t kExchangeNs = 50'000'000'000;  // shorter than a node waits for an answer
+constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kExchangeNs = 50 * kSecond;  // shorter than a node waits for an answer
 
 // False if it must be tried again: the kernel bounds the descriptors that are on their way, and others just take
 // theirs.
@@ -87,6 +88,7 @@ bool Registrar::send_welcome(NodeProcess& node) {
   welcome.slice_bytes = geometry_.slice_bytes;
   welcome.interleaved_bytes = geometry_.interleaved_bytes;
   welcome.meta_bytes = meta_region_bytes(geometry_);
+  welcome.local = local_;
   welcome.launcher_pid = ::getpid();
   const std::vector<int> fds = memory_.all();
   return sent_or_lost(send_message(node.control.get(), welcome, MSG_DONTWAIT, fds), node, "its memory");
@@ -128,12 +130,23 @@ std::int64_t Registrar::exchange_due_ns() const {
 }
 
 void Registrar::end_late_exchange(std::vector<NodeProcess>& nodes) {
+  std::string who = "a node of another host";
   for (const NodeProcess& node : nodes) {
-    if (!awaited(node)) continue;
-    refuse_all(nodes, fmt::format("node {} (pid {}) has not come so far within {} s; is it stopped?", node.node,
-                                  node.shown_pid(), kExchangeNs / 1'000'000'000));
-    return;
+    if (awaited(node)) who = fmt::format("node {} (pid {})", node.node, node.shown_pid());
   }
+  refuse_all(nodes, fmt::format("{} has not come so far within {} s; is it stopped?", who, kExchangeNs / kSecond));
+}
+
+std::vector<std::pair<unsigned, std::vector<std::byte>>> Registrar::take_local_shares() {
+  std::vector<std::pair<unsigned, std::vector<std::byte>>> taken;
+  if (rounds_told_ > exchange_.round()) return taken;
+  for (unsigned node = 0; node < geometry_.nodes; ++node) {
+    if (!contains(local_, static_cast<NodeId>(node))) continue;
+    if (!exchange_.has(node)) return {};
+    taken.emplace_back(node, exchange_.share(node));
+  }
+  ++rounds_told_;
+  return taken;
 }
 
 // From here on nothing but the end of the job is to come.
@@ -170,11 +183,7 @@ void Registrar::on_control(NodeProcess& node) {
   }
 }
 
-void Registrar::tell_if_all_finished(std::vector<NodeProcess>& nodes) {
-  if (!broken_.empty()) return;
-  for (const NodeProcess& node : nodes) {
-    if (!node.through()) return;
-  }
+void Registrar::tell_all_finished(std::vector<NodeProcess>& nodes) {
   for (NodeProcess& node : nodes) {
     if (!node.control || node.told_all_finished) continue;
     node.told_all_finished = true;
@@ -182,18 +191,18 @@ void Registrar::tell_if_all_finished(std::vector<NodeProcess>& nodes) {
   }
 }
 
-void Registrar::break_up(std::vector<NodeProcess>& nodes, const NodeProcess& dead, const NodeEnd& end) {
-  broken_ = sentence(dead.node, dead.shown_pid(), end);
+void Registrar::break_up(std::vector<NodeProcess>& nodes, const Breakage& breakage) {
+  broken_ = breakage.sentence;
   auto notice = make_message<PeerDownNotice>();
-  notice.node = dead.node;
-  notice.pid = dead.shown_pid();
-  put_text(notice.how, how_text(end));
+  notice.node = breakage.node;
+  notice.pid = breakage.pid;
+  put_text(notice.how, breakage.how);
   for (NodeProcess& node : nodes) {
-    if (!node.control || !node.alive() || &node == &dead) continue;
+    if (!node.control || !node.alive() || node.node == breakage.node) continue;
     const auto sent = send_message(node.control.get(), notice, MSG_DONTWAIT);
     // EPIPE: it ends by itself. Anything else: SIGTERM will tell it.
     if (!sent && sent.error().sys_errno != EPIPE) {
-      say("node {} cannot be told of the end of node {}: {}", node.node, dead.node, describe(sent.error()));
+      say("node {} cannot be told of the end of node {}: {}", node.node, breakage.node, describe(sent.error()));
     }
   }
 }

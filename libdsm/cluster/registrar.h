@@ -10,14 +10,19 @@
 #include "cluster/control.h"
 #include "cluster/exchange.h"
 #include "cluster/node_process.h"
+#include "cluster/other_hosts.h"
 #include "cluster/regions.h"
 
 namespace dsm::cluster {
 
 class Registrar {
  public:
-  Registrar(const Geometry& geometry, std::string same_options, const JobMemory& memory)
-      : geometry_(geometry), options_(std::move(same_options)), memory_(memory), exchange_(geometry.nodes) {}
+  Registrar(const Geometry& geometry, NodeSet local, std::string same_options, const JobMemory& memory)
+      : geometry_(geometry),
+        local_(local),
+        options_(std::move(same_options)),
+        memory_(memory),
+        exchange_(geometry.nodes) {}
 
   // A packet waits at the node's rendezvous. True if the node joined just now (its control socket is new).
   bool on_rendezvous(NodeProcess& node);
@@ -31,12 +36,16 @@ class Registrar {
   void end_late_exchange(std::vector<NodeProcess>& nodes);
   // When end_late_exchange() is due; 0: not.
   std::int64_t exchange_due_ns() const;
+  // What the other hosts are to be told: this host's shares, once all of its nodes have given. Once a round.
+  std::vector<std::pair<unsigned, std::vector<std::byte>>> take_local_shares();
+  // And what they have told: those of all nodes.
+  void take_shares(Shares shares) { exchange_.give_all(std::move(shares)); }
   // Whether somebody waits for this node in an exchange.
   bool awaited(const NodeProcess& node) const { return exchange_.open() && !exchange_.has(node.node); }
-  // Once every node is through: tells all who wait.
-  void tell_if_all_finished(std::vector<NodeProcess>& nodes);
-  // Tells every node that runs of `dead`; from then on nobody joins any more.
-  void break_up(std::vector<NodeProcess>& nodes, const NodeProcess& dead, const NodeEnd& end);
+  // The job's nodes are all through: tells those who wait.
+  void tell_all_finished(std::vector<NodeProcess>& nodes);
+  // Tells every node that runs, but for the one that did it; from then on nobody joins any more.
+  void break_up(std::vector<NodeProcess>& nodes, const Breakage& breakage);
 
  private:
   bool admit(NodeProcess& node, Packet& packet);
@@ -46,11 +55,13 @@ class Registrar {
   std::string refusal(const NodeProcess& node, const Packet& packet) const;
 
   const Geometry geometry_;
+  const NodeSet local_;
   const std::string options_;
   const JobMemory& memory_;
   Exchange exchange_;
-  UniqueFd shares_;     // of the round that is over
-  std::string broken_;  // why the job is breaking up; empty while it is not
+  UniqueFd shares_;                // of the round that is over
+  std::uint32_t rounds_told_ = 0;  // to the other hosts
+  std::string broken_;             // why the job is breaking up; empty while it is not
 };
 
 }  // namespace dsm::cluster

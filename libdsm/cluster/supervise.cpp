@@ -31,10 +31,11 @@ constexpr int kLeftoverMs = 200;  // from SIGTERM to SIGKILL for what dead nodes
 constexpr int kAnswerAgainMs = 10;
 
 // What an epoll event is about.
-enum class Source : std::uint32_t { kSignals, kStats, kRendezvous, kControl };
+enum class Source : std::uint32_t { kSignals, kStats, kHosts, kRendezvous, kControl };
 
-constexpr std::uint64_t tag(Source source, unsigned node = 0) {
-  return std::uint64_t{static_cast<std::uint32_t>(source)} << 32 | node;
+// `index`: of the node among those of this host.
+constexpr std::uint64_t tag(Source source, std::size_t index = 0) {
+  return std::uint64_t{static_cast<std::uint32_t>(source)} << 32 | index;
 }
 
 class Supervisor {
@@ -44,7 +45,7 @@ class Supervisor {
         signals_(signals),
         stats_(stats),
         crew_(signals, keeper),
-        registrar_(spec.geometry, same_options(spec.config), memory) {}
+        registrar_(spec.geometry, spec.local, same_options(spec.config), memory) {}
 
   Result<void> start(int stats_fd);
   void run();
@@ -60,6 +61,12 @@ class Supervisor {
   void judge();
   void judge(NodeProcess& node, bool others_run);
   void break_up(NodeProcess& cause, const NodeEnd& end);
+  void break_up(const Breakage& breakage);
+  bool over() const { return !crew_.any_alive() && (spec_.hosts == nullptr || hosts_over_); }
+  void on_hosts();
+  void on_news(HostNews& news);
+  void tell_hosts();
+  bool all_through();
   void on_time();
 
   const JobSpec& spec_;
@@ -69,7 +76,12 @@ class Supervisor {
   Registrar registrar_;
   UniqueFd events_;
   std::optional<StatsServer> stats_server_;
-  const NodeProcess* cause_ = nullptr;  // the node that broke the job up
+  bool broken_ = false;                 // the job breaks up
+  const NodeProcess* cause_ = nullptr;  // because of this node; nullptr: of one of another host
+  bool told_finished_ = false;
+  bool all_finished_ = false;  // the nodes of all hosts are through
+  bool told_ended_ = false;
+  bool hosts_over_ = false;
   int exit_code_ = 0;
   std::int64_t terminate_ns_ = 0;  // when SIGTERM is due; 0: not
   std::int64_t kill_ns_ = 0;
@@ -97,22 +109,26 @@ Result<void> Supervisor::start(int stats_fd) {
     say("dsmstat will not see this job: {}", describe(server.error()));
   }
   const bool prefix = spec_.prefix && spec_.geometry.program_nodes() > 1;
-  const auto started = crew_.start(spec_.program, spec_.lender, spec_.geometry, prefix);
+  const auto started = crew_.start(spec_.program, spec_.lender, spec_.geometry, spec_.local, prefix);
   if (!started) return started;
-  for (const NodeProcess& node : crew_.nodes()) watch(node.rendezvous.get(), tag(Source::kRendezvous, node.node));
+  for (std::size_t i = 0; i < crew_.nodes().size(); ++i) {
+    watch(crew_.nodes()[i].rendezvous.get(), tag(Source::kRendezvous, i));
+  }
+  if (spec_.hosts != nullptr) watch(spec_.hosts->fd(), tag(Source::kHosts));
   return {};
 }
 
 void Supervisor::run() {
-  while (crew_.any_alive()) {
+  while (!over()) {
     epoll_event events[64];
     const int count = ::epoll_wait(events_.get(), events, 64, timeout_ms());
     for (int i = 0; i < count; ++i) on_event(events[i].data.u64);
     if (answers_due_) answers_due_ = registrar_.send_due(crew_.nodes());
     judge();
+    tell_hosts();
     on_time();
   }
-  if (crew_.end_leftovers(cause_ != nullptr ? kLeftoverMs : kTerminateMs) && cause_ == nullptr) {
+  if (crew_.end_leftovers(broken_ ? kLeftoverMs : kTerminateMs) && !broken_) {
     say("nodes have left processes running; those were ended");
   }
   stats_server_.reset();  // dsmstat sees the end
@@ -130,7 +146,7 @@ int Supervisor::timeout_ms() {
     if (ns != 0) due = std::min(due, ns);
   }
   for (const NodeProcess& node : crew_.nodes()) {
-    if (node.alive() && node.lost_ns != 0 && !node.finished && cause_ == nullptr) {
+    if (node.alive() && node.lost_ns != 0 && !node.finished && !broken_) {
       due = std::min(due, node.lost_ns + kLostMs * kMs);
     }
   }
@@ -143,6 +159,7 @@ void Supervisor::on_event(std::uint64_t what) {
   const auto source = static_cast<Source>(what >> 32);
   if (source == Source::kSignals) return on_signals();
   if (source == Source::kStats) return stats_server_->serve();
+  if (source == Source::kHosts) return on_hosts();
   NodeProcess& node = crew_.nodes()[what & 0xffffffff];
   if (source == Source::kControl) return registrar_.on_control(node);
   on_rendezvous(node);
@@ -150,7 +167,7 @@ void Supervisor::on_event(std::uint64_t what) {
 
 void Supervisor::on_rendezvous(NodeProcess& node) {
   if (!registrar_.on_rendezvous(node)) return;
-  watch(node.control.get(), tag(Source::kControl, node.node));
+  watch(node.control.get(), tag(Source::kControl, static_cast<std::size_t>(&node - crew_.nodes().data())));
   answers_due_ = answers_due_ || node.welcome_due;
   stats_[node.node].pid = node.joined_pid;
 }
@@ -161,6 +178,10 @@ void Supervisor::on_signals() {
       crew_.reap([this](NodeProcess& node) { registrar_.on_control(node); });  // it may have finished just before
     } else if (*signal == SIGINT && interrupted_) {
       crew_.end_all(SIGKILL);
+    } else if (!crew_.any_alive() && (*signal == SIGINT || *signal == SIGTERM || *signal == SIGHUP)) {
+      say("not waiting for the other hosts any longer");
+      exit_code_ = 128 + *signal;
+      hosts_over_ = true;
     } else if (*signal == SIGTSTP) {
       crew_.forward(SIGSTOP);
       ::raise(SIGSTOP);  // until SIGCONT, which is passed on
@@ -173,12 +194,59 @@ void Supervisor::on_signals() {
 
 // Draws the conclusions of what has happened since the last time.
 void Supervisor::judge() {
-  const bool others_run = crew_.any_program_alive();
+  const bool others_run = crew_.any_program_alive() || (spec_.hosts != nullptr && !all_finished_);
   for (NodeProcess& node : crew_.nodes()) {
-    if (cause_ == nullptr) judge(node, others_run);
+    if (!broken_) judge(node, others_run);
   }
   answers_due_ = registrar_.end_exchange(crew_.nodes()) || answers_due_;
-  registrar_.tell_if_all_finished(crew_.nodes());
+  if (spec_.hosts == nullptr && all_through()) all_finished_ = true;
+  if (all_finished_ && !broken_) registrar_.tell_all_finished(crew_.nodes());
+}
+
+bool Supervisor::all_through() {
+  const auto& nodes = crew_.nodes();
+  return std::all_of(nodes.begin(), nodes.end(), [](const NodeProcess& node) { return node.through(); });
+}
+
+// What is known now and the other hosts do not know yet.
+void Supervisor::tell_hosts() {
+  if (spec_.hosts == nullptr) return;
+  if (const auto shares = registrar_.take_local_shares(); !shares.empty()) spec_.hosts->give(shares);
+  if (!told_finished_ && !broken_ && all_through()) {
+    told_finished_ = true;
+    spec_.hosts->finished();
+  }
+  if (!told_ended_ && !crew_.any_alive()) {
+    told_ended_ = true;
+    spec_.hosts->ended(exit_code_);
+  }
+  on_hosts();
+}
+
+void Supervisor::on_hosts() {
+  for (HostNews& news : spec_.hosts->serve()) on_news(news);
+}
+
+void Supervisor::on_news(HostNews& news) {
+  switch (news.kind) {
+    case HostNews::Kind::kShares:
+      registrar_.take_shares(std::move(news.shares));
+      answers_due_ = registrar_.end_exchange(crew_.nodes()) || answers_due_;
+      break;
+    case HostNews::Kind::kAllFinished:
+      all_finished_ = true;
+      if (!broken_) registrar_.tell_all_finished(crew_.nodes());
+      break;
+    case HostNews::Kind::kBroken:
+      if (broken_) break;
+      exit_code_ = news.broken.exit_code;
+      break_up(news.broken);
+      break;
+    case HostNews::Kind::kOver:
+      hosts_over_ = true;
+      if (news.exit_code != 0) exit_code_ = news.exit_code;
+      break;
+  }
 }
 
 void Supervisor::judge(NodeProcess& node, bool others_run) {
@@ -195,8 +263,17 @@ void Supervisor::judge(NodeProcess& node, bool others_run) {
 void Supervisor::break_up(NodeProcess& cause, const NodeEnd& end) {
   cause_ = &cause;
   exit_code_ = exit_code(end);
-  registrar_.break_up(crew_.nodes(), cause, end);
-  say("{}{}", cause.lends ? "memory " : "", sentence(cause.node, cause.shown_pid(), end));
+  const std::string text = sentence(cause.node, cause.shown_pid(), end);
+  const Breakage breakage{cause.node, cause.shown_pid(), exit_code_, how_text(end),
+                          (cause.lends ? "memory " : "") + text};
+  break_up(breakage);
+  if (spec_.hosts != nullptr) spec_.hosts->broken(breakage);
+}
+
+void Supervisor::break_up(const Breakage& breakage) {
+  broken_ = true;
+  registrar_.break_up(crew_.nodes(), breakage);
+  say("{}", breakage.sentence);
   terminate_ns_ = now_ns() + kGraceMs * kMs;
   for (NodeProcess& node : crew_.nodes()) {
     if (node.alive() && !node.joined()) crew_.end_node(node, SIGTERM);  // it cannot be told otherwise
@@ -223,7 +300,7 @@ void Supervisor::on_time() {
 }
 
 int Supervisor::report() {
-  if (cause_ == nullptr) return 0;
+  if (!broken_) return exit_code_;
   for (const NodeProcess& node : crew_.nodes()) {
     if (&node != cause_) say("{}", sentence(node.node, node.shown_pid(), *node.end));
   }
@@ -251,7 +328,7 @@ JobOutcome run_job(const JobSpec& spec) {
   if (!signals) return refuse(obstacle_of(signals.error()));
   auto keeper = Keeper::start();
   if (!keeper) return refuse(obstacle_of(keeper.error()));
-  auto memory = make_job_memory(spec.geometry);
+  auto memory = make_job_memory(spec.geometry, spec.local);
   if (!memory) return refuse(obstacle_of(memory.error()));
   NodeStats* stats = map_stats(memory->stats.get(), spec.geometry.nodes);
   if (stats == nullptr) return refuse(obstacle_of({Errc::kNoMemory, errno, "cannot map the counters"}));

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/round_trips.h"
 #include "net/shm_impl.h"
 
 namespace dsm::net::shm {
@@ -32,18 +33,34 @@ void ShmTransport::run_chain(NodeId node, std::span<Op> chain) const {
 }
 
 Result<void> ShmTransport::execute(NodeId node, std::span<Op> chain) {
+  const std::int64_t way_there_ns = emulates(node) ? emulation_.latency_ns / 2 : 0;
+  if (way_there_ns != 0) spin_until(now_ns() + way_there_ns);
+  const auto posted = post(node, chain, way_there_ns);
+  if (!posted) return tl::unexpected(posted.error());
+  return finish(node, *posted);
+}
+
+Result<Posted> ShmTransport::post(NodeId node, std::span<Op> chain) { return post(node, chain, 0); }
+
+// Its effects are there at once. The ticket is the time at which its results are here over an emulated network, of
+// whose time they have spent some already.
+Result<Posted> ShmTransport::post(NodeId node, std::span<Op> chain, std::int64_t spent_ns) {
   DSM_CHECK(node < nodes_, "node {} of {}", node, nodes_);
+  if (node != self_) round_trips.fetch_add(1, std::memory_order_relaxed);
   if (contains(failed(), node)) return fail(Errc::kProtocol, "operation on a node that broke the message protocol");
   if (!emulates(node)) {
     run_chain(node, chain);
-    return {};
+    return Posted{};
   }
+  const std::int64_t start = now_ns() - spent_ns;
   std::uint64_t bytes = 0;
   for (const Op& op : chain) bytes += op.bytes;
-  const std::int64_t start = now_ns();
-  spin_until(start + emulation_.latency_ns / 2);  // the way there
   run_chain(node, chain);
-  spin_until(start + emulation_.chain_ns(bytes));
+  return Posted{static_cast<std::uint64_t>(start + emulation_.chain_ns(bytes))};
+}
+
+Result<void> ShmTransport::finish([[maybe_unused]] NodeId node, Posted posted) {
+  if (posted.ticket != 0) spin_until(static_cast<std::int64_t>(posted.ticket));
   return {};
 }
 

@@ -57,6 +57,8 @@ class ShmTransport final : public Transport {
   std::byte* local_region(Region region) const override { return region_of(views_[self_], region); }
 
   Result<void> execute(NodeId node, std::span<Op> chain) override;
+  Result<Posted> post(NodeId node, std::span<Op> chain) override;
+  Result<void> finish(NodeId node, Posted posted) override;
   Result<void> send(NodeId to, std::span<const std::byte> message, Waiter whom) override;
   unsigned poll(const MessageSink& sink, unsigned budget) override;
   void wait(Waiter who, std::int64_t timeout_ns) override;
@@ -83,6 +85,7 @@ class ShmTransport final : public Transport {
   std::int64_t next_work() const;
   std::int64_t next_delivery(NodeId from) const;
   bool can_flush(NodeId to) const;
+  Result<Posted> post(NodeId node, std::span<Op> chain, std::int64_t spent_ns);
   void ring_bells(NodeId node, Waiter first = Waiter::kAccess);
   void ring_stalled(NodeId sender);
 

@@ -55,6 +55,11 @@ constexpr Op fetch_add_op(Region region, std::uint64_t offset, std::uint64_t add
   return {OpKind::kFetchAdd, region, 8, offset, nullptr, addend, 0, 0};
 }
 
+// A chain that post() has begun.
+struct Posted {
+  std::uint64_t ticket = 0;
+};
+
 inline constexpr std::size_t kMaxMessageBytes = 240;
 
 // Who is waiting for messages. A sender wakes the waiting kAccess thread if there is one, else the kService thread:
@@ -84,6 +89,15 @@ class Transport {
 
   // Runs a chain on `node` and waits for its end.
   virtual Result<void> execute(NodeId node, std::span<Op> chain) = 0;
+
+  // The same in two halves: post() begins it, finish() waits for its end, on the same thread. Until then the operations
+  // and their memory are the transport's; what they read is there after finish(). A transport may do all of it at once.
+  virtual Result<Posted> post(NodeId node, std::span<Op> chain) {
+    const auto done = execute(node, chain);
+    if (!done) return tl::unexpected(done.error());
+    return Posted{};
+  }
+  virtual Result<void> finish([[maybe_unused]] NodeId node, [[maybe_unused]] Posted posted) { return {}; }
 
   // `whom` it is for at the receiver: an answer that somebody waits for goes to the access waiter if there is one; what
   // asks for work goes to the service thread, which may get a CPU sooner.

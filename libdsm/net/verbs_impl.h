@@ -127,7 +127,7 @@ class VerbsTransport final : public Transport {
 
   // verbs_messages.cpp
   bool may_send(const Outbox& box) const;
-  void post(NodeId to, MailWord word, std::span<const std::byte> bytes);  // under the outbox' lock
+  void put_mail(NodeId to, MailWord word, std::span<const std::byte> bytes);  // under the outbox' lock
   Result<void> send_here(std::span<const std::byte> message, Waiter whom);
   void flush(NodeId to);  // under the outbox' lock
   void flush_all();

@@ -29,7 +29,7 @@ Result<void> VerbsTransport::send(NodeId to, std::span<const std::byte> message,
   Outbox& box = outboxes_[to];
   const std::lock_guard guard(box.lock);
   if (box.overflow.empty() && may_send(box)) {
-    post(to, {MailKind::kMessage, self_, static_cast<std::uint16_t>(box.sent.load())}, message);
+    put_mail(to, {MailKind::kMessage, self_, static_cast<std::uint16_t>(box.sent.load())}, message);
     box.sent.fetch_add(1);
     return {};
   }
@@ -52,7 +52,7 @@ Result<void> VerbsTransport::send_here(std::span<const std::byte> message, Waite
 bool VerbsTransport::may_send(const Outbox& box) const { return box.sent.load() != box.allowed.load(); }
 
 // The queue always has room, or will have when the other card has acknowledged: windows are smaller than it.
-void VerbsTransport::post(NodeId to, MailWord word, std::span<const std::byte> bytes) {
+void VerbsTransport::put_mail(NodeId to, MailWord word, std::span<const std::byte> bytes) {
   Outbox& box = outboxes_[to];
   while (box.posted - box.completed.load() >= kMailDepth - 1) {
     if (contains(failed(), to)) return;
@@ -85,7 +85,8 @@ void VerbsTransport::post(NodeId to, MailWord word, std::span<const std::byte> b
 void VerbsTransport::flush(NodeId to) {
   Outbox& box = outboxes_[to];
   while (!box.overflow.empty() && may_send(box)) {
-    post(to, {MailKind::kMessage, self_, static_cast<std::uint16_t>(box.sent.load())}, box.overflow.front().message());
+    put_mail(to, {MailKind::kMessage, self_, static_cast<std::uint16_t>(box.sent.load())},
+             box.overflow.front().message());
     box.sent.fetch_add(1);
     box.overflow.pop();
   }
@@ -219,7 +220,7 @@ void VerbsTransport::return_credit(NodeId from) {
   const auto count = static_cast<std::uint16_t>(box.taken - box.returned);
   box.returned = box.taken;
   const std::lock_guard guard(outboxes_[from].lock);
-  post(from, {MailKind::kCredit, self_, count}, {});
+  put_mail(from, {MailKind::kCredit, self_, count}, {});
 }
 
 // --- the end of a node ----------------------------------------------------------------------------------------------

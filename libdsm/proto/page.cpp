@@ -53,7 +53,7 @@ void Transition::begin(Phase phase) {
 
 void Transition::stop_wanting() {
   page_.want = Access::kNone;
-  page_.soft = false;
+  page_.soft = page_.nested = false;
 }
 
 void Transition::leave_waiters() {
@@ -79,7 +79,7 @@ Actions step(Page& page, Place place, const Event& event) {
   Transition transition(page, place, actions);
   switch (event.kind) {
     case EventKind::kFault:
-      transition.fault(event.access);
+      transition.fault(event.access, event.nested);
       break;
     case EventKind::kPrefetch:
       transition.prefetch(event.access);
@@ -114,6 +114,7 @@ bool is_sound(const Page& page, Place place) {
   if (page.access == Access::kRead && (!(owner || member) || objects_at_work(page.seen))) return false;
   if (page.access == Access::kObject && !(member && objects_at_work(page.seen))) return false;
   if (page.want == Access::kNone && page.soft) return false;
+  if (page.want != Access::kObject && page.nested) return false;
   if (page.want != Access::kNone && page.phase == Phase::kIdle) return false;
   if (page.want != Access::kNone && allows(page.access, page.want)) return false;
   return page.phase != Phase::kLooking || page.fetched == false || !page.reading;

@@ -10,6 +10,11 @@
 // whole (Cox and Fowler, Stenstrom et al., ISCA 1993); who gets it so may only read it at first, which shows whether it
 // writes.
 //
+// A thread keeps the pages that it has for object work while it waits for the next one. So that no circle of such
+// threads can arise, none of them ever waits for who waits for them: while a page's members finish, `nested` object
+// work still joins them. Whatever else waits for a page waits for accesses that need nothing more, or for members that
+// get what they wait for.
+//
 // Invariants, for every page at any moment (the simulator checks them):
 //   1. access == write  =>  the word is exclusive(self) with an empty set, and nobody else has any access.
 //   2. access == read   =>  self is in the word's set, or is its owner. No objects are at work.
@@ -72,6 +77,7 @@ struct Page {
   bool reading : 1 = false;     // the look in flight reads the page's bytes too
   bool soft : 1 = false;        // want is a prefetch: give up rather than disturb anybody
   bool joined : 1 = false;      // read access came by a miss here, not by giving up the right to write
+  bool nested : 1 = false;      // want is object work of a thread that has other pages for that already
   bool migratory : 1 = false;   // this node read the page and then wrote it, as the one before it did: so will the next
   PackedNodeSet readers{};      // nodes known to wait for no more than read access (a guess)
   PackedNodeSet borrowers{};    // nodes known to wait for object work (a guess)
@@ -113,6 +119,7 @@ struct Event {
   EventKind kind;
   Access access = Access::kNone;
   NodeId node = kNoNode;
+  bool nested = false;  // kFault for object work, by a thread that has other pages for it already
   PageMessage message{};
   Word old = 0;   // kDone: the latch word before the compare-and-swap
   Latch latch{};  // kDone: as read by read_latch

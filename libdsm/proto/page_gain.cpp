@@ -8,10 +8,15 @@ namespace dsm::proto {
 
 // --- gaining a page -------------------------------------------------------------------------------------------------
 
-void Transition::fault(Access access) {
+void Transition::fault(Access access, bool nested) {
   if (allows(page_.access, access)) {
     do_.wake = true;
     return;
+  }
+  if (nested) {  // a wish for raw access gives way: who has it asks again when the grant wakes him
+    page_.look_asked |= !page_.nested && page_.phase != Phase::kIdle;
+    page_.nested = true;
+    page_.want = Access::kObject;
   }
   if (exclude(page_.want, access) && !page_.soft) return;  // one kind after the other: the grant wakes all
   page_.soft = false;
@@ -78,6 +83,10 @@ void Transition::claimed(Word old, const Latch& latch) {
   if (old != page_.seen) {
     if (page_.enlisted && held_by_us(old)) return look();  // is our waiters bit still set?
     return decide(old);
+  }
+  if (is_exclusive(old) && !owned_by(old, place_.self, place_.home)) {
+    page_.seen = old | node_bit(place_.self);
+    return granted(page_.asked);
   }
   if (is_exclusive(old)) {
     page_.fetched = page_.asked == Access::kRead;
@@ -207,6 +216,15 @@ void Transition::joined_beside(const Latch& latch) {
   granted(page_.asked);
 }
 
+// The members are to finish and leave the page to its next owner. Whom we wait for may wait for them.
+void Transition::join_members(Word word) {
+  page_.asked = page_.want;
+  page_.seen = word;
+  swap(word, word | node_bit(place_.self));
+  page_.look_asked = true;  // and we are to finish, too
+  begin(Phase::kClaiming);
+}
+
 // Self is in the set: the word has no owner, or one that waits for us to drop.
 void Transition::decide_as_member(Word word) {
   const bool drop_due = is_exclusive(word);
@@ -238,6 +256,7 @@ void Transition::decide_as_stranger(Word word) {
     stop_wanting();
     return rest();
   }
+  if (page_.nested && objects_at_work(word)) return join_members(word);
   enlist_or_wait(owner_of(word, place_.home));
 }
 

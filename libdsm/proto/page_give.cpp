@@ -47,11 +47,8 @@ void Transition::hand_over(Word next, NodeSet served) {
 
 void Transition::yielded(const Latch& latch) {
   NodeSet tell = set_of(page_.seen);
-  if (is_exclusive(page_.seen)) {
-    tell |= node_bit(owner_of(page_.seen, place_.home));
-  } else {
-    tell |= latch.waiters;
-  }
+  if (is_exclusive(page_.seen)) tell |= node_bit(owner_of(page_.seen, place_.home));
+  if (!is_exclusive(page_.seen) || objects_at_work(page_.seen)) tell |= latch.waiters;  // who is nested joins them
   send(MessageKind::kLook, without(tell, place_.self));
   tell_whom_we_know();
   decide(page_.seen);

@@ -11,7 +11,7 @@ class Transition {
  public:
   Transition(Page& page, Place place, Actions& actions) : page_(page), place_(place), do_(actions) {}
 
-  void fault(Access access);
+  void fault(Access access, bool nested);
   void prefetch(Access access);
   void fresh();
   void release(Word next);
@@ -39,6 +39,7 @@ class Transition {
   void claimed(Word old, const Latch& latch);
   void begin_objects();
   void join_beside(Word word);
+  void join_members(Word word);
   void joined_beside(const Latch& latch);
   void granted(Access access);
   void look();

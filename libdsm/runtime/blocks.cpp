@@ -216,8 +216,10 @@ std::uint64_t Blocks::take_granules(std::uint64_t count, bool fresh) {
 void Blocks::serve() {
   Calls& calls = *node_.calls;
   calls.handle(Operation::kAllocate, [&](Caller caller, const Request& request) {
-    const heap::Kind kind = request.args[2] != 0 ? heap::Kind::kObject : heap::Kind::kRaw;
-    calls.reply(caller, value_of(node_.heap->allocate(request.args[0], request.args[1], kind, false)));
+    const auto [bytes, alignment, object] = request.args;
+    const heap::Kind kind = object != 0 ? heap::Kind::kObject : heap::Kind::kRaw;
+    const bool sane = (alignment & (alignment - 1)) == 0;
+    calls.reply(caller, sane ? value_of(node_.heap->allocate(bytes, alignment, kind, false)) : 0);
   });
   calls.handle(Operation::kUsableSize, [&](Caller caller, const Request& request) {
     const std::uint64_t address = request.args[0];

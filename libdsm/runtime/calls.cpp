@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/no_memory.h"
 #include "base/signals.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
@@ -43,7 +44,7 @@ struct alignas(64) Calls::Slot {
 
 Calls::Calls(Node& node) : node_(node) {
   void* memory = ::mmap(nullptr, kSlots * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  DSM_CHECK(memory != MAP_FAILED, "no memory for the table of calls");
+  if (memory == MAP_FAILED) end_without_memory("the table of calls");
   slots_ = static_cast<Slot*>(memory);
   for (std::uint32_t i = 0; i < kSlots; ++i) {
     slots_[i].last_call = i;

@@ -4,7 +4,7 @@
 
 #include <csignal>
 
-#include "base/check.h"
+#include "base/no_memory.h"
 #include "mem/fault_signal.h"
 #include "runtime/chunks.h"
 #include "runtime/node.h"
@@ -54,7 +54,7 @@ void fork_done_in_child(Node& node) {
   const auto first = reinterpret_cast<std::uintptr_t>(node.stats) & ~(kPageBytes - 1);
   const auto end = reinterpret_cast<std::uintptr_t>(node.stats + 1);
   void* const own = ::mmap(reinterpret_cast<void*>(first), end - first, PROT_READ | PROT_WRITE, kFlags, -1, 0);
-  DSM_CHECK(own != MAP_FAILED, "no memory for a forked child's counters");
+  if (own == MAP_FAILED) end_without_memory("a forked child's counters");
   mem::note_forked_child(node.geometry.base, node.geometry.memory_bytes());
   inherited = node.geometry.memory_nodes == 0 || adopt_snapshot(node);
   release(node);

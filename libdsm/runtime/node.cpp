@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 
 #include "base/allocation_gate.h"
@@ -184,6 +186,19 @@ Result<void> go(Node& node) {
   return {};
 }
 
+Result<void> take_steps(Node& node) {
+  try {
+    for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
+      if (auto done = step(node); !done) return done;
+    }
+    return {};
+  } catch (const std::bad_alloc&) {
+    return fail(Errc::kNoMemory, "no memory to start a node");
+  } catch (const std::system_error& error) {
+    return fail(Errc::kSystem, "cannot start a thread of the runtime", error.code().value());
+  }
+}
+
 }  // namespace
 
 Node::Node() = default;
@@ -195,12 +210,10 @@ Result<Node*> start_node(Program program) {
   if (running != nullptr) return running;
   auto node = std::make_unique<Node>();
   node->program = program;
-  for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
-    if (auto done = step(*node); !done) {
-      running = nullptr;
-      log(LogLevel::kError, "start", "{}", describe(done.error()));
-      return tl::unexpected(done.error());
-    }
+  if (auto started = take_steps(*node); !started) {
+    running = nullptr;
+    log(LogLevel::kError, "start", "{}", describe(started.error()));
+    return tl::unexpected(started.error());
   }
   log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
       node->engine->name(), node->transport->name());
@@ -231,7 +244,8 @@ void finish_node() {
   const OwnAllocations own;
   std::call_once(once, [] {
     running->blocks->flush();
-    if (!running->job->finish(running->config.finish_ms)) {
+    // Without a limit it is another node's end that has broken the job up, which the watcher tells.
+    if (!running->job->finish(running->config.finish_ms) && running->config.finish_ms != 0) {
       log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)",
           running->config.finish_ms);
     }

@@ -33,8 +33,10 @@ class ChainGuard {
   std::optional<SignalsBlocked> blocked_;
 };
 
-// The most a chain has: look, swap, mark, bytes out, bytes in, look, add.
-constexpr std::size_t kMostOps = 7;
+std::size_t ops_of(const proto::BorrowActions& todo) {
+  return std::size_t{todo.read_before} + todo.swap + (todo.add_first != 0) + todo.write_bytes + todo.read_bytes +
+         todo.read_after + (todo.add_last != 0);
+}
 
 void take_results(const proto::BorrowActions& todo, std::span<const net::Op> chain, proto::BorrowEvent& event) {
   if (todo.swap) event.old = chain[todo.read_before ? 1 : 0].old;
@@ -81,6 +83,10 @@ void Objects::copy_scattered(const ObjectAt& object, bool write) {
 void Objects::execute_ops(NodeId home, std::span<net::Op> ops) {
   if (ops.empty()) return;
   execute_or_end(node_, home, ops);
+  count_ops(home, ops);
+}
+
+void Objects::count_ops(NodeId home, std::span<const net::Op> ops) {
   if (home == node_.self) return;
   NodeStats& stats = *node_.stats;
   for (const net::Op& op : ops) {
@@ -121,18 +127,27 @@ void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, 
   take_results(todo, chain, event);
 }
 
-void Objects::execute_all(std::span<ObjectStep> steps) {
-  std::vector<net::Op> ops(steps.size() * kMostOps);
-  std::vector<std::span<net::Op>> chains;
+PostedSteps Objects::post_all(std::span<ObjectStep> steps, std::span<net::Op> ops) {
+  std::size_t used = 0;
+  for (const ObjectStep& one : steps) used += put_chain(one.todo, one.object, *one.event, ops.subspan(used)).size();
+  PostedSteps posted{node_.geometry.home(node_.geometry.page_of(steps[0].object.address)), {}, ops.first(used)};
+  const ChainGuard guard(*node_.transport);
+  posted.chain = post_or_end(node_, posted.home, posted.ops);
+  count_ops(posted.home, posted.ops);
+  return posted;
+}
+
+void Objects::finish_all(std::span<ObjectStep> steps, const PostedSteps& posted) {
+  {
+    const ChainGuard guard(*node_.transport);
+    finish_or_end(node_, posted.home, posted.chain);
+  }
   std::size_t used = 0;
   for (ObjectStep& one : steps) {
-    chains.push_back(put_chain(one.todo, one.object, *one.event, std::span(ops).subspan(used)));
-    used += chains.back().size();
+    const std::size_t count = ops_of(one.todo);
+    take_results(one.todo, posted.ops.subspan(used, count), *one.event);
+    used += count;
   }
-  if (used == 0) return;
-  const ChainGuard guard(*node_.transport);
-  execute_ops(node_.geometry.home(node_.geometry.page_of(steps[0].object.address)), std::span(ops).first(used));
-  for (std::size_t i = 0; i < steps.size(); ++i) take_results(steps[i].todo, chains[i], *steps[i].event);
 }
 
 // The operations of a step, at the front of `ops`.
@@ -227,7 +242,13 @@ Header Objects::wait_in_queue(const proto::Turn& turn, const ObjectAt& object, C
   Call call(
       node_, home, Operation::kObjectWait,
       {object.address, static_cast<std::uint64_t>(turn.wish), (turn.small ? 1U : 0U) | (turn.in_place ? 2U : 0U)});
-  while (!call.wait_for(kSuspiciousNs)) find_deadlock(node_, object.address);
+  const std::int64_t long_after = now_ns() + kLongNs;
+  for (bool told = false; !call.wait_for(kSuspiciousNs);) {
+    find_deadlock(node_, object.address);
+    if (told || now_ns() < long_after) continue;
+    tell_holder(node_, object.address);
+    told = true;
+  }
   me.waits_for.store(0);
   return call.wait();
 }
@@ -297,6 +318,7 @@ void Objects::serve() {
 // --- the life of a block --------------------------------------------------------------------------------------------
 
 void* Objects::new_block(std::size_t bytes) {
+  if (bytes > node_.geometry.memory_bytes()) return nullptr;
   const std::size_t whole = (std::max<std::size_t>(bytes, 1) + kObjectGranule - 1) & ~(kObjectGranule - 1);
   void* block = node_.heap->allocate(whole, kObjectGranule, heap::Kind::kObject, false);
   if (block != nullptr && node_.geometry.nodes > 1) begin_life(reinterpret_cast<std::uint64_t>(block), true);

@@ -35,7 +35,7 @@ void publish() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 Result<std::unique_ptr<Objects>> Objects::create(Node& node) {
   auto* const pages = map_sparse<std::atomic<std::uint64_t>>(node.geometry.memory_pages(), AtFork::kAbsent);
   if (pages == nullptr) return fail(Errc::kNoMemory, "no address space for the table of object pages");
-  pins_barrier();  // registers for it
+  if (auto registered = register_pins_barrier(); !registered) return tl::unexpected(registered.error());
   return std::unique_ptr<Objects>(new Objects(node, pages));
 }
 
@@ -68,6 +68,25 @@ void Objects::pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind 
     pin.owner->raw_page.store(0);  // the thread runs, so its raw access has been made
     if (!holds_all(address, bytes)) enter(pin);
   }
+}
+
+bool Objects::try_pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
+  pin.kind.store(kind, std::memory_order_relaxed);
+  pin.bytes.store(bytes, std::memory_order_relaxed);
+  pin.address.store(address, std::memory_order_release);
+  publish();
+  if (holds_all(address, bytes)) return true;
+  unpin(pin);
+  return false;
+}
+
+std::uint64_t Objects::stamp(std::uint64_t address, std::uint64_t bytes) const {
+  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  std::uint64_t sum = 0;  // generations only grow
+  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    sum += pages_[page].load(std::memory_order_acquire);
+  }
+  return sum;
 }
 
 void Objects::let_pages_go(Pin& pin) {
@@ -124,7 +143,8 @@ void Objects::enter(Pin& pin) {
     for (PageId at = first; at < end;) {
       const PageId next = std::min(end, (at / kPagesPerChunk + 1) * kPagesPerChunk);
       const SignalsBlocked blocked;
-      const bool there = node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)});
+      const bool nested = my_pins().holds_other_pages();
+      const bool there = node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)}, nested);
       if (!there) end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
       at = next;
     }

@@ -6,8 +6,9 @@
 // 1. open or closing  =>  the page protocol has granted the page to this node with Access::kObject.
 // 2. A page leaves only while no pin holds it (pins.h): it closes first, which keeps new borrows out, then the pins are
 //    looked through under the entry's lock; the last borrow to end makes the protocol ask again.
-// 3. A thread that borrows something else already may pin a page that is closing (else two threads could wait for each
-//    other's page); others wait until the page has left and come back.
+// 3. A thread that borrows something else already may pin a page that is closing, and joins those who finish in one that
+//    is not here (proto::Event::nested): else two threads could wait for each other's page. Others wait until the page
+//    has left and come back.
 // 4. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
 // the
 //    node then keeps the page raw until they end. Their bytes are written to the node's own page, too.
@@ -75,6 +76,13 @@ struct ObjectStep {
   proto::BorrowEvent* event;
 };
 
+// Steps on their way.
+struct PostedSteps {
+  NodeId home = kNoNode;
+  net::Posted chain;
+  std::span<net::Op> ops;
+};
+
 class ObjectQueues;
 
 class Objects final : public ObjectPages {
@@ -88,6 +96,10 @@ class Objects final : public ObjectPages {
   // Publishes a pin of this thread and waits until all pages of the object are here in object mode. The pin's other
   // fields are the caller's.
   void pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind);
+  // The same if they are all here already; else false, and the pin stays free. Never waits.
+  bool try_pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind);
+  // Of an object whose pages are here: the same number later, while they are here again, means all along.
+  std::uint64_t stamp(std::uint64_t address, std::uint64_t bytes) const;
   // The pin holds no pages any more; it stays in use as a kCopy.
   void let_pages_go(Pin& pin);
   // The pin is free.
@@ -101,8 +113,11 @@ class Objects final : public ObjectPages {
   proto::ObjectPlace place(std::uint64_t address, std::uint64_t bytes) const;
   // Steps the borrow to its next outcome. May wait for other borrows; `site` is told should it be a deadlock.
   proto::Outcome run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event, CallSite site);
-  // The chains of several borrows, none of a scattered object, all of one home, as one chain.
-  void execute_all(std::span<ObjectStep> steps);
+  // The chains of several borrows, none of a scattered object, all of one home, as one chain: begun, and ended by the
+  // same thread. `ops` and what the steps name stay where they are in between.
+  static constexpr std::size_t kMostOps = 7;  // of one step: look, swap, mark, bytes out, bytes in, look, add
+  PostedSteps post_all(std::span<ObjectStep> steps, std::span<net::Op> ops);
+  void finish_all(std::span<ObjectStep> steps, const PostedSteps& posted);
   // Whether a copy with that header is what the home has, and no node has a newer one: one read.
   bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
   // Puts the mark into the header of a small object that this borrow has locked, before its release would.
@@ -145,6 +160,7 @@ class Objects final : public ObjectPages {
   std::span<net::Op> put_chain(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event,
                                std::span<net::Op> ops) const;
   void execute_ops(NodeId home, std::span<net::Op> ops);
+  void count_ops(NodeId home, std::span<const net::Op> ops);
   void copy_scattered(const ObjectAt& object, bool write);
   proto::Header begin_life(std::uint64_t address, bool coloured);
   bool end_life(std::uint64_t address, std::uint64_t block);

@@ -218,26 +218,27 @@ void Pages::on_no_such_page(PageId page) {
 
 // --- object work ----------------------------------------------------------------------------------------------------
 
-bool Pages::gain_for_objects(PageRange pages) {
-  hint(pages, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+bool Pages::gain_for_objects(PageRange pages, bool nested) {
+  hint(pages, {.kind = proto::EventKind::kFault, .access = Access::kObject, .nested = nested});
   for (std::uint32_t i = 0; i < pages.count; ++i) {
-    if (!await_open(pages.first + i)) return false;
+    if (!await_open(pages.first + i, nested)) return false;
   }
   return true;
 }
 
 // As wait_for(), for a thread that is not in a fault.
-bool Pages::await_open(PageId page) {
+bool Pages::await_open(PageId page, bool nested) {
   Entry& entry = table_[page];
   entry.lock.lock();
   bool lost = false;
   while (!node_.objects->open(page) && !lost) {
-    if (entry.page.access != Access::kObject && must_ask(entry.page, Access::kObject)) {
+    const bool ask = must_ask(entry.page, Access::kObject) || (nested && !entry.page.nested);
+    if (entry.page.access != Access::kObject && ask) {
       // The access that this thread was granted before it has made; nobody needs to know who will borrow.
       if (entry.page.fresh && (entry.user_tid == current_tid() || node_.holds->used(page, entry))) {
         run_locked(page, entry, {.kind = proto::EventKind::kUsed});
       }
-      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject});
+      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = Access::kObject, .nested = nested});
       continue;
     }
     const std::uint32_t seen = entry.changed.load();

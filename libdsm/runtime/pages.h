@@ -64,7 +64,7 @@ class Pages final : public mem::FaultSink {
 
   // From an API call, with signals blocked: asks for pages for object work and waits until they are open for it. They
   // may be closed again at once, in which case the caller asks again. False: there is no such memory.
-  bool gain_for_objects(PageRange pages);
+  bool gain_for_objects(PageRange pages, bool nested);
 
   // Sleeps until `word` is no longer `seen`, handling this node's messages meanwhile. May return early.
   void await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns = -1);
@@ -86,7 +86,7 @@ class Pages final : public mem::FaultSink {
   static bool no_such_page(Entry& entry);
   void lock_with_room(PageId page, Entry& entry, Room& room);
   void map_again(PageId page, Entry& entry);
-  bool await_open(PageId page);
+  bool await_open(PageId page, bool nested);
   void read_ahead(PageId missed, Access wanted);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);
   std::byte* take_landing();

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/latency.h"
 #include "base/log.h"
+#include "base/no_memory.h"
 
 namespace dsm::runtime {
 
@@ -25,7 +26,7 @@ constinit std::atomic<ThreadEndHook> end_hook{nullptr};
 
 void* map(std::size_t bytes) {
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  DSM_CHECK(memory != MAP_FAILED, "no memory for {} bytes of pins", bytes);
+  if (memory == MAP_FAILED) end_without_memory("a thread's pins");
   return memory;
 }
 
@@ -47,7 +48,8 @@ ThreadPins* claim_record(pid_t self) {
   auto* made = ::new (map(sizeof(ThreadPins))) ThreadPins;
   made->tid.store(self);
   made->first.store(make_block(*made));
-  made->hint = made->first.load()->pins;
+  made->hint_block = made->first.load();
+  made->hint = made->hint_block->pins;
   ThreadPins* head = detail::all_threads.load();
   do {
     made->next = head;
@@ -76,16 +78,24 @@ ThreadPins& detail::claim_pins() {
 
 void on_thread_end(ThreadEndHook hook) { end_hook.store(hook); }
 
+// From where one was found last, so that many borrows at once do not look through all of them for each.
 Pin& ThreadPins::take_slow() {
-  for (PinBlock* block = first.load();; block = block->next.load()) {
-    for (Pin& pin : block->pins) {
-      if (pin.address.load(std::memory_order_relaxed) == 0) {
+  for (PinBlock* const begin : {hint_block, first.load()}) {
+    for (PinBlock* block = begin; block != nullptr; block = block->next.load()) {
+      for (Pin& pin : block->pins) {
+        if (pin.address.load(std::memory_order_relaxed) != 0) continue;
         hint = &pin + (&pin + 1 < block->pins + PinBlock::kPins ? 1 : 0);
+        hint_block = block;
         return pin;
       }
     }
-    if (block->next.load() == nullptr) block->next.store(make_block(*this));
   }
+  PinBlock* last = hint_block;
+  while (last->next.load() != nullptr) last = last->next.load();
+  last->next.store(make_block(*this));
+  hint_block = last->next.load();
+  hint = &hint_block->pins[1];
+  return hint_block->pins[0];
 }
 
 bool ThreadPins::holds_any() const {
@@ -100,9 +110,13 @@ bool ThreadPins::holds_other_pages() const {
   return any;
 }
 
+Result<void> register_pins_barrier() {
+  if (::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0) return {};
+  return fail(Errc::kNoSupport,
+              "libdsm needs the system call membarrier, which a container's seccomp profile may forbid", errno);
+}
+
 void pins_barrier() {
-  static const bool registered = ::syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-  DSM_CHECK(registered, "membarrier is not there: errno {}", errno);
   const bool done = ::syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0;
   DSM_CHECK(done, "membarrier failed: errno {}", errno);
 }

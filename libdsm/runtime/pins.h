@@ -13,19 +13,28 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 
 #include "base/futex.h"
+#include "base/result.h"
 #include "proto/object.h"
 
 namespace dsm::runtime {
 
-// Where in the program something was borrowed. The text lives as long as the program.
+// Return addresses, innermost first; the rest null.
+struct Callers {
+  std::array<void*, 12> frames{};
+};
+
+// Where in the program something was borrowed. The text lives as long as the program, the callers (DSM_CHECK=1) until
+// that borrow's pin is used again.
 struct CallSite {
   const char* file = nullptr;
   std::uint32_t line = 0;
+  const Callers* callers = nullptr;
 };
 
 enum class PinKind : std::uint8_t {
@@ -44,6 +53,7 @@ struct alignas(64) Pin {
   std::atomic<PinKind> kind{PinKind::kCopy};
   std::atomic<void*> data{nullptr};  // what the borrow gave the program
   CallSite site;
+  Callers callers;  // DSM_CHECK=1
   ThreadPins* owner = nullptr;
   std::byte* scratch = nullptr;  // kScratchBytes of this pin alone
   proto::Borrow borrow;
@@ -70,12 +80,15 @@ struct ThreadPins {
   ThreadPins* next = nullptr;
   std::atomic<PinBlock*> first{nullptr};
   Pin* hint = nullptr;                        // probably free
+  PinBlock* hint_block = nullptr;             // the block it is in
   std::atomic<std::uint64_t> waits_for{0};    // the object it waits for
   std::atomic<std::uint64_t> wait_number{0};  // counts the waits
   CallSite waits_at;
   std::atomic<std::uint64_t> raw_page{0};  // number + 1 of a page that it touches raw although it has borrowed of it
   std::uint32_t hits = 0, locals = 0;      // borrows not yet counted in the node's counters
   std::atomic<void*> upper{nullptr};       // what the layer above keeps for the thread; made by it, and never unmapped
+  void* flight = nullptr;                  // likewise: its fetches that are on their way ...
+  std::size_t fetches = 0;                 // ... and how many they are
 
   Pin& take();
   bool holds_any() const;
@@ -111,6 +124,8 @@ namespace detail {
 extern std::atomic<ThreadPins*> all_threads;
 }
 
+// Once in a process, before pins_barrier().
+Result<void> register_pins_barrier();
 // Sees every pin in use that was published before; call barrier() first.
 void pins_barrier();
 template <typename See>

@@ -3,13 +3,14 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "base/no_memory.h"
 #include "base/sparse.h"
 
 namespace dsm::sync {
 
 CallerPool::CallerPool() {
   places_ = map_sparse<Place>(kPlaces);
-  DSM_CHECK(places_ != nullptr, "no memory for the queues of waiting callers");
+  if (places_ == nullptr) end_without_memory("the queues of waiting callers");
 }
 
 CallerPool::~CallerPool() { ::munmap(places_, kPlaces * sizeof(Place)); }

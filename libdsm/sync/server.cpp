@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/geometry.h"
 #include "base/log.h"
+#include "base/no_memory.h"
 #include "base/signals.h"
 #include "base/sparse.h"
 #include "runtime/node.h"
@@ -32,7 +33,7 @@ Server& server() { return *running; }
 
 Server::Server(runtime::Node& node) : node_(node), first_(node.geometry.latches_first(node.self)) {
   slots_ = map_sparse<Slot>(kLatchesPerNode);
-  DSM_CHECK(slots_ != nullptr, "no memory for the synchronisation slots");
+  if (slots_ == nullptr) end_without_memory("the synchronisation slots");
   serve(Operation::kFreeSlot, &Server::free_slot);
   serve(Operation::kBarrier, &Server::barrier);
   serve(Operation::kSemaphore, &Server::semaphore);

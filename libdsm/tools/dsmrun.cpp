@@ -10,16 +10,19 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "base/config.h"
 #include "base/log.h"
+#include "cluster/control.h"
 #include "cluster/endings.h"
 #include "cluster/preflight.h"
 #include "cluster/regions.h"
 #include "cluster/say.h"
 #include "cluster/supervise.h"
+#include "hosts/meeting.h"
 #include "mem/fault_engine.h"
 #include "tools/dsmrun_options.h"
 #include "tools/preload_library.h"
@@ -30,6 +33,7 @@ namespace dsm::tools {
 
 namespace {
 
+using cluster::Obstacle;
 using cluster::say;
 
 // Descriptors 0, 1 and 2 must be something, or a pipe of ours would become a node's stdout by accident.
@@ -76,43 +80,102 @@ std::string lender_program() {
   return std::filesystem::read_symlink("/proc/self/exe").replace_filename("dsm-memory-node").string();
 }
 
+// Who takes part: all nodes, those of this host, and the way to the other hosts if there are any.
+struct Participants {
+  unsigned nodes;
+  NodeSet local;
+  std::optional<hosts::JobKey> key{};
+  std::unique_ptr<cluster::OtherHosts> hosts{};
+};
+
+// Waits for the other hosts. The obstacle is for the user.
+tl::expected<std::unique_ptr<Participants>, Obstacle> meet_hosts(const Request& request, const Config& config) {
+  if (config.transport != "verbs") {
+    return tl::unexpected(Obstacle{cluster::kExitUsage,
+                                   fmt::format("transport {} joins the nodes of one host only; a job on several hosts "
+                                               "needs --transport verbs",
+                                               config.transport)});
+  }
+  auto key = hosts::JobKey::read(request.hosts.key_file);
+  if (!key) return tl::unexpected(Obstacle{cluster::kExitUsage, key.error()});
+  auto made = std::make_unique<Participants>(Participants{0, 0, std::move(*key)});
+  const hosts::Plan plan{request.hosts.hosts,
+                         request.hosts.host,
+                         request.nodes,
+                         request.hosts.rendezvous,
+                         cluster::same_options(config),
+                         static_cast<int>(request.hosts.wait_s)};
+  auto met = hosts::meet(plan, *made->key);
+  if (!met) return tl::unexpected(met.error());
+  made->nodes = met->places.nodes();
+  made->local = met->places.of(plan.host);
+  auto others = hosts::make_other_hosts(plan.host, std::move(*met));
+  if (!others) return tl::unexpected(others.error());
+  made->hosts = std::move(*others);
+  return made;
+}
+
+tl::expected<std::unique_ptr<Participants>, Obstacle> find_participants(const Request& request, const Config& config) {
+  const unsigned nodes = request.nodes + static_cast<unsigned>(config.memory_nodes);
+  if (nodes > kMaxNodes) {
+    return tl::unexpected(
+        Obstacle{cluster::kExitUsage,
+                 fmt::format("{} nodes and {} memory nodes are more than the {} that a job may have; use fewer",
+                             request.nodes, config.memory_nodes, kMaxNodes)});
+  }
+  if (config.memory_nodes != 0 && config.transport != "shm") {
+    return tl::unexpected(Obstacle{cluster::kExitUsage,
+                                   fmt::format("memory nodes lend memory of this host only, by --transport shm; leave "
+                                               "--memory-nodes away with --transport {}",
+                                               config.transport)});
+  }
+  if (request.hosts.hosts > 1) return meet_hosts(request, config);
+  return std::make_unique<Participants>(Participants{nodes, (NodeSet{1} << nodes) - 1});
+}
+
+tl::expected<cluster::Program, Obstacle> program_of(const Request& request) {
+  auto path = cluster::find_program(request.program.front());
+  if (!path) return tl::unexpected(path.error());
+  cluster::Program program{*path, request.program};
+  if (!request.preload) return program;
+  auto preload = preload_for(*path);
+  if (!preload) return tl::unexpected(preload.error());
+  program.environment.push_back(std::move(*preload));
+  return program;
+}
+
+std::optional<Obstacle> engine_obstacle(const Config& config) {
+  if (config.engine == "auto") return std::nullopt;
+  const std::string obstacle = mem::engine_obstacle(config.engine);
+  if (obstacle.empty()) return std::nullopt;
+  return Obstacle{cluster::kExitUnavailable,
+                  fmt::format("--engine {} cannot run here: {}; leave the choice to --engine "
+                              "auto",
+                              config.engine, obstacle)};
+}
+
+int refuse(const Obstacle& obstacle) {
+  say("{}", obstacle.text);
+  return obstacle.exit_code;
+}
+
+// The counters, in the forms that were asked for.
+void show_stats(const Request& request, const cluster::JobOutcome& outcome, unsigned nodes, std::ofstream& json_file) {
+  if (!outcome.stats || (!request.stats && !json_file.is_open())) return;
+  const auto counters = read_stats(outcome.stats.get(), nodes);
+  if (!counters) return say("{}", describe(counters.error()));
+  if (request.stats) fmt::print(stderr, "{}", table_text(*counters));
+  if (json_file.is_open()) write_json(json_file, request, outcome.exit_code, *counters);
+}
+
 int run(const Request& request) {
   export_options(request);
   auto config = read_config();
   if (!config) return cluster::kExitUsage;  // said already
   set_log(static_cast<LogLevel>(config->log), -1);
-  auto program = cluster::find_program(request.program.front());
-  if (!program) {
-    say("{}", program.error().text);
-    return program.error().exit_code;
-  }
-  std::vector<std::string> environment;
-  if (request.preload) {
-    auto preload = preload_for(*program);
-    if (!preload) {
-      say("{}", preload.error().text);
-      return preload.error().exit_code;
-    }
-    environment.push_back(std::move(*preload));
-  }
-  const unsigned all_nodes = request.nodes + static_cast<unsigned>(config->memory_nodes);
-  if (all_nodes > kMaxNodes) {
-    say("{} nodes and {} memory nodes are more than the {} that a job may have; use fewer", request.nodes,
-        config->memory_nodes, kMaxNodes);
-    return cluster::kExitUsage;
-  }
-  fit_default_slice(*config, all_nodes);
-  const Geometry geometry = cluster::geometry_of(*config, all_nodes);
-  if (const auto obstacle = cluster::find_obstacle(geometry)) {
-    say("{}", obstacle->text);
-    return obstacle->exit_code;
-  }
-  if (config->engine != "auto") {
-    if (const std::string obstacle = mem::engine_obstacle(config->engine); !obstacle.empty()) {
-      say("--engine {} cannot run here: {}; leave the choice to --engine auto", config->engine, obstacle);
-      return cluster::kExitUnavailable;
-    }
-  }
+  const auto program = program_of(request);
+  if (!program) return refuse(program.error());
+  if (const auto obstacle = engine_obstacle(*config)) return refuse(*obstacle);
   std::ofstream json_file;
   if (!request.stats_json.empty()) {
     json_file.open(request.stats_json);
@@ -121,18 +184,22 @@ int run(const Request& request) {
       return cluster::kExitUsage;
     }
   }
+  const auto participants = find_participants(request, *config);
+  if (!participants) return refuse(participants.error());
+  const unsigned nodes = (*participants)->nodes;
+  fit_default_slice(*config, nodes);
+  const Geometry geometry = cluster::geometry_of(*config, nodes);
+  if (const auto obstacle = cluster::find_obstacle(geometry)) return refuse(*obstacle);
 
   const std::string lender = lender_program();
-  const auto outcome = cluster::run_job(
-      {*config, geometry, {*program, request.program, environment}, {lender, {lender}}, request.prefix});
-  if (!outcome.stats || (!request.stats && !json_file.is_open())) return outcome.exit_code;
-  const auto nodes = read_stats(outcome.stats.get(), all_nodes);
-  if (!nodes) {
-    say("{}", describe(nodes.error()));
-    return outcome.exit_code;
-  }
-  if (request.stats) fmt::print(stderr, "{}", table_text(*nodes));
-  if (json_file.is_open()) write_json(json_file, request, outcome.exit_code, *nodes);
+  const auto outcome = cluster::run_job({*config,
+                                         geometry,
+                                         *program,
+                                         {lender, {lender}},
+                                         request.prefix,
+                                         (*participants)->local,
+                                         (*participants)->hosts.get()});
+  show_stats(request, outcome, nodes, json_file);
   return outcome.exit_code;
 }
 

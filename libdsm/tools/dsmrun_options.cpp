@@ -19,8 +19,8 @@ namespace {
 constexpr unsigned kMaxThreads = 1024;
 
 constexpr const char* kAbout =
-    "Runs N processes of a program on this host as the nodes of one job: they share a global heap at the same "
-    "address.\n"
+    "Runs N processes of a program as the nodes of one job: they share a global heap at the same address. They run on\n"
+    "this host, or N on each of several hosts (--hosts).\n"
     "A program that does not use libdsm is just started N times.\n";
 
 constexpr const char* kNotes = R"(
@@ -33,13 +33,20 @@ SIGTSTP (^Z) stops the whole job, SIGCONT (fg, bg) lets it go on.
 When a node ends badly (by a signal, with a status other than 0, or without finishing while others run), dsmrun names it
 and tells the others, which have a second to end by themselves. Then come SIGTERM and, half a second later, SIGKILL.
 
+Several hosts: dsmrun is started on each with the same --hosts, --rendezvous and key, and its own --host and -n. Nodes are
+numbered host by host. The nodes need --transport verbs, since shm ends at the host. What one host's dsmrun hears of a
+node's end, all do; each ends with the exit code of the job. A host that does not answer for 5 s is lost, and with it the
+job. Counters (--stats, --stats-json, dsmstat) are those of this host's nodes. The key proves who may join, and that
+nobody changes what launchers say; nothing is encrypted.
+
 Exit code:
   0          all nodes ended with status 0
   128 + s    a node died by signal s
   64         the command line or a DSM_* variable is wrong
   69         this machine lacks something: memory, address space, a limit, a kernel feature
   70         dsmrun itself failed
-  76         a node left the job without finishing while others ran
+  72         a node did not keep to the message protocol; the line before names it
+  76         a node left the job without finishing while others ran, or a host was lost
   126, 127   the program cannot be executed; there is no such program
   any other  the status of the first node that did not exit with 0
 
@@ -49,6 +56,10 @@ Examples:
   dsmrun -n 4 --engine sigsegv -- ./stencil   choose how page faults are handled
   dsmrun -n 1 --memory-nodes 2 --local-memory 256M -- ./sort    all but 256 MiB of its memory lies on two memory nodes
   dsmrun -n 4 --emulate rdma -- ./stencil     with the latency and bandwidth of an RDMA network
+  dsmrun --hosts 2 --host 0 --rendezvous 10.5.0.1:7070 --key-file job.key --transport verbs -n 2 -- ./stencil
+  dsmrun --hosts 2 --host 1 --rendezvous 10.5.0.1:7070 --key-file job.key --transport verbs -n 2 -- ./stencil
+                                              two nodes on each of two hosts; the key: (umask 077; head -c 32
+                                              /dev/urandom >job.key), copied to both
   dsmrun --preload -- redis-server            an unmodified program, its heap in the global range
   dsmrun -n 4 --stats -- ./stencil            print every counter of every node at the end
   dsmstat                                     look at the running job from another terminal
@@ -58,6 +69,11 @@ Examples:
 struct Raw {
   std::string nodes;
   std::string threads;
+  std::string hosts;
+  std::string host;
+  std::string rendezvous;
+  std::string key_file;
+  std::string wait;
   std::string stats_json;
   bool no_prefix = false;
   bool preload = false;
@@ -79,6 +95,20 @@ void declare(CLI::App& app, Raw& raw) {
   app.add_option("-t,--threads", raw.threads,
                  "threads each node's program is to use: sets DSM_THREADS and OMP_NUM_THREADS")
       ->type_name("T");
+  const char* const several = "A job on several hosts: dsmrun is started on each";
+  app.add_option("--hosts", raw.hosts, fmt::format("number of hosts, 2 to {}", kMaxNodes))
+      ->type_name("H")
+      ->group(several);
+  app.add_option("--host", raw.host, "which of them this is, from 0 on; host 0 leads")->type_name("I")->group(several);
+  app.add_option("--rendezvous", raw.rendezvous, "where host 0 listens and the others connect, on all hosts the same")
+      ->type_name("ADDRESS:PORT")
+      ->group(several);
+  app.add_option("--key-file", raw.key_file, "the job's key, 16 bytes or more, on all hosts the same; chmod 600")
+      ->type_name("FILE")
+      ->group(several);
+  app.add_option("--wait", raw.wait, "seconds to wait for the other hosts (default: 60)")
+      ->type_name("S")
+      ->group(several);
   app.add_flag(
       "--preload", raw.preload,
       "put an unmodified program's heap into the global range (libdsm_preload.so); one node unless -n says so");
@@ -112,6 +142,32 @@ std::string read_count(const char* what, const std::string& text, unsigned most,
 }
 
 // "" if all is well.
+std::string read_hosts(const CLI::App& app, const Raw& raw, HostsRequest& hosts) {
+  if (app.count("--hosts") == 0) {
+    for (const char* name : {"--host", "--rendezvous", "--key-file", "--wait"}) {
+      if (app.count(name) > 0) return fmt::format("{} is for a job on several hosts: say how many, --hosts H", name);
+    }
+    return "";
+  }
+  for (const char* name : {"--host", "--rendezvous", "--key-file"}) {
+    if (app.count(name) == 0) return fmt::format("a job on several hosts needs {}, too", name);
+  }
+  if (auto wrong = read_count("hosts", raw.hosts, kMaxNodes, hosts.hosts); !wrong.empty()) return wrong;
+  if (hosts.hosts < 2) return "several hosts are two at the least; leave --hosts away for one";
+  const char* const end = raw.host.data() + raw.host.size();
+  const auto [rest, error] = std::from_chars(raw.host.data(), end, hosts.host);
+  if (error != std::errc{} || rest != end || hosts.host >= hosts.hosts) {
+    return fmt::format("--host must be a whole number from 0 to {}, not \"{}\"", hosts.hosts - 1, raw.host);
+  }
+  if (app.count("--wait") > 0) {
+    if (auto wrong = read_count("seconds to wait", raw.wait, 86'400, hosts.wait_s); !wrong.empty()) return wrong;
+  }
+  hosts.rendezvous = raw.rendezvous;
+  hosts.key_file = raw.key_file;
+  return "";
+}
+
+// "" if all is well.
 std::string read_request(const CLI::App& app, const Raw& raw, Request& request) {
   request.program = app.remaining();
   if (!request.program.empty() && request.program.front() == "--") {
@@ -128,6 +184,7 @@ std::string read_request(const CLI::App& app, const Raw& raw, Request& request) 
   if (!raw.nodes.empty()) {
     if (auto wrong = read_count("nodes", raw.nodes, kMaxNodes, request.nodes); !wrong.empty()) return wrong;
   }
+  if (auto wrong = read_hosts(app, raw, request.hosts); !wrong.empty()) return wrong;
   if (app.count("--threads") > 0) {
     unsigned threads = 0;
     if (auto wrong = read_count("threads", raw.threads, kMaxThreads, threads); !wrong.empty()) return wrong;

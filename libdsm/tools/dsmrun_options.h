@@ -8,8 +8,18 @@
 
 namespace dsm::tools {
 
+// A job on several hosts: this is what one host's dsmrun is told.
+struct HostsRequest {
+  unsigned hosts = 1;
+  unsigned host = 0;
+  std::string rendezvous;
+  std::string key_file;
+  unsigned wait_s = 60;
+};
+
 struct Request {
-  unsigned nodes = 0;
+  unsigned nodes = 0;  // on this host
+  HostsRequest hosts;
   std::optional<unsigned> threads;
   bool prefix = true;
   bool preload = false;  // the program knows nothing of libdsm: start it on libdsm_preload.so

@@ -2,11 +2,11 @@
 
 from html import escape
 
-from comparison import plots, tables, workloads
+from comparison import plots, prediction, tables, workloads
 
 STYLE = """
 body { font: 15px/1.5 "DejaVu Sans", system-ui, sans-serif; color: #222; }
-body { max-width: 940px; margin: 2em auto; padding: 0 1em; }
+body { max-width: 1100px; margin: 2em auto; padding: 0 1em; }
 h1 { font-size: 1.7em; } h2 { font-size: 1.25em; margin-top: 2em; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; margin: .6em 0; font-size: 14px; }
 th, td { padding: .2em .8em; text-align: right; border-bottom: 1px solid #e5e5e5; } th { background: #f5f5f5; }
@@ -14,14 +14,17 @@ svg { display: block; font-family: "DejaVu Sans", system-ui, sans-serif; }
 svg { margin: .6em 0; max-width: 100%; height: auto; }
 .small { color: #555; font-size: 13px; } .legend span { margin-right: 1.4em; white-space: nowrap; }
 .swatch { display: inline-block; width: .8em; height: .8em; margin: 0 .35em 0 0 !important; vertical-align: -1px; }
-.pair { display: flex; flex-wrap: wrap; gap: 10px; align-items: center; }
+.pair { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; }
+.pair > svg { flex: 0 1 auto; max-width: 48%; }
 """
 
 MODES = {
     "native": "threads of one process, plain memory",
     "page": "plain pointers, page faults",
     "hinted": "borrows of plain pointers",
-    "owned": "dsm::own_ptr",
+    "owned": "dsm::own_ptr, and work that goes to the owner",
+    "message": "no shared memory, serialised messages",
+    **{f"hints-{i}": f"page mode with {i} hint{'s' if i > 1 else ''}" for i in range(1, 5)},
 }
 
 
@@ -70,6 +73,8 @@ def introduction(summary):
         "a run with another checksum would have been refused.</p>"
         f'<p class="small">The machine: {escape(tables.machine_sentence(summary))}. Medians of {summary.repeat} runs, '
         "the modes by turns; ±: half the distance between the quartiles; whiskers: from the worst run to the best. "
+        "Latencies, on the most nodes: the bar is from 10 to 90 % of all, the line "
+        "goes on to 99.9 %, the mark is the median and the dot 99 %. "
         "Where there are more nodes than cores, nodes wait for a core as well as for each other.</p>"
     )
 
@@ -77,13 +82,21 @@ def introduction(summary):
 def section(summary, name):
     load = workloads.ALL[name]
     parts = [f"<h2>{escape(name)}: {escape(load.title)}</h2><p>{escape(load.about)}</p>"]
-    parts.append(f'<div class="pair">{plots.throughput(summary, name)}</div>')
+    parts.append(f'<div class="pair">{plots.throughput(summary, name)}{plots.latencies(summary, name)}</div>')
+    gained = plots.hints(summary, name)
+    if gained:
+        parts.append("<p>What each hint adds:</p>" + gained)
     parts.append(table(*tables.rate_rows(summary, name)))
     parts.append(f'<p class="small">Throughput in {escape(summary.unit(name))} per second.</p>')
     if any(mode != "native" for mode in summary.modes):
         nodes = summary.nodes(name)[-1]
         parts.append(f"<p>What moved between the nodes {load.each()}, on {tables.count_of_nodes(nodes)}:</p>")
         parts.append(plots.moved(summary, name))
+        least = [row for row in tables.moved_rows(summary, name)[1] if row[0].endswith("least")]
+        if least:
+            modes = tables.moved_rows(summary, name)[0][1:]
+            told = ", ".join(f"{mode} {ratio}" for mode, ratio in zip(modes, least[0][1:]))
+            parts.append(f'<p class="small">Bytes beside the least that this distribution has to move: {told}.</p>')
     return "".join(parts)
 
 
@@ -104,7 +117,13 @@ def page(summary):
     if any(mode != "native" for mode in summary.modes):
         parts.append("<h2>Where the workers' time goes</h2>" + plots.times(summary))
         parts.append(
-            '<p class="small">On the most nodes, from the counters of faults and locks, which know latencies by powers '
-            "of two (so a share may be off by half). Nothing counts the time of borrows: it is part of the rest.</p>"
+            '<p class="small">On the most nodes. Computing is the processor time that native mode takes with as many '
+            "threads. Faults and locks are counted by powers of two, so a share may be off by half. Transfers are "
+            "round trips and bytes at the emulated network's figures; without one they are within faults and "
+            "other processor time.</p>"
         )
+    if summary.perf:
+        parts.append(f"<h2>Counters</h2><p>{escape(tables.perf_sentence(summary))}</p>")
+        parts.append(table(*tables.perf_rows(summary)))
+    parts.append(prediction.section(summary))
     return "".join(parts) + "</body></html>\n"

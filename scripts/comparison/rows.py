@@ -3,7 +3,7 @@
 import csv
 import statistics
 
-from comparison import tables, workloads
+from comparison import runs, tables, workloads
 
 # What must be the same in all rows, and what in all rows of one workload and number of nodes.
 SAME_EVERYWHERE = ("commit", "host", "processor", "cores", "kernel", "threads", "transport", "emulate", "seed", "size")
@@ -49,11 +49,11 @@ def check_with(found, row):
 
 
 class Writer:
-    """Writes each row when it is there, so that a run that fails leaves what was measured before it."""
+    """Writes each row when it is there, behind those of before, so that nothing measured is lost."""
 
-    def __init__(self, path):
-        self.file = open(path, "w", newline="", encoding="utf-8")  # pylint: disable=consider-using-with
-        self.csv = None
+    def __init__(self, path, before):
+        self.file = open(path, "a", newline="", encoding="utf-8")  # pylint: disable=consider-using-with
+        self.csv = csv.DictWriter(self.file, before[0].keys(), lineterminator="\n") if before else None
 
     def __enter__(self):
         return self
@@ -81,6 +81,10 @@ def read(path):
         "load",
         "seconds",
         "per_second",
+        "least_bytes",
+        "latency_p50",
+        "round_trips",
+        "cpu_ns",
         *SAME_EVERYWHERE,
         *SAME_RESULT,
     }
@@ -112,6 +116,20 @@ class Cell:
             sum(float(row[counter]) for counter in counters) / float(row["operations"]) for row in self.rows
         )
 
+    def median_of(self, field):
+        """The median of a column; None if a run has nothing there."""
+        values = [row.get(field, "") for row in self.rows]
+        return None if "" in values else statistics.median(float(value) for value in values)
+
+    def beside_least(self):
+        """Bytes moved beside the least that the distribution needs; None if that is not known."""
+        ratios = [
+            (float(row["bytes_read"]) + float(row["bytes_written"])) / float(row["least_bytes"])
+            for row in self.rows
+            if float(row["least_bytes"]) > 0
+        ]
+        return statistics.median(ratios) if ratios else None
+
     def worker_ns(self):
         """What an operation takes of a worker's time."""
         workers = int(self.rows[0]["nodes"]) * int(self.rows[0]["threads"])
@@ -133,11 +151,15 @@ class Summary:
             groups.setdefault((row["workload"], int(row["nodes"]), row["mode"]), []).append(row)
         self.cells = {key: Cell(group) for key, group in groups.items()}
         self.workloads = [name for name in workloads.ALL if any(key[0] == name for key in self.cells)]
+        self.perf = [name for name in runs.PERF if all(row[f"perf_{name}"] != "" for row in rows)]
         self.modes = [mode for mode in workloads.MODES if any(key[2] == mode for key in self.cells)]
         self.repeat = max(cell.runs for cell in self.cells.values())
 
     def nodes(self, workload):
         return sorted({key[1] for key in self.cells if key[0] == workload})
+
+    def modes_of(self, workload):
+        return [mode for mode in self.modes if any(key[0] == workload and key[2] == mode for key in self.cells)]
 
     def cell(self, workload, nodes, mode):
         return self.cells.get((workload, nodes, mode))

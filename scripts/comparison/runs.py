@@ -9,7 +9,17 @@ import signal
 import subprocess
 import tempfile
 
-from comparison import tables, workloads
+from comparison import workloads
+
+
+# The processor's counters, then the kernel's; empty where the machine has them not.
+PERF_PROCESSOR = ("cycles", "instructions", "dtlb_load_misses", "llc_misses")
+PERF_KERNEL = ("task_clock_ns", "page_faults", "context_switches", "cpu_migrations")
+PERF = PERF_PROCESSOR + PERF_KERNEL
+
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+GRAPH = ROOT / "build/package-graph.txt"
 
 
 class Failed(Exception):
@@ -27,11 +37,21 @@ class Run:
 
     def text(self, repeat):
         return (
-            f"{self.workload}, {tables.count_of_nodes(self.nodes)}, {self.mode}, run {self.repetition + 1} of {repeat}"
+            f"{self.workload}, {workloads.count_of_nodes(self.nodes)}, {self.mode}, run {self.repetition + 1} of {repeat}"
         )
 
 
+def jemalloc():
+    """What every program's own memory comes from, in all modes: the library's heap is jemalloc, too."""
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib"):
+        path = pathlib.Path(folder) / "libjemalloc.so.2"
+        if path.exists():
+            return str(path)
+    raise Failed("libjemalloc.so.2 is not there. Install Debian's libjemalloc2 (scripts/setup does).", exit_code=4)
+
+
 def check_programs(folder, chosen):
+    jemalloc()
     wanted = ["dsmrun"] + sorted({workloads.ALL[name].program for name in chosen})
     missing = [name for name in wanted if not os.access(folder / name, os.X_OK)]
     if missing:
@@ -40,6 +60,16 @@ def check_programs(folder, chosen):
             f"cmake --preset release && cmake --build --preset release --target {' '.join(missing)}",
             exit_code=4,
         )
+
+
+def make_graph(chosen):
+    """PageRank's graph is made of this machine's package lists."""
+    if "pagerank" not in chosen or GRAPH.exists():
+        return
+    GRAPH.parent.mkdir(parents=True, exist_ok=True)
+    made = subprocess.run([ROOT / "scripts/package-graph", "--out", GRAPH], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise Failed(f"no graph for pagerank: {(made.stderr or made.stdout).strip()} (or leave it out with --workload)")
 
 
 def git(root, *words):
@@ -77,7 +107,8 @@ def machine(root):
 def command_of(run, options, result, stats):
     load = workloads.ALL[run.workload]
     count = load.counts[workloads.SIZES.index(options.size)]
-    program = [options.bin / load.program, *load.options, "-n", count, "--mode", run.mode]
+    given = [GRAPH if word == "build/package-graph.txt" else word for word in load.options]
+    program = [options.bin / load.program, *given, "-n", count, *load.mode_options(run.mode)]
     program += ["--threads", options.threads, "--seed", options.seed, "--json", result]
     if run.mode == "native":
         return [str(word) for word in program + ["--as-nodes", run.nodes]]
@@ -107,6 +138,7 @@ def call(command, run, options):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        env={**os.environ, "LD_PRELOAD": jemalloc()},
     )
     where = f"{run.text(options.repeat)}\n  {' '.join(command)}\n"
     try:
@@ -150,6 +182,9 @@ def execute(run, options, about):
                 "unit": told["unit"],
                 "per_second": told["per_second"],
                 "checksum": told["checksum"],
+                "least_bytes": told["least_bytes"],
+                **{f"latency_{name}": value for name, value in told["latency_ns"].items()},
+                **{f"perf_{name}": told.get("perf", {}).get(name, "") for name in PERF},
                 **told["counters"],
             }
         except (OSError, ValueError, KeyError) as problem:

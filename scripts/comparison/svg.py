@@ -3,7 +3,17 @@
 import html
 import math
 
-COLOURS = {"native": "#7a7a7a", "page": "#d95f02", "hinted": "#1b9e77", "owned": "#6a5acd"}
+COLOURS = {
+    "native": "#7a7a7a",
+    "page": "#d95f02",
+    "hints-1": "#c9a227",
+    "hints-2": "#a5a82f",
+    "hints-3": "#7fa93e",
+    "hints-4": "#4ea45a",
+    "hinted": "#1b9e77",
+    "owned": "#6a5acd",
+    "message": "#a6761d",
+}
 
 
 class Drawing:

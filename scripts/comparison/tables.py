@@ -1,6 +1,6 @@
 """The tables of a comparison, for the terminal and in Markdown."""
 
-from comparison import workloads
+from comparison import runs, workloads
 
 # What moved for each operation: a title and the counters that add up to it.
 MOVED = (
@@ -8,6 +8,16 @@ MOVED = (
     ("bytes moved", ("bytes_read", "bytes_written")),
     ("one-sided operations", ("op_read", "op_write", "op_atomic")),
     ("page faults", ("fault_read", "fault_write")),
+    ("round trips", ("round_trips",)),
+)
+
+
+LATENCIES = (
+    ("latency_p10", "10"),
+    ("latency_p50", "50"),
+    ("latency_p90", "90"),
+    ("latency_p99", "99"),
+    ("latency_p999", "99.9"),
 )
 
 
@@ -36,11 +46,13 @@ def times(ratio):
 
 
 def duration(ns):
-    return f"{short(ns)} ns" if ns < 999.5 else f"{short(ns / 1000)} µs"
+    for limit, unit in ((1e9, "s"), (1e6, "ms"), (1e3, "µs")):
+        if ns >= limit * 0.9995:
+            return f"{short(ns / limit)} {unit}"
+    return f"{short(ns)} ns"
 
 
-def count_of_nodes(nodes):
-    return "1 node" if nodes == 1 else f"{nodes} nodes"
+count_of_nodes = workloads.count_of_nodes
 
 
 def machine_sentence(summary):
@@ -61,11 +73,12 @@ def rate(cell):
 
 def rate_rows(summary, workload):
     """A head and rows: throughput by nodes and mode, with the gain over page mode."""
-    gains = [mode for mode in ("hinted", "owned") if mode in summary.modes and "page" in summary.modes]
-    head = ["nodes", *summary.modes, *(f"{mode}:page" for mode in gains)]
+    modes = summary.modes_of(workload)
+    gains = [mode for mode in ("hinted", "owned") if mode in modes and "page" in modes]
+    head = ["nodes", *modes, *(f"{mode}:page" for mode in gains)]
     body = []
     for nodes in summary.nodes(workload):
-        cells = [summary.cell(workload, nodes, mode) for mode in summary.modes]
+        cells = [summary.cell(workload, nodes, mode) for mode in modes]
         body.append(
             [
                 str(nodes),
@@ -77,7 +90,7 @@ def rate_rows(summary, workload):
 
 
 def moved_rows(summary, workload):
-    modes = [mode for mode in summary.modes if mode != "native"]
+    modes = [mode for mode in summary.modes_of(workload) if mode != "native"]
     load = workloads.ALL[workload]
     head = [load.each(), *modes]
     nodes = summary.nodes(workload)[-1]
@@ -85,6 +98,51 @@ def moved_rows(summary, workload):
     for title, counters in MOVED:
         cells = [summary.cell(workload, nodes, mode) for mode in modes]
         body.append([title, *(short(load.per * cell.per_operation(*counters)) if cell else "" for cell in cells)])
+    cells = [summary.cell(workload, nodes, mode) for mode in modes]
+    if any(cell and cell.beside_least() for cell in cells):
+        body.append(
+            ["bytes moved : least", *(times(cell.beside_least()) if cell else "" for cell in cells)]
+        )
+    return head, body
+
+
+def latency_rows(summary, workload):
+    nodes = summary.nodes(workload)[-1]
+    head = [workloads.ALL[workload].request, *(f"{part} %" for _, part in LATENCIES)]
+    body = []
+    for mode in summary.modes_of(workload):
+        cell = summary.cell(workload, nodes, mode)
+        if cell and cell.median_of("latency_p50"):
+            body.append([mode, *(duration(cell.median_of(name)) for name, _ in LATENCIES)])
+    return head, body
+
+
+def perf_sentence(summary):
+    """Which counters this machine has."""
+    names = {name: name.replace("_", " ") for name in summary.perf}
+    mine = [names[name] for name in runs.PERF_PROCESSOR if name in names]
+    kernels = [names[name] for name in runs.PERF_KERNEL if name in names]
+    if mine:
+        return f"The processor counted {', '.join(mine)} (libpfm4, workers only)."
+    if kernels:
+        return (
+            "This machine shows no processor counters (or libpfm4 is missing), so these are the kernel's: "
+            f"{', '.join(kernels)}, of the workers."
+        )
+    return "Neither the processor's nor the kernel's counters can be had on this machine."
+
+
+def perf_rows(summary):
+    names = [name for name in runs.PERF_PROCESSOR if name in summary.perf] or summary.perf
+    head = ["on the most nodes", *(name.replace("_", " ") for name in names)]
+    body = []
+    for workload in summary.workloads:
+        load, nodes = workloads.ALL[workload], summary.nodes(workload)[-1]
+        for mode in summary.modes_of(workload):
+            cell = summary.cell(workload, nodes, mode)
+            if cell:
+                values = [short(load.per * cell.per_operation(f"perf_{name}")) for name in names]
+                body.append([f"{workload}, {mode}, {load.each()}", *values])
     return head, body
 
 
@@ -128,4 +186,10 @@ def markdown(summary):
                 f"What moved on {count_of_nodes(summary.nodes(name)[-1])}, while it was measured:",
                 grid(head, body),
             ]
+        if latency_rows(summary, name)[1]:
+            where = count_of_nodes(summary.nodes(name)[-1])
+            parts += [f"How long it took, on {where}, so many per cent of all at the most:"]
+            parts += [grid(*latency_rows(summary, name))]
+    if summary.perf:
+        parts += ["## Counters", perf_sentence(summary), grid(*perf_rows(summary))]
     return "\n\n".join(parts) + "\n"

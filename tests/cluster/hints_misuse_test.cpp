@@ -42,6 +42,49 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"deadlock", {"wait for each other in a circle", "hints_misuse.cpp:", "and waits for"}}),
     [](const auto& info) { return std::string(info.param.name); });
 
+// Where two places are at fault, the callers of both are told, with DSM_CHECK=1.
+TEST(Misuse, CallersOfBothPlacesAreTold) {
+  Process job({bin("dsmrun"), "-n", "2", "--check", "1", "--", bin("hints_misuse"), "conflict_elsewhere"});
+  EXPECT_EQ(job.wait(), 128 + SIGABRT);
+  const std::string said = job.err();
+  const std::size_t now = said.find("now:"), then = said.find("the earlier borrow:");
+  ASSERT_NE(now, std::string::npos) << said;
+  ASSERT_NE(then, std::string::npos) << said;
+  EXPECT_NE(said.substr(now, then - now).find("main+0x"), std::string::npos) << said;
+  EXPECT_NE(said.substr(then).find("main+0x"), std::string::npos) << said;
+}
+
+// The same from C, where no guard ends a borrow: it is what longjmp and a thread's exit skip.
+class MisuseInC : public testing::TestWithParam<Case> {};
+
+TEST_P(MisuseInC, EndsWithOneClearLine) {
+  Process job({bin("dsmrun"), "-n", "2", "--check", "1", "--", bin("hints_c_misuse"), GetParam().name});
+  EXPECT_EQ(job.wait(), 128 + SIGABRT) << job.err();
+  for (const char* part : GetParam().said)
+    EXPECT_NE(job.err().find(part), std::string::npos) << part << "\n" << job.err();
+  EXPECT_NE(job.err().find("hints_c_misuse.c:"), std::string::npos) << job.err();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, MisuseInC,
+    testing::Values(Case{"null_pointer", {"a borrow of a null pointer"}},
+                    Case{"foreign_pointer", {"not in the global heap"}}, Case{"no_bytes", {"a borrow of no bytes"}},
+                    Case{"too_many_bytes", {"more than 64 MiB"}},
+                    Case{"second_release", {"a second release of", "it was borrowed at"}},
+                    Case{"second_release_of_shared", {"a second release of", "it was borrowed at"}},
+                    Case{"release_of_nothing", {"a release of a null pointer"}},
+                    Case{"release_of_the_object", {"a release of what this thread has not borrowed"}},
+                    Case{"release_elsewhere", {"a release of what this thread has not borrowed"}},
+                    Case{"overlap", {"overlaps another borrow", "begun at"}},
+                    Case{"conflict", {"a shared borrow of", "would wait for itself"}},
+                    Case{"longjmp_and_again", {"a mutable borrow of", "would wait for itself"}},
+                    Case{"longjmp_in_thread", {"a thread has ended inside its borrow"}},
+                    Case{"thread_exit", {"a thread has ended inside its borrow"}},
+                    Case{"longjmp_to_the_end", {"a thread has ended inside its borrow"}},
+                    Case{"transfer_to_nobody", {"a transfer to a node that does not exist"}},
+                    Case{"transfer_inside", {"a mutable borrow of", "would wait for itself"}}),
+    [](const auto& info) { return std::string(info.param.name); });
+
 TEST(RawAccessInABorrow, IsFoundByEveryEngine) {
   for (const char* engine : {"uffd-inline", "uffd-thread", "sigsegv"}) {
     if (!dsm::mem::engine_obstacle(engine).empty()) continue;

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -99,6 +100,48 @@ void exclusion() {
   EXPECT(sum == std::uint64_t{kThreads} * kTimes * dsm::nodes());
   EXPECT(accounts[0].balance + accounts[1].balance + accounts[2].balance == sum);
   meet();
+}
+
+// Many objects of all nodes at once, some of them twice: as current and as whole as a borrow of each, whether there is
+// a copy or not, while others change them, and what has been borrowed stays as it was.
+void many() {
+  constexpr unsigned kObjects = 4096, kWanted = 150;
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(kObjects, dsm::interleaved); });
+  std::vector<const Account*> wanted;
+  for (unsigned i = 0; i < kWanted; ++i) wanted.push_back(&accounts[i * 977 % kObjects]);
+  wanted.push_back(wanted[3]);
+  wanted.push_back(wanted[3]);
+  const auto change = [&](unsigned i) {
+    auto w = dsm::borrow_mut(const_cast<Account*>(wanted[i]));
+    ++w->balance;
+    w->twice = 2 * w->balance;
+  };
+  for (unsigned round = 0; round < 3 * dsm::nodes(); ++round) {
+    const bool writes = round % dsm::nodes() == dsm::node();
+    for (unsigned i = round % 2; writes && i < kWanted; i += 2) change(i);
+    meet();
+    auto seen = dsm::borrow_shared_each(std::span<const Account* const>(wanted));
+    EXPECT(seen.size() == wanted.size());
+    for (unsigned i = 0; i < kWanted; ++i) EXPECT(seen[i]->balance == (round + 2 - i % 2) / 2);
+    for (unsigned i = kWanted; i < wanted.size(); ++i) EXPECT(seen[i]->balance == seen[3]->balance);
+    meet();
+    for (unsigned times = 0; times < 20; ++times) {
+      if (writes) change(times % 2 + 1);
+      for (const auto& one : dsm::borrow_shared_each(std::span<const Account* const>(wanted).first(8))) {
+        EXPECT(one->twice == 2 * one->balance);
+      }
+    }
+    meet();
+    for (unsigned i = 3; i < kWanted; ++i) EXPECT(seen[i]->balance == (round + 2 - i % 2) / 2);
+    seen.clear();
+    for (unsigned i = 1; writes && i < 3; ++i) dsm::borrow_mut(const_cast<Account*>(wanted[i]))->balance -= 10;
+    for (unsigned i = 1; writes && i < 3; ++i) EXPECT(wanted[i]->balance == (round + 2 - i % 2) / 2);  // raw
+    for (unsigned i = 1; writes && i < 3; ++i) {
+      auto w = dsm::borrow_mut(const_cast<Account*>(wanted[i]));
+      w->twice = 2 * w->balance;
+    }
+    meet();
+  }
 }
 
 struct Large {
@@ -197,13 +240,9 @@ void own_page_raw() {
   }
 }
 
-const std::map<std::string, std::function<void()>> kChecks = {{"values", values},
-                                                              {"mixed", mixed},
-                                                              {"exclusion", exclusion},
-                                                              {"snapshots", snapshots},
-                                                              {"transfers", transfers},
-                                                              {"interleaved", interleaved},
-                                                              {"own_page_raw", own_page_raw}};
+const std::map<std::string, std::function<void()>> kChecks = {
+    {"values", values},       {"mixed", mixed},         {"exclusion", exclusion},     {"many", many},
+    {"snapshots", snapshots}, {"transfers", transfers}, {"interleaved", interleaved}, {"own_page_raw", own_page_raw}};
 
 }  // namespace
 

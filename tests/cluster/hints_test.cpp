@@ -1,4 +1,5 @@
-// Object mode over real processes: every check of hints_node and hints_owned_node in every engine, on 2 and 4 nodes.
+// Object mode over real processes: every check of hints_node, hints_owned_node and hints_group_node in every engine, on
+// 2 and 4 nodes.
 #include <gtest/gtest.h>
 
 #include "mem/fault_engine.h"
@@ -33,7 +34,7 @@ const auto kName = [](const auto& info) {
 };
 
 INSTANTIATE_TEST_SUITE_P(Engines, Hints,
-                         testing::Combine(kEngines, testing::Values("values", "mixed", "exclusion", "snapshots",
+                         testing::Combine(kEngines, testing::Values("values", "mixed", "exclusion", "many", "snapshots",
                                                                     "transfers", "interleaved", "own_page_raw")),
                          kName);
 
@@ -46,5 +47,12 @@ INSTANTIATE_TEST_SUITE_P(Engines, Owned,
                                           testing::Values("colours", "every_colour", "reuse", "reuse_by_address",
                                                           "moves", "nested", "arrays", "sizes", "ranges")),
                          kName);
+
+class Groups : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+
+TEST_P(Groups, AreRight) { expect_right(std::get<0>(GetParam()), "hints_group_node", std::get<1>(GetParam())); }
+
+INSTANTIATE_TEST_SUITE_P(Engines, Groups,
+                         testing::Combine(kEngines, testing::Values("overtaken", "ahead", "groups", "room")), kName);
 
 }  // namespace

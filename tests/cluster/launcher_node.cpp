@@ -60,6 +60,7 @@ int report_identity() {
   const auto& geometry = job->geometry();
   bool sizes_fit = job->fds().size() == geometry.nodes;
   for (const auto& fds : job->fds()) {
+    if (fds.memory_fd < 0 && fds.meta_fd < 0) continue;  // a node of another host
     struct stat memory {};
     struct stat meta {};
     ::fstat(fds.memory_fd, &memory);

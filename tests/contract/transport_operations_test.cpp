@@ -1,4 +1,5 @@
 // One-sided operations: order within a chain, atomicity between nodes, the own node, bounds.
+#include <array>
 #include <numeric>
 #include <thread>
 
@@ -28,6 +29,32 @@ TEST_P(TransportOperations, ChainTakesEffectInOrder) {
       EXPECT_EQ(chain[4].old, 20u);
       EXPECT_EQ(last, 25u);
     }
+  });
+}
+
+TEST_P(TransportOperations, ChainsAreOnTheirWayTogether) {
+  const auto world = make_world(3);
+  Shared<Meeting> meeting;
+  run_nodes(*world, 3, [&](Transport& t) {
+    constexpr std::uint64_t kRounds = 50;
+    for (std::uint64_t round = 1; round <= kRounds; ++round) {
+      std::array<std::array<Op, 2>, 3> chains;
+      std::array<std::uint64_t, 3> seen{};
+      std::array<Posted, 3> posted;
+      for (NodeId target = 0; target < 3; ++target) {
+        chains[target] = {fetch_add_op(Region::kMeta, 8u * t.self(), 1),
+                          read_op(Region::kMeta, 8u * t.self(), &seen[target], 8)};
+        const auto begun = t.post(target, chains[target]);
+        ASSERT_TRUE(begun.has_value());
+        posted[target] = *begun;
+      }
+      for (NodeId target = 3; target-- > 0;) {
+        ASSERT_TRUE(t.finish(target, posted[target]).has_value());
+        EXPECT_EQ(chains[target][0].old, round - 1);
+        EXPECT_EQ(seen[target], round);
+      }
+    }
+    meeting->meet(3);
   });
 }
 

@@ -1,5 +1,7 @@
 // The simulated program's borrows: the threads, the node's cache and what a node keeps by transfer, as the runtime has
 // it, around the shipped proto::Borrow.
+#include <utility>
+
 #include "tests/sim/simulator.h"
 
 namespace dsm::sim {
@@ -22,9 +24,22 @@ bool Simulator::in_place(const Thread& thread) const {
 
 void Simulator::try_borrow(Thread& thread, Copy& copy) {
   const unsigned index = static_cast<unsigned>(&thread - threads_.data());
+  if (!thread.pinned) {
+    if (copy.view != Access::kObject) {
+      thread.state = ThreadState::kFaulting;
+      return;
+    }
+    if (!copy.page.fresh || (copy.closed && !thread.outer && !(copy.owed && thread.asked))) {
+      thread.state = ThreadState::kQueueing;
+      return;
+    }
+    copy.owed = false;
+    ++copy.borrows;
+    thread.pinned = true;
+  }
+  if (thread.nests) return borrow_another(thread);
   Cached& cached = model_.cached(thread.node, thread.page, thread.object);
-  const bool here = thread.node == model_.homes[thread.page].node;
-  if (thread.change && !here && cached.holder != index) {
+  if (thread.change && thread.node != model_.homes[thread.page].node) {
     if (cached.holder != kNobodyHolds) {
       trace("node {} thread {} waits for its turn on object {} of page {} behind {}", thread.node, index, thread.object,
             thread.page, cached.holder == kGiver ? "giving it back" : fmt::format("thread {}", cached.holder));
@@ -33,23 +48,38 @@ void Simulator::try_borrow(Thread& thread, Copy& copy) {
     }
     cached.holder = index;
   }
-  if (copy.view != Access::kObject) {
-    thread.state = ThreadState::kFaulting;
-    return;
-  }
-  if (!copy.page.fresh || (copy.closed && !(copy.owed && thread.asked))) {
-    thread.state = ThreadState::kQueueing;
-    return;
-  }
-  copy.owed = false;
-  ++copy.borrows;
   ++counts_.accesses;
-  thread.holds = random_.below(6);
+  thread.holds = random_.moves(6);
   thread.state = ThreadState::kHolding;
   trace("node {} thread {} borrows object {} of page {}{}", thread.node, index, thread.object, thread.page,
         thread.change ? " to change it" : "");
   refresh(thread.node, thread.page);
   begin_borrow(index);
+}
+
+// The thread has a page for an object of which nobody else knows, as one that is being moved, and goes on to another
+// page's, in whatever order.
+void Simulator::borrow_another(Thread& thread) {
+  trace("node {} thread {} holds page {} around another borrow", thread.node, &thread - threads_.data(), thread.page);
+  thread.nests = thread.pinned = false;
+  thread.outer = thread.page;
+  thread.page = (thread.page + 1 + random_.below(model_.options.pages - 1)) % model_.options.pages;
+  thread.asked = false;
+  thread.state = ThreadState::kTrying;
+  if (!model_.homes[thread.page].has_bytes) {
+    end_outer(thread);
+    thread.state = ThreadState::kChoosing;
+  } else {
+    refresh(thread.node, *thread.outer);
+  }
+}
+
+void Simulator::end_outer(Thread& thread) {
+  if (!thread.outer) return;
+  const unsigned page = *std::exchange(thread.outer, std::nullopt);
+  --model_.copy(thread.node, page).borrows;
+  trace("node {} thread {} lets page {} go", thread.node, &thread - threads_.data(), page);
+  refresh(thread.node, page);
 }
 
 void Simulator::begin_borrow(unsigned index) {
@@ -139,6 +169,7 @@ void Simulator::saw_value(unsigned index) {
   trace("node {} thread {} sees {}/{} in object {} of page {}", thread.node, index, work.bytes.a, work.bytes.b,
         thread.object, thread.page);
   checker_.saw(thread.node, thread.page, thread.object, work.bytes, work.began, counts_.moves);
+  model_.history(thread.page, thread.object).seen(work.bytes.a, counts_.moves);
 }
 
 void Simulator::found_value(unsigned index) {
@@ -183,7 +214,7 @@ void Simulator::change(unsigned index) {
   if (bytes.a == work.bytes.a) {
     bytes.a = ++last_value_;
     history.changing(last_value_, counts_.moves);
-    thread.holds = random_.below(3);
+    thread.holds = random_.moves(3);
     return;
   }
   bytes.b = work.pending = bytes.a;
@@ -229,6 +260,7 @@ void Simulator::end_borrow(unsigned index) {
   Thread& thread = threads_[index];
   Copy& copy = model_.copy(thread.node, thread.page);
   --copy.borrows;
+  thread.pinned = false;
   trace("node {} thread {} ends its borrow ({} borrows in page {})", thread.node, index, copy.borrows, thread.page);
   thread.state = ThreadState::kChoosing;
   Cached& cached = model_.cached(thread.node, thread.page, thread.object);
@@ -240,14 +272,16 @@ void Simulator::end_borrow(unsigned index) {
     wake(thread.node, thread.page, ThreadState::kQueueing);
   }
   refresh(thread.node, thread.page);
+  end_outer(thread);
 }
 
-// The protocol asks whether the page is still in use: then no new borrows begin. Or it says that they may.
+// Work goes on after all: new borrows may begin. But if the protocol asks whether the page is still in use, none do.
 void Simulator::close_if_asked(NodeId node, unsigned page, Copy& copy) {
+  if (copy.todo.reopen) {
+    copy.closed = false;
+    wake(node, page, ThreadState::kQueueing);
+  }
   if (copy.page.access == Access::kObject && copy.await_use) copy.closed = true;
-  if (!copy.todo.reopen) return;
-  copy.closed = false;
-  wake(node, page, ThreadState::kQueueing);
 }
 
 }  // namespace dsm::sim

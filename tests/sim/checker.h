@@ -82,6 +82,10 @@ class Checker {
   void released() const;
 
   const Overtaken& overtaken() const { return most_; }
+  template <typename Archive>
+  void archive(Archive& all) {
+    for (Wait& wait : waits_) all(wait.exclusive), all(wait.grants), all(wait.in_vain), all(wait.open);
+  }
 
  private:
   struct Wait {

@@ -21,7 +21,7 @@ void Simulator::try_lock(Thread& thread, Copy& copy) {
   copy.writer = exclusive;
   copy.readers += !exclusive;
   ++counts_.accesses;
-  thread.holds = random_.below(20);
+  thread.holds = random_.moves(20);
   thread.state = ThreadState::kHolding;
   trace("node {} takes lock {} ({} readers)", thread.node, thread.page, copy.readers);
   refresh(thread.node, thread.page);

@@ -13,6 +13,7 @@ enum class Policy : std::uint8_t {
   kUniform,     // any actor that can move, with equal chance
   kPriorities,  // PCT: the most urgent actor that can move; at `changes` random moments it becomes the least urgent
   kRoundRobin,  // in turn, but at `changes` random moments the actor whose turn it is sleeps for a long while
+  kDelays,      // one actor as long as it can move, then the next; at `changes` random moments it is passed over
 };
 
 // A bug planted in the executor, to show that the checkers see it.
@@ -49,6 +50,7 @@ enum class Mutation : std::uint8_t {
   kObjectKeepCopies,    // copies stay although the page has left object mode
   kObjectKeepStanding,  // what a standing owner has does not go home before
   kObjectEarlyLeave,    // the page leaves in the middle of a borrow
+  kObjectNoNesting,     // a borrow within another one waits as if it were the first
   kCount
 };
 
@@ -72,6 +74,7 @@ struct Options {
   } weights;
   unsigned latch_only = 0;  // percent of the pages that have no bytes
 
+  unsigned nested = 0;        // percent of the borrows that begin within another one
   bool small_objects = true;  // objects are read by copying, at their home too
   bool locks = false;         // pages without bytes are locks: an access lasts, and the node keeps what nobody asks for
   bool serial = false;        // a page takes no event while its chain is in flight
@@ -80,6 +83,10 @@ struct Options {
   bool duplicates = false;    // messages arrive again, later, out of order
   bool strays = false;        // messages arrive that nobody has sent
   bool early_use = false;     // kUsed may come before the access has run
+
+  unsigned slow_nodes = 0;  // percent of the nodes of which nine moves in ten are put off
+  unsigned slow_links = 0;  // the same of the links between two nodes; each keeps its order
+  unsigned crash = 0;       // percent of the run's length after which a node dies; 0: none does
 
   Mutation mutation = Mutation::kNone;
 
@@ -94,6 +101,7 @@ Options options_of(std::uint64_t seed);
 // What the command line, or shrinking, fixes.
 struct Overrides {
   std::optional<unsigned> nodes = {}, pages = {}, threads = {}, ops = {}, borrow = {};
+  bool plain = false;  // no delays, slow nodes or links, crashes or pressure: what a seed meant before there were any
   Mutation mutation = Mutation::kNone;
 };
 Options options_of(std::uint64_t seed, const Overrides& overrides);

@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 
 #include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,13 +33,15 @@ namespace dsm::sim {
 // The last lines of what happened, or all of them on stdout.
 class Trace {
  public:
-  explicit Trace(bool print_all) : print_all_(print_all) {}
+  static constexpr std::size_t kAll = ~std::size_t{0};
+  explicit Trace(bool print_all, std::size_t kept = 60) : print_all_(print_all), kept_(kept) {}
   void add(std::string line);
+  void cut(std::size_t lines) { lines_.resize(lines); }
   const std::deque<std::string>& lines() const { return lines_; }
 
  private:
-  static constexpr std::size_t kKept = 60;
   const bool print_all_;
+  const std::size_t kept_;
   std::deque<std::string> lines_;
 };
 
@@ -56,6 +59,18 @@ class Simulator {
 
   void run();  // throws Failure
   const Counts& counts() const { return counts_; }
+
+  // One move after the other, by whoever goes through all of them (explorer.h).
+  void leave_chance_to(Choices* choices) { random_.leave_to(choices); }
+  std::vector<unsigned> movable() const;  // actors, in their order; one that only makes up its mind comes alone
+  void move(unsigned actor) { move(actors_[actor]); }
+  void finish();  // nobody makes new accesses: fair from here on, to the end; what then must hold is checked
+
+  // state.cpp: all that changes, as bytes. Equal bytes up to `canonical` mean the same future. normalise() makes
+  // states alike that differ in no more than what has been and is forgotten.
+  void normalise();
+  std::size_t save(std::string& bytes);  // returns `canonical`
+  void load(const std::string& bytes);
 
  private:
   enum class ActorKind : std::uint8_t { kThread, kAgent, kEnd, kUse, kWire, kMail, kLate, kLetter, kQueue };
@@ -96,6 +111,9 @@ class Simulator {
     unsigned object = 0;  // kBorrow: which,
     bool change = false;  // and whether to change it,
     NodeId to = kNoNode;  // and who is to be the standing owner then
+    bool nests = false;   // and whether it is to be held around another borrow
+    bool pinned = false;  // it has the page, and waits for another thread of its node to be done with the object
+    std::optional<unsigned> outer = {};  // the page of the borrow around this one
   };
 
   enum class OpKind : std::uint8_t {
@@ -136,6 +154,9 @@ class Simulator {
   // simulator.cpp: the run
   void make_homes();
   void make_actors();
+  void make_trouble();
+  bool belongs_to(const Actor& actor, NodeId node) const;
+  void crash();
   void run_until(std::uint64_t moves);
   void finish_fairly();
   void send_home();
@@ -148,6 +169,20 @@ class Simulator {
   void trace(fmt::format_string<const Args&...> format, const Args&... args) {
     if (trace_ != nullptr) trace_->add(fmt::format("{:6} ", counts_.moves) + fmt::format(format, args...));
   }
+
+  // state.cpp
+  bool borrows(unsigned index) const {
+    return threads_[index].state == ThreadState::kHolding && threads_[index].intent == Intent::kBorrow;
+  }
+  void normalise_copies();
+  void normalise_threads();
+  void forget_histories();
+  void rename_values();
+  void rename_times();
+  template <typename Archive>
+  void archive(Archive& all);
+  template <typename Archive>
+  void archive_unhashed(Archive& all);
 
   // threads.cpp: the simulated program
   void move_thread(unsigned index);
@@ -168,6 +203,8 @@ class Simulator {
   bool in_place(const Thread& thread) const;
   void try_borrow(Thread& thread, Copy& copy);
   void begin_borrow(unsigned index);
+  void borrow_another(Thread& thread);
+  void end_outer(Thread& thread);
   void step_borrow(unsigned index, const proto::BorrowEvent& event);
   void ended_step(unsigned index, proto::Outcome outcome);
   bool stands(const Thread& thread, proto::Header word) const;
@@ -258,6 +295,7 @@ class Simulator {
   std::vector<Fifo<ObjectLetter>> object_mail_;
   std::uint64_t last_value_ = 0;  // every write stores a new one
   bool generating_ = true;
+  NodeId dead_ = kNoNode;
   Counts counts_;
   Scheduler scheduler_;
 };

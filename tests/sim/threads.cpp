@@ -78,6 +78,7 @@ void Simulator::choose(Thread& thread) {
     thread.change = random_.percent(50);
     const bool give = thread.change && weights.transfer != 0 && random_.percent(30);
     thread.to = give ? static_cast<NodeId>(random_.below(model_.options.nodes)) : kNoNode;
+    thread.nests = model_.options.nested != 0 && random_.percent(model_.options.nested);
   }
   if (model_.is_lock(thread.page) && thread.intent > Intent::kModify) thread.intent = Intent::kRead;
   const bool access = thread.intent <= Intent::kBorrow;
@@ -120,7 +121,8 @@ void Simulator::access(Thread& thread, Copy& copy) {
 }
 
 void Simulator::fault_or_hint(Thread& thread) {
-  proto::Event event{.kind = proto::EventKind::kFault, .access = needed(thread.intent)};
+  const bool nested = thread.outer.has_value() && !mutated(Mutation::kObjectNoNesting);
+  proto::Event event{.kind = proto::EventKind::kFault, .access = needed(thread.intent), .nested = nested};
   switch (thread.intent) {
     case Intent::kPrefetch:
       event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};

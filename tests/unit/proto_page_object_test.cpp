@@ -22,6 +22,32 @@ TEST(PageObject, NodesJoinEachOther) {
        {done(object_word(nodes(2, 3))), "map object, wake", "idle, object access, seen object {1,2,3}, fresh"}});
 }
 
+// The thread has other pages for object work, so it must not wait for who claims this one: that waits for the members,
+// and they perhaps for the thread.
+TEST(PageObject, NestedWorkJoinsMembersThatFinish) {
+  const Word finishing = exclusive_word(3, kAway.home, nodes(2)) | kObjectsFinish;
+  Event nested = fault(kObject);
+  nested.nested = true;
+  run(Page{}, kAway,
+      {{nested, "swap free -> object {1}", "claiming, no access, seen free, wants object"},
+       {done(finishing), "swap exclusive 3 objects-finish {2} -> exclusive 3 objects-finish {1,2}",
+        "claiming, no access, seen exclusive 3 objects-finish {2}, wants object, look asked"},
+       {done(finishing), "map object, wake, await use",
+        "idle, object access, seen exclusive 3 objects-finish {1,2}, fresh, look asked"}});
+}
+
+// A raw wish of the same node gives way; who has it asks again.
+TEST(PageObject, NestedWorkComesBeforeRawWishesOfItsNode) {
+  const Word ours = exclusive_word(1, kAway.home, nodes(2)) | kObjectsFinish;
+  Event nested = fault(kObject);
+  nested.nested = true;
+  Page page{.want = kWrite, .phase = Phase::kWaiting, .seen = ours};
+  run(page, kAway,
+      {{nested, "read latch", "looking, no access, seen exclusive 1 objects-finish {2}, wants object"},
+       {looked(ours), "swap exclusive 1 objects-finish {2} -> object {1,2}, read latch",
+        "claiming, no access, seen exclusive 1 objects-finish {2}, wants object"}});
+}
+
 TEST(PageObject, ReadersHaveToLeaveFirst) {
   Page page{.seen = shared_word(nodes(2))};
   run(page, kAway,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "bench/apps/frame/counters.h"
+#include "bench/apps/frame/perf.h"
 
 namespace app {
 
@@ -21,6 +23,8 @@ struct alignas(kPageBytes) Job::Record {
   double seconds;
   std::uint64_t work;
   Counters counters;  // of the measured part
+  Latencies latencies;
+  PerfCounts perf;
   bool failed;
   char sentence[512];
 };
@@ -47,9 +51,14 @@ void add_options(CLI::App& cli, Options& options) {
 
 namespace {
 
-const std::map<std::string, Mode>& modes() {
-  static const std::map<std::string, Mode> all{
-      {"native", Mode::kNative}, {"page", Mode::kPage}, {"hinted", Mode::kHinted}, {"owned", Mode::kOwned}};
+using Modes = std::map<std::string, Mode>;
+
+const Modes& modes() {
+  static const Modes all{{"native", Mode::kNative},
+                         {"page", Mode::kPage},
+                         {"hinted", Mode::kHinted},
+                         {"owned", Mode::kOwned},
+                         {"message", Mode::kMessage}};
   return all;
 }
 
@@ -62,12 +71,14 @@ const char* name_of(Mode mode) {
   return "unknown";
 }
 
-void add_modes(CLI::App& cli, Options& options) {
+void add_modes(CLI::App& cli, Options& options, bool with_messages) {
+  Modes known = modes();
+  if (!with_messages) known.erase("message");
   cli.add_option_function<std::string>(
          "-m,--mode", [&options](const std::string& name) { options.mode = modes().at(name); },
          "native: threads of one process and plain memory; page: plain pointers into the global heap;\n"
-         "hinted: borrows of plain pointers; owned: dsm::own_ptr (default: page)")
-      ->check(CLI::IsMember(modes()));
+         "hinted: borrows of plain pointers; owned: dsm::own_ptr; message: no shared memory (default: page)")
+      ->check(CLI::IsMember(known));
   cli.add_option("--as-nodes", options.as_nodes, "native mode: runs the workers that so many nodes would run")
       ->check(CLI::Range(1, 48))
       ->capture_default_str();
@@ -81,6 +92,7 @@ Job::Job(std::string name, const Options& options) : name_(std::move(name)), opt
   } else {
     join();
   }
+  latencies_.resize(own_workers());
 }
 
 void Job::join() {
@@ -109,19 +121,20 @@ void Job::measure(std::string unit, const Body& body) {
   unit_ = std::move(unit);
   std::vector<Span> spans(own_workers());
   Counters before{}, after{};
+  const Perf perf;
   std::vector<std::thread> running;
   for (unsigned thread = 0; thread < own_workers(); ++thread) {
     running.emplace_back([&, thread] {
       Span& span = spans[thread];
       sync_workers();
-      if (thread == 0 && !native()) before = counters_now();
+      if (thread == 0) before = native() ? native_counters_now() : counters_now();
       sync_workers();
       span.start = now_seconds();
       span.work = body({first_worker() + thread, thread});
       span.end = now_seconds();
       sync_workers();
       span.all_end = now_seconds();
-      if (thread == 0 && !native()) after = counters_now();
+      if (thread == 0) after = native() ? native_counters_now() : counters_now();
     });
   }
   for (std::thread& thread : running) thread.join();
@@ -136,6 +149,8 @@ void Job::measure(std::string unit, const Body& body) {
     all_end = std::max(all_end, span.all_end);
     record.work += span.work;
   }
+  record.perf = perf.stop();
+  for (const Latencies& latencies : latencies_) record.latencies.merge(latencies);
   record.seconds = end - start;
   for (std::size_t i = 0; i < kCounters; ++i) record.counters[i] = after[i] - before[i];
   seconds_ = all_end - start;
@@ -158,7 +173,7 @@ void Job::die(const std::string& sentence) const {
 }
 
 void* Job::plain(std::size_t bytes) {
-  void* const block = std::aligned_alloc(kPageBytes, whole_pages(bytes));
+  void* const block = std::aligned_alloc(kPageBytes, whole_pages(std::max<std::size_t>(bytes, 1)));
   return block == nullptr ? nullptr : std::memset(block, 0, whole_pages(bytes));
 }
 
@@ -233,6 +248,8 @@ void Job::write_json(const Report& report, bool good) const {
   object["unit"] = unit_;
   std::uint64_t all = 0;
   Counters sum{};
+  Latencies latencies;
+  PerfCounts perf{};
   auto per_node = nlohmann::ordered_json::array();
   for (unsigned n = 0; n < processes(); ++n) {
     const Record& record = records_[n];
@@ -241,12 +258,25 @@ void Job::write_json(const Report& report, bool good) const {
                         {"work", record.work},
                         {"per_second", rate(static_cast<double>(record.work), record.seconds)}});
     all += record.work;
+    latencies.merge(record.latencies);
+    for (std::size_t i = 0; i < kPerfEvents; ++i) {
+      perf[i] = perf[i] == kNotCounted || record.perf[i] == kNotCounted ? kNotCounted : perf[i] + record.perf[i];
+    }
     for (std::size_t i = 0; i < kCounters; ++i) sum[i] += record.counters[i];
   }
   object["work"] = all;
   object["per_second"] = rate(static_cast<double>(all), seconds_);
   object["per_node"] = std::move(per_node);
   for (std::size_t i = 0; i < kCounters; ++i) object["counters"][kCounterNames[i]] = sum[i];
+  object["least_bytes"] = report.least_bytes;
+  for (std::size_t i = 0; i < kPerfEvents; ++i) {
+    if (perf[i] != kNotCounted) object["perf"][kPerfNames[i]] = perf[i];
+  }
+  constexpr std::array<std::pair<const char*, double>, 5> kQuantiles{
+      {{"p10", 0.1}, {"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}}};
+  for (const auto& [name, part] : kQuantiles) {
+    object["latency_ns"][name] = std::round(latencies.quantile(part));
+  }
   if (report.reference_seconds > 0) object["reference_seconds"] = report.reference_seconds;
   object["results"] = report.results;
   object["checksum"] = fmt::format("{:016x}", report.checksum);

@@ -26,14 +26,18 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <type_traits>
+#include <vector>
+
+#include "bench/apps/frame/latency.h"
 
 namespace app {
 
 inline constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageBytes - 1) / kPageBytes * kPageBytes; }
 
-// How a program uses shared memory. kHinted: borrows of plain pointers (L1); kOwned: owners (L2).
-enum class Mode : std::uint8_t { kNative, kPage, kHinted, kOwned };
+// How a program uses shared memory. kHinted: borrows of plain pointers (L1); kOwned: owners (L2); kMessage: not at all,
+// for the programs that have this baseline.
+enum class Mode : std::uint8_t { kNative, kPage, kHinted, kOwned, kMessage };
 const char* name_of(Mode mode);
 
 // run() with what the mode works on: the type comes as an argument that says no more.
@@ -47,6 +51,8 @@ int in_mode(Mode mode, Run run) {
       return run(std::type_identity<Hinted>{});
     case Mode::kOwned:
       return run(std::type_identity<Owned>{});
+    case Mode::kMessage:
+      break;  // the program's own
   }
   return 1;
 }
@@ -59,7 +65,8 @@ struct Options {
   unsigned as_nodes = 1;
 };
 void add_options(CLI::App& cli, Options& options);
-void add_modes(CLI::App& cli, Options& options);  // for programs that know all four
+// For programs that know the four modes, and perhaps kMessage.
+void add_modes(CLI::App& cli, Options& options, bool with_messages = false);
 
 struct Worker {
   unsigned index;   // over all nodes; the workers of a node have consecutive indices
@@ -70,7 +77,8 @@ struct Report {
   nlohmann::ordered_json parameters;  // what was run, by name
   nlohmann::ordered_json results;     // what came out beside the measurement, by name
   std::uint64_t checksum = 0;
-  double reference_seconds = 0;  // the same work in one thread and plain memory; 0 when it was not measured
+  std::uint64_t least_bytes = 0;  // that this distribution had to move between nodes; 0: not known
+  double reference_seconds = 0;   // the same work in one thread and plain memory; 0 when it was not measured
 };
 
 double now_seconds();
@@ -96,6 +104,9 @@ class Job {
 
   // Runs `body` in every worker. The clock starts when all are there and stops when all are done.
   void measure(std::string unit, const Body& body);
+  void note_latency(unsigned worker, double seconds) {
+    latencies_[worker - first_worker()].add(seconds);
+  }                     // of a request
   void sync_workers();  // inside of body, by all workers
   void sync_nodes();    // outside of it, by one thread of every node
 
@@ -133,7 +144,8 @@ class Job {
   std::string name_;
   Options options_;
   std::string unit_;
-  double seconds_ = 0;  // of the measurement as this node saw it
+  std::vector<Latencies> latencies_;  // by own worker
+  double seconds_ = 0;                // of the measurement as this node saw it
   Shared* shared_ = nullptr;
   Record* records_ = nullptr;                     // one a process
   std::unique_ptr<std::barrier<>> threads_meet_;  // native mode's

@@ -2,7 +2,9 @@
 // are shared by all nodes or partitioned between them.
 #include <fmt/format.h>
 
+#include <array>
 #include <bit>
+#include <span>
 #include <vector>
 
 #include "bench/apps/frame/job.h"
@@ -21,6 +23,8 @@ struct Settings {
   double theta = 0.99;
   unsigned gets = 90;  // per cent
   bool shared = true;
+  unsigned batch = 32;
+  unsigned answer_every = 32;
   std::string page_lock = "inplace";
 };
 
@@ -47,9 +51,9 @@ Bucket filled(const Layout& layout, std::uint64_t bucket) {
 
 // The keys that a node uses, by popularity: those of all buckets or of its own, spread so that neighbours in popularity
 // are no neighbours in memory.
-class Keys {
+class Popularity {
  public:
-  Keys(const Layout& layout, const Settings& settings, unsigned node)
+  Popularity(const Layout& layout, const Settings& settings, unsigned node)
       : layout_(layout),
         first_(settings.shared ? 0 : layout.begin(node)),
         buckets_(settings.shared ? layout.buckets : layout.begin(node + 1) - first_),
@@ -67,7 +71,8 @@ class Keys {
   app::Zipf zipf_;
 };
 
-std::vector<Operation> operations_of(const Settings& settings, const Keys& keys, std::uint64_t seed, unsigned worker) {
+std::vector<Operation> operations_of(const Settings& settings, const Popularity& keys, std::uint64_t seed,
+                                     unsigned worker) {
   std::vector<Operation> list(settings.operations);
   for (std::uint64_t i = 0; i < list.size(); ++i) {
     list[i].key = keys.pick(app::random_at(seed, 2 * worker, i));
@@ -78,26 +83,60 @@ std::vector<Operation> operations_of(const Settings& settings, const Keys& keys,
 
 std::uint64_t delta_of(unsigned worker, std::uint64_t i) { return app::mix((std::uint64_t{worker} << 40) + i + 1); }
 
+// The requests come in batches, as from clients that do not wait for each other: a batch's gets are served together,
+// then its puts.
 template <typename Table>
-std::uint64_t run(Job& job, Table& table, const std::vector<Operation>& operations, unsigned worker) {
-  Value value{};
-  for (std::uint64_t i = 0; i < operations.size(); ++i) {
-    const auto [key, put] = operations[i];
-    const bool found = put ? table.add(key, delta_of(worker, i)) : table.get(key, value);
-    if (!found) job.fail(fmt::format("key {:x} is gone.", key));
-    if (!put && !value.is_whole(key)) {
-      job.fail(fmt::format("a get of key {:x} saw what nobody put: {:x}.", key, fmt::join(value.words, " ")));
+class Server {
+ public:
+  Server(Job& job, const Settings& settings, Table& table, unsigned worker)
+      : job_(job), settings_(settings), table_(table), worker_(worker) {}
+
+  std::uint64_t run(const std::vector<Operation>& operations) {
+    for (std::uint64_t begin = 0; begin < operations.size(); begin += settings_.batch) {
+      const std::uint64_t end = std::min<std::uint64_t>(begin + settings_.batch, operations.size());
+      const double start = app::now_seconds();
+      serve(operations, begin, end);
+      job_.note_latency(worker_, app::now_seconds() - start);
+      if (begin / settings_.batch % settings_.answer_every == 0) table_.finish();
+    }
+    table_.finish();
+    return operations.size();
+  }
+
+ private:
+  void serve(const std::vector<Operation>& operations, std::uint64_t begin, std::uint64_t end) {
+    std::size_t gets = 0;
+    for (std::uint64_t i = begin; i < end; ++i) {
+      if (!operations[i].put) keys_[gets++] = operations[i].key;
+    }
+    const Keys keys = std::span(keys_).first(gets);
+    if (!table_.get(keys, std::span(values_).first(gets))) job_.fail("a key is gone.");
+    for (std::size_t i = 0; i < gets; ++i) {
+      if (!values_[i].is_whole(keys_[i])) {
+        job_.fail(
+            fmt::format("a get of key {:x} saw what nobody put: {:x}.", keys_[i], fmt::join(values_[i].words, " ")));
+      }
+    }
+    for (std::uint64_t i = begin; i < end; ++i) {
+      const auto [key, put] = operations[i];
+      if (put && !table_.add(key, delta_of(worker_, i))) job_.fail(fmt::format("key {:x} is gone.", key));
     }
   }
-  return operations.size();
-}
+
+  Job& job_;
+  const Settings& settings_;
+  Table& table_;
+  unsigned worker_;
+  std::array<std::uint64_t, kMostAtOnce> keys_;
+  std::array<Value, kMostAtOnce> values_;
+};
 
 // All puts done again by one thread: for each key their sum and their number.
 std::vector<Bucket> run_plainly(const Job& job, const Settings& settings, const Layout& layout, std::uint64_t seed) {
   std::vector<Bucket> buckets(layout.buckets);
   for (std::uint64_t bucket = 0; bucket < layout.buckets; ++bucket) buckets[bucket] = filled(layout, bucket);
   for (unsigned node = 0; node < job.nodes(); ++node) {
-    const Keys keys{layout, settings, node};
+    const Popularity keys{layout, settings, node};
     for (unsigned worker = node * job.threads(); worker < (node + 1) * job.threads(); ++worker) {
       const std::vector<Operation> operations = operations_of(settings, keys, seed, worker);
       for (std::uint64_t i = 0; i < operations.size(); ++i) {
@@ -134,7 +173,8 @@ app::Report check(Job& job, const Settings& settings, const Layout& layout, std:
                        {"buckets", layout.buckets},
                        {"theta", settings.theta},
                        {"gets_per_cent", settings.gets},
-                       {"shared", settings.shared}};
+                       {"shared", settings.shared},
+                       {"batch", settings.batch}};
   report.results = {{"puts", puts}};
   return report;
 }
@@ -147,14 +187,15 @@ int run_mode(const Settings& settings, const app::Options& options) {
   std::vector<std::vector<Operation>> mine;
   for (unsigned node = 0; node < job.nodes(); ++node) {
     if (!job.is_own(node)) continue;
-    const Keys keys{layout, settings, node};
+    const Popularity keys{layout, settings, node};
     for (unsigned thread = 0; thread < job.threads(); ++thread) {
       mine.push_back(operations_of(settings, keys, options.seed, node * job.threads() + thread));
     }
   }
   Table table{job, layout, filled};
-  job.measure("operations",
-              [&](const app::Worker& worker) { return run(job, table, mine[worker.thread], worker.index); });
+  job.measure("operations", [&](const app::Worker& worker) {
+    return Server<Table>{job, settings, table, worker.index}.run(mine[worker.thread]);
+  });
   app::Report report;
   if (job.node() == 0) report = check(job, settings, layout, options.seed, table);
   return job.finish(report);
@@ -172,6 +213,12 @@ void add_settings(CLI::App& cli, Settings& settings) {
       ->capture_default_str();
   cli.add_option("--get", settings.gets, "per cent of the operations that are gets; the rest are puts")
       ->check(CLI::Range(0, 100))
+      ->capture_default_str();
+  cli.add_option("--batch", settings.batch, "requests that come together")
+      ->check(CLI::Range(std::size_t{1}, kMostAtOnce))
+      ->capture_default_str();
+  cli.add_option("--answer-every", settings.answer_every, "owned mode: batches after which puts are answered")
+      ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   cli.add_flag("--shared,!--partitioned", settings.shared, "whether all nodes use all keys (default) or each its own");
   cli.add_option("--page-lock", settings.page_lock,
@@ -201,6 +248,8 @@ int main(int argc, char** argv) {
       return run_mode<HintedTable>(settings, options);
     case Mode::kOwned:
       return run_mode<OwnedTable>(settings, options);
+    case Mode::kMessage:
+      break;
   }
   return 1;
 }

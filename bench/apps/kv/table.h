@@ -1,15 +1,17 @@
 // The hash table of app_kv, once for each way of sharing memory. Every bucket holds exactly six keys, which are there
 // from the start; a bucket's number is (key >> 11) & mask. Node n's memory holds the n-th part of the buckets.
 //
-//   bool get(key, value)   copies the value; false: no such key
-//   bool add(key, delta)   changes the value
-//   peek(bucket)           the bucket, for one caller while nobody changes the table
+//   bool get(keys, values)   copies the values of some requests that came together; false: a key is not there
+//   bool add(key, delta)     changes the value; it may be done any time before finish()
+//   void finish()            all that this thread has added is in the table
+//   peek(bucket)             the bucket, for one caller while nobody changes the table
 //
 // 1. A value's words belong together: {sum, mix(sum ^ key), number of changes, ~sum}. A mixture of two is none.
 // 2. Changes commute, so the table at the end does not depend on who came first.
 #pragma once
 
-#include <dsm/hints.h>
+#include <dsm/delegate.h>
+#include <dsm/guarded.h>
 
 #include <algorithm>
 #include <array>
@@ -17,7 +19,7 @@
 #include <cstdint>
 #include <mutex>
 #include <new>
-#include <shared_mutex>
+#include <span>
 #include <vector>
 
 #include "bench/apps/frame/job.h"
@@ -26,6 +28,7 @@
 namespace app::kv {
 
 inline constexpr unsigned kKeysPerBucket = 6;
+inline constexpr std::size_t kMostAtOnce = 256;  // requests of a batch
 
 struct Value {
   std::array<std::uint64_t, 4> words;
@@ -72,6 +75,7 @@ struct Layout {
   std::uint64_t part() const { return (buckets + nodes - 1) / nodes; }
   std::uint64_t begin(unsigned node) const { return std::min(buckets, node * part()); }
   std::uint64_t of(std::uint64_t key) const { return (key >> 11) & (buckets - 1); }
+  unsigned node_of(std::uint64_t key) const { return static_cast<unsigned>(of(key) / part()); }
 };
 
 // Each node's part of an array with an element a bucket, in that node's memory, made by `make(memory, bucket)`.
@@ -109,13 +113,28 @@ void make_lock(T* memory, std::uint64_t /*bucket*/) {
   ::new (memory) T();
 }
 
+using Keys = std::span<const std::uint64_t>;
+using Values = std::span<Value>;
+
+// One request after the other.
+template <typename Table>
+class OneByOne {
+ public:
+  bool get(Keys keys, Values values) {
+    bool all = true;
+    for (std::size_t i = 0; i < keys.size(); ++i) all &= static_cast<Table*>(this)->get_one(keys[i], values[i]);
+    return all;
+  }
+  void finish() {}
+};
+
 // Locks beside the buckets: std::mutex in native mode, dsm::mutex in page mode.
 template <typename Mutex>
-class LockedTable {
+class LockedTable : public OneByOne<LockedTable<Mutex>> {
  public:
   LockedTable(Job& job, const Layout& layout, Fill fill)
       : layout_(layout), locks_(job, layout, make_lock<Mutex>), buckets_(job, layout, filler(layout, fill)) {}
-  bool get(std::uint64_t key, Value& value) {
+  bool get_one(std::uint64_t key, Value& value) {
     const std::uint64_t bucket = layout_.of(key);
     const std::lock_guard held{locks_[bucket]};
     return buckets_[bucket].get(key, value);
@@ -136,12 +155,12 @@ class LockedTable {
 // Page mode with the lock in the bucket: one page brings lock and data. A version number that is odd while somebody
 // writes, so that readers write nothing and all nodes can read a page at the same time.
 template <typename Place>
-class InPlaceTable {
+class InPlaceTable : public OneByOne<InPlaceTable<Place>> {
  public:
   InPlaceTable(Job& job, const Layout& layout, Fill fill)
       : layout_(layout), buckets_(job, layout, filler(layout, fill)) {}
 
-  bool get(std::uint64_t key, Value& value) {
+  bool get_one(std::uint64_t key, Value& value) {
     Bucket& bucket = buckets_[layout_.of(key)];
     const unsigned slot = bucket.find(key);  // keys never change
     if (slot == kKeysPerBucket) return false;
@@ -186,49 +205,55 @@ class InPlaceTable {
   Parts<Place> buckets_;
 };
 
-// L1: the mutable borrow is the lock; a shared borrow is a snapshot.
+// L1: the mutable borrow is the lock; shared borrows are snapshots, those of other nodes' buckets taken together.
 class HintedTable {
  public:
   HintedTable(Job& job, const Layout& layout, Fill fill)
-      : layout_(layout), buckets_(job, layout, filler(layout, fill)) {}
-  bool get(std::uint64_t key, Value& value) { return dsm::borrow_shared(&buckets_[layout_.of(key)])->get(key, value); }
+      : layout_(layout), buckets_(job, layout, filler(layout, fill)), self_(job.node()) {}
+  bool get(Keys keys, Values values) {
+    std::array<const Bucket*, kMostAtOnce> wanted;
+    std::array<std::size_t, kMostAtOnce> numbers;
+    std::size_t elsewhere = 0;
+    bool all = true;
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const Bucket* const bucket = &buckets_[layout_.of(keys[i])];
+      if (layout_.node_of(keys[i]) == self_) {
+        all &= dsm::borrow_shared(bucket)->get(keys[i], values[i]);
+      } else {
+        wanted[elsewhere] = bucket;
+        numbers[elsewhere++] = i;
+      }
+    }
+    if (elsewhere == 0) return all;
+    const auto seen = dsm::borrow_shared_each(std::span<const Bucket* const>(wanted.data(), elsewhere));
+    for (std::size_t i = 0; i < elsewhere; ++i) all &= seen[i]->get(keys[numbers[i]], values[numbers[i]]);
+    return all;
+  }
   bool add(std::uint64_t key, std::uint64_t delta) {
     return dsm::borrow_mut(&buckets_[layout_.of(key)])->add(key, delta);
   }
+  void finish() {}
   Bucket peek(std::uint64_t bucket) { return *dsm::borrow_shared(&buckets_[bucket]); }
 
- private:
+ protected:
   Layout layout_;
   Parts<Bucket> buckets_;
+  unsigned self_;
 };
 
-// L2: an owner a bucket, and a lock for the owner, since several nodes use the same one: a changed object moves to who
-// changes it, and its owner changes with it.
-class OwnedTable {
+// L2: a bucket belongs to its home, which alone changes it: a put goes there as a call, and is answered when finish()
+// or enough later ones have sent it. The home's own puts are borrows.
+class OwnedTable : public HintedTable {
  public:
-  OwnedTable(Job& job, const Layout& layout, Fill fill)
-      : layout_(layout),
-        locks_(job, layout, make_lock<dsm::shared_mutex>),
-        owners_(job, layout, [&layout, fill](Owner* memory, std::uint64_t bucket) {
-          ::new (memory) Owner(dsm::make_owned<Bucket>(fill(layout, bucket)));
-        }) {}
-  bool get(std::uint64_t key, Value& value) {
-    const std::uint64_t bucket = layout_.of(key);
-    const std::shared_lock held{locks_[bucket]};
-    return dsm::borrow_shared(owners_[bucket])->get(key, value);
-  }
+  using HintedTable::HintedTable;
   bool add(std::uint64_t key, std::uint64_t delta) {
-    const std::uint64_t bucket = layout_.of(key);
-    const std::unique_lock held{locks_[bucket]};
-    return dsm::borrow_mut(owners_[bucket])->add(key, delta);
+    Bucket* const bucket = &buckets_[layout_.of(key)];
+    if (layout_.node_of(key) == self_) return dsm::borrow_mut(bucket)->add(key, delta);
+    dsm::call_at_async(
+        bucket, [](Bucket& there, std::uint64_t k, std::uint64_t by) { there.add(k, by); }, key, delta);
+    return true;
   }
-  Bucket peek(std::uint64_t bucket) { return *dsm::borrow_shared(owners_[bucket]); }
-
- private:
-  using Owner = dsm::own_ptr<Bucket>;
-  Layout layout_;
-  Parts<dsm::shared_mutex> locks_;
-  Parts<Owner> owners_;
+  void finish() { dsm::flush(); }
 };
 
 }  // namespace app::kv

@@ -1,14 +1,24 @@
 // How app_matmul reaches the tiles, once for each way of sharing memory. A, B and C begin in node 0's memory.
 //
-//   multiply(row, k, column, sum)  sum += A(row, k) * B(k, column)
+//   a(row, column, f), b(...)      f(the tile's elements), to be read
 //   store(row, column, sum)        C(row, column) = sum
-//   collect()                      on node 0, in the end: what was stored is in product.c
+//   hand_over()                    on every node, when all is stored
+//   collect()                      on node 0, after that: what was stored is in product.c
+//
+// And for sums that several workers have a part of: each has room for as many tiles as C has, in its node's memory.
+//
+//   put_part(worker, tile, sum)    its part of tile number `tile`
+//   part(worker, tile, f)          f(that), after a barrier
 #pragma once
 
 #include <dsm/hints.h>
 
 #include <cstring>
+#include <mutex>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "bench/apps/frame/job.h"
 #include "bench/apps/matmul/matrix.h"
@@ -20,19 +30,50 @@ struct Product {
   Matrix<T> a, b, c;
 };
 
+struct Settings {
+  std::size_t size = 1024;
+  std::string element = "double";
+  std::size_t full_check = 512;
+  unsigned rounds = 20;
+  bool hints = true;   // page mode: prefetch and release
+  bool parts = false;  // Strassen's way, whose sums are in parts
+};
+
+// Room for each worker's parts of `count` tiles, in its node's memory.
+template <typename T>
+T** parts_of(Job& job, std::size_t count) {
+  T** const all = job.shared<T*>(job.workers());
+  for (unsigned worker = 0; worker < job.workers(); ++worker) {
+    if (job.is_own(worker / job.threads())) all[worker] = job.pages<T>(count * kTileElements);
+  }
+  job.sync_nodes();
+  return all;
+}
+
 // Native and page mode. Page mode fetches whole tiles, and gives a finished one back at once.
 template <typename T>
 class PlainTiles {
  public:
-  PlainTiles(Job& job, const Product<T>& product, bool hints) : product_(product), hints_(hints && !job.native()) {}
-  void multiply(std::size_t row, std::size_t k, std::size_t column, T* sum) {
-    const T* const a = product_.a.tile(row, k);
-    const T* const b = product_.b.tile(k, column);
-    if (hints_) {
-      dsm::prefetch(a, kBytes);
-      dsm::prefetch(b, kBytes);
-    }
-    multiply_tile(a, b, sum);
+  PlainTiles(Job& job, const Product<T>& product, const Settings& settings)
+      : product_(product), hints_(settings.hints && !job.native() && job.nodes() > 1) {
+    if (settings.parts) parts_ = parts_of<T>(job, product.c.tiles * product.c.tiles);
+  }
+  template <typename F>
+  void a(std::size_t row, std::size_t column, F f) {
+    read(product_.a.tile(row, column), f);
+  }
+  template <typename F>
+  void b(std::size_t row, std::size_t column, F f) {
+    read(product_.b.tile(row, column), f);
+  }
+  void put_part(unsigned worker, std::size_t tile, const T* sum) {
+    T* const target = parts_[worker] + tile * kTileElements;
+    std::memcpy(target, sum, kBytes);
+    if (hints_) dsm::release(target, kBytes);
+  }
+  template <typename F>
+  void part(unsigned worker, std::size_t tile, F f) {
+    read(parts_[worker] + tile * kTileElements, f);
   }
   void store(std::size_t row, std::size_t column, const T* sum) {
     T* const target = product_.c.tile(row, column);
@@ -40,50 +81,98 @@ class PlainTiles {
     std::memcpy(target, sum, kBytes);
     if (hints_) dsm::release(target, kBytes);
   }
+  void hand_over() {}
   void collect() {}
 
  private:
   static constexpr std::size_t kBytes = kTileElements * sizeof(T);
+  template <typename F>
+  void read(const T* tile, F f) {
+    if (hints_) dsm::prefetch(tile, kBytes);
+    f(tile);
+  }
+
   const Product<T>& product_;
   bool hints_;
+  T** parts_ = nullptr;
 };
 
 // L1: a tile is an object.
 template <typename T>
 class HintedTiles {
  public:
-  HintedTiles(Job&, const Product<T>& product, bool /*hints*/) : product_(product) {}
-  void multiply(std::size_t row, std::size_t k, std::size_t column, T* sum) {
-    const auto a = dsm::borrow_shared(std::span<const T>{product_.a.tile(row, k), kTileElements});
-    const auto b = dsm::borrow_shared(std::span<const T>{product_.b.tile(k, column), kTileElements});
-    multiply_tile(a.get(), b.get(), sum);
+  HintedTiles(Job& job, const Product<T>& product, const Settings& settings) : product_(product) {
+    if (settings.parts) parts_ = parts_of<T>(job, product.c.tiles * product.c.tiles);
   }
-  void store(std::size_t row, std::size_t column, const T* sum) {
-    const auto c = dsm::borrow_mut(std::span<T>{product_.c.tile(row, column), kTileElements});
-    std::memcpy(c.get(), sum, c.size() * sizeof(T));
+  template <typename F>
+  void a(std::size_t row, std::size_t column, F f) {
+    f(dsm::borrow_shared(whole<const T>(product_.a.tile(row, column))).get());
   }
+  template <typename F>
+  void b(std::size_t row, std::size_t column, F f) {
+    f(dsm::borrow_shared(whole<const T>(product_.b.tile(row, column))).get());
+  }
+  void store(std::size_t row, std::size_t column, const T* sum) { write(product_.c.tile(row, column), sum); }
+  void hand_over() {}
   void collect() {}
+  void put_part(unsigned worker, std::size_t tile, const T* sum) { write(parts_[worker] + tile * kTileElements, sum); }
+  template <typename F>
+  void part(unsigned worker, std::size_t tile, F f) {
+    f(dsm::borrow_shared(whole<const T>(parts_[worker] + tile * kTileElements)).get());
+  }
 
  private:
+  template <typename E>
+  static std::span<E> whole(E* tile) {
+    return {tile, kTileElements};
+  }
+  static void write(T* tile, const T* sum) {
+    const auto target = dsm::borrow_mut(whole(tile));
+    std::memcpy(target.get(), sum, target.size() * sizeof(T));
+  }
+
   const Product<T>& product_;
+  T** parts_ = nullptr;
 };
 
-// L2: a tile has an owner; a tile of C moves to the node that computes it.
+// L2: a tile has an owner; a tile of C is a new object of the node that computes it. Its owner goes into C when all is
+// done: owners that all nodes write side by side would make a page of them move with every tile.
 template <typename T>
 class OwnedTiles {
  public:
-  OwnedTiles(Job& job, const Product<T>& product, bool /*hints*/)
-      : product_(product), a_(own(job, product.a)), b_(own(job, product.b)), c_(own(job, product.c)) {
+  OwnedTiles(Job& job, const Product<T>& product, const Settings& settings)
+      : job_(job), product_(product), a_(own(job, product.a)), b_(own(job, product.b)) {
+    const std::size_t count = product.c.tiles * product.c.tiles;
+    c_ = job.shared<Owner>(count, dsm::on_node(0));
+    for (unsigned worker = 0; settings.parts && worker < job.workers(); ++worker) {
+      const unsigned node = worker / job.threads();
+      parts_.push_back(job.shared<Owner>(count, dsm::on_node(node)));
+      for (std::size_t i = 0; job.is_own(node) && i < count; ++i) parts_[worker][i] = made(job);
+    }
     job.sync_nodes();
   }
-  void multiply(std::size_t row, std::size_t k, std::size_t column, T* sum) {
-    const auto a = dsm::borrow_shared(owner(a_, row, k));
-    const auto b = dsm::borrow_shared(owner(b_, k, column));
-    multiply_tile(a.get(), b.get(), sum);
+  template <typename F>
+  void a(std::size_t row, std::size_t column, F f) {
+    f(dsm::borrow_shared(owner(a_, row, column)).get());
+  }
+  template <typename F>
+  void b(std::size_t row, std::size_t column, F f) {
+    f(dsm::borrow_shared(owner(b_, row, column)).get());
   }
   void store(std::size_t row, std::size_t column, const T* sum) {
-    const auto c = dsm::borrow_mut(owner(c_, row, column));
-    std::memcpy(c.get(), sum, c.size() * sizeof(T));
+    Owner tile = made(job_);
+    write(tile, sum);
+    const std::lock_guard guard(storing_);
+    stored_.emplace_back(row * product_.c.tiles + column, std::move(tile));
+  }
+  void hand_over() {
+    for (auto& [tile, owner] : stored_) c_[tile] = std::move(owner);
+    stored_.clear();
+  }
+  void put_part(unsigned worker, std::size_t tile, const T* sum) { write(parts_[worker][tile], sum); }
+  template <typename F>
+  void part(unsigned worker, std::size_t tile, F f) {
+    f(dsm::borrow_shared(parts_[worker][tile]).get());
   }
   void collect() {
     for (std::size_t i = 0; i < product_.c.tiles * product_.c.tiles; ++i) {
@@ -94,12 +183,20 @@ class OwnedTiles {
 
  private:
   using Owner = dsm::own_ptr<T[]>;
+  static Owner made(const Job& job) {
+    Owner fresh = dsm::make_owned_for_overwrite<T[]>(kTileElements);
+    if (!fresh) job.die("global memory is used up. Take a smaller matrix or a larger heap.");
+    return fresh;
+  }
+  static void write(Owner& tile, const T* sum) {
+    const auto target = dsm::borrow_mut(tile);
+    std::memcpy(target.get(), sum, target.size() * sizeof(T));
+  }
   static Owner* own(Job& job, const Matrix<T>& matrix) {
     const std::size_t count = matrix.tiles * matrix.tiles;
     auto* const owners = job.shared<Owner>(count, dsm::on_node(0));
     for (std::size_t i = 0; job.node() == 0 && i < count; ++i) {
-      owners[i] = dsm::make_owned<T[]>(kTileElements);
-      if (!owners[i]) job.die("global memory is used up. Take a smaller matrix or a larger heap.");
+      owners[i] = made(job);
       std::memcpy(dsm::borrow_mut(owners[i]).get(), matrix.elements + i * kTileElements, kTileElements * sizeof(T));
     }
     return owners;
@@ -108,8 +205,12 @@ class OwnedTiles {
     return owners[row * product_.c.tiles + column];
   }
 
+  Job& job_;
   const Product<T>& product_;
   Owner *a_, *b_, *c_;
+  std::mutex storing_;
+  std::vector<std::pair<std::size_t, Owner>> stored_;  // tiles of C that this node has computed
+  std::vector<Owner*> parts_;                          // by worker
 };
 
 }  // namespace app

@@ -11,6 +11,7 @@
 #include "bench/apps/frame/random.h"
 #include "bench/apps/matmul/access.h"
 #include "bench/apps/matmul/matrix.h"
+#include "bench/apps/matmul/strassen.h"
 
 namespace {
 
@@ -18,14 +19,9 @@ using app::Job;
 using app::kTileElements;
 using app::Matrix;
 using app::Product;
+using app::Settings;
 
-struct Settings {
-  std::size_t size = 1024;
-  std::string element = "double";
-  std::size_t full_check = 512;
-  unsigned rounds = 20;
-  bool hints = true;
-};
+constexpr double kStrassenError = 64;  // times the plain product's bound: each level's sums add to it
 
 // Rows and columns of tiles, from first to below end.
 struct Rectangle {
@@ -53,11 +49,60 @@ std::uint64_t compute(const Job& job, const Product<T>& product, Tiles& tiles, c
   for (std::size_t i = worker.index % job.threads(); i < count; i += job.threads()) {
     const std::size_t row = mine.first_row + i / columns, column = mine.first_column + i % columns;
     alignas(64) std::array<T, kTileElements> sum{};
-    for (std::size_t k = 0; k < product.a.tiles; ++k) tiles.multiply(row, k, column, sum.data());
+    for (std::size_t k = 0; k < product.a.tiles; ++k) {
+      tiles.a(row, k,
+              [&](const T* a) { tiles.b(k, column, [&](const T* b) { app::multiply_tile(a, b, sum.data()); }); });
+    }
     tiles.store(row, column, sum.data());
     operations += 2 * kTileElements * app::kTile * product.a.tiles;
   }
   return operations;
+}
+
+// Strassen's way: the worker's leaves, then its tiles of the sum. A share of the 2 * size^3 operations of the plain
+// way, so that the two can be compared.
+template <typename T, typename Tiles>
+std::uint64_t compute_leaves(Job& job, const Product<T>& product, Tiles& tiles, const app::Worker& worker) {
+  const std::size_t count = product.c.tiles * product.c.tiles;
+  {
+    app::StrassenLeaves<T> leaves(product.c.tiles);
+    for (std::size_t leaf = worker.index; leaf < app::kStrassenLeaves; leaf += job.workers()) {
+      const double start = app::now_seconds();
+      leaves.compute(
+          leaf, [&](std::size_t row, std::size_t column, auto f) { tiles.a(row, column, f); },
+          [&](std::size_t row, std::size_t column, auto f) { tiles.b(row, column, f); });
+      job.note_latency(worker.index, app::now_seconds() - start);
+    }
+    for (std::size_t tile = 0; tile < count; ++tile) tiles.put_part(worker.index, tile, leaves.sum(tile));
+  }
+  job.sync_workers();
+  const std::size_t begin = count * worker.index / job.workers(), end = count * (worker.index + 1) / job.workers();
+  for (std::size_t tile = begin; tile < end; ++tile) {
+    alignas(64) app::TileSum<T> sum{};
+    for (unsigned other = 0; other < job.workers(); ++other) {
+      tiles.part(other, tile, [&](const T* part) { app::add_signed(1, part, sum.data()); });
+    }
+    tiles.store(tile / product.c.tiles, tile % product.c.tiles, sum.data());
+  }
+  const std::size_t size = product.c.size;
+  return 2 * size * size * size / job.workers();
+}
+
+// What has to move: A and B to the other nodes, the parts to who adds them up, and C to node 0.
+template <typename T>
+std::uint64_t least_bytes(const Job& job, const Settings& settings, const Product<T>& product) {
+  const std::uint64_t matrix = product.c.tiles * product.c.tiles * kTileElements * sizeof(T), nodes = job.nodes();
+  if (settings.parts) {
+    return (nodes - 1) * 2 * matrix + matrix * job.threads() * (nodes - 1) + matrix * (nodes - 1) / nodes;
+  }
+  std::uint64_t bytes = 0;
+  for (unsigned node = 1; node < nodes; ++node) {
+    const Rectangle one = share(product.c.tiles, node, job.nodes());
+    const std::uint64_t rows = one.end_row - one.first_row, columns = one.end_column - one.first_column;
+    const std::uint64_t tiles = (rows + columns) * product.c.tiles + rows * columns;
+    bytes += tiles * kTileElements * sizeof(T);
+  }
+  return bytes;
 }
 
 // The matrices begin in node 0's memory: A and B random, C zero.
@@ -65,7 +110,8 @@ template <typename T>
 Product<T>* make_product(Job& job, const Settings& settings, std::uint64_t seed) {
   auto* product = job.shared<Product<T>>(1);
   if (job.node() == 0) {
-    const std::size_t tiles = Matrix<T>::tiles_for(settings.size);
+    const std::size_t unit = settings.parts ? app::kStrassenBlocks : 1;
+    const std::size_t tiles = (Matrix<T>::tiles_for(settings.size) + unit - 1) / unit * unit;
     const std::size_t elements = tiles * tiles * kTileElements;
     for (Matrix<T>* matrix : {&product->a, &product->b, &product->c}) {
       *matrix = {job.pages<T>(elements), settings.size, tiles};
@@ -84,9 +130,11 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
   const std::vector<T> b = app::in_rows(product.b);
   const std::vector<T> c = app::in_rows(product.c);
   app::Report report;
-  const std::string wrong = app::freivalds(a, b, c, settings.size, seed, settings.rounds);
+  const std::string wrong =
+      app::freivalds(a, b, c, settings.size, seed, settings.rounds, settings.parts ? kStrassenError : 1);
   if (!wrong.empty()) job.fail(wrong);
-  const bool full = settings.size <= settings.full_check;
+  // Strassen's sums are other ones than the plain product's, so of doubles their bits are not.
+  const bool full = settings.size <= settings.full_check && !(settings.parts && settings.element == "double");
   if (full) {
     const double start = app::now_seconds();
     const std::vector<T> expected = app::multiply_plainly(a, b, settings.size);
@@ -105,7 +153,11 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
     checksum.add(bits);
   }
   report.checksum = checksum.value();
-  report.parameters = {{"size", settings.size}, {"element", settings.element}, {"hints", settings.hints}};
+  report.parameters = {{"size", settings.size},
+                       {"element", settings.element},
+                       {"hints", settings.hints},
+                       {"algorithm", settings.parts ? "strassen" : "blocked"}};
+  report.least_bytes = least_bytes(job, settings, product);
   report.results["check"] = fmt::format("Freivalds, {} random vectors{}", settings.rounds,
                                         full ? ", and every element beside the plain product" : "");
   return report;
@@ -115,8 +167,12 @@ template <typename T, typename Tiles>
 int run_mode(const Settings& settings, const app::Options& options) {
   Job job{"app_matmul", options};
   const Product<T>& product = *make_product<T>(job, settings, options.seed);
-  Tiles tiles{job, product, settings.hints};
-  job.measure("operations", [&](const app::Worker& worker) { return compute(job, product, tiles, worker); });
+  Tiles tiles{job, product, settings};
+  job.measure("operations", [&](const app::Worker& worker) {
+    return settings.parts ? compute_leaves(job, product, tiles, worker) : compute(job, product, tiles, worker);
+  });
+  tiles.hand_over();
+  job.sync_nodes();
   app::Report report;
   if (job.node() == 0) {
     tiles.collect();
@@ -146,6 +202,7 @@ int main(int argc, char** argv) {
   cli.add_option("--rounds", settings.rounds, "random vectors of Freivalds' check")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  cli.add_flag("--strassen", settings.parts, "Strassen's product of 343 leaves, instead of the plain one in tiles");
   cli.add_flag("--hints,!--no-hints", settings.hints, "page mode: prefetch and release (on unless --no-hints)");
   app::add_modes(cli, options);
   app::add_options(cli, options);

@@ -96,8 +96,9 @@ std::vector<T> multiply_plainly(const std::vector<T>& a, const std::vector<T>& b
 
 template <typename T>
 std::string freivalds(const std::vector<T>& a, const std::vector<T>& b, const std::vector<T>& c, std::size_t size,
-                      std::uint64_t seed, unsigned rounds) {
-  const std::vector<T> allowed = allowed_errors(a, b, size);
+                      std::uint64_t seed, unsigned rounds, double slack) {
+  std::vector<T> allowed = allowed_errors(a, b, size);
+  for (T& bound : allowed) bound = static_cast<T>(bound * slack);
   for (unsigned round = 0; round < rounds; ++round) {
     std::vector<T> vector(size);
     for (std::size_t i = 0; i < size; ++i) {
@@ -120,7 +121,7 @@ std::string freivalds(const std::vector<T>& a, const std::vector<T>& b, const st
   template std::vector<T> in_rows<T>(const Matrix<T>&);                                                               \
   template std::vector<T> multiply_plainly<T>(const std::vector<T>&, const std::vector<T>&, std::size_t);             \
   template std::string freivalds<T>(const std::vector<T>&, const std::vector<T>&, const std::vector<T>&, std::size_t, \
-                                    std::uint64_t, unsigned);
+                                    std::uint64_t, unsigned, double);
 DSM_MATRIX(double)
 DSM_MATRIX(std::uint32_t)
 #undef DSM_MATRIX

@@ -48,9 +48,10 @@ template <typename T>
 std::vector<T> multiply_plainly(const std::vector<T>& a, const std::vector<T>& b, std::size_t size);
 
 // Freivalds' check: A (B r) = C r for `rounds` random vectors r. Exact for integers; for doubles up to a bound on the
-// rounding errors. A wrong product passes a round with a probability of at most 1/2. "" when it holds, else a sentence.
+// rounding errors, times `slack`. A wrong product passes a round with a probability of at most 1/2. "" when it holds,
+// else a sentence.
 template <typename T>
 std::string freivalds(const std::vector<T>& a, const std::vector<T>& b, const std::vector<T>& c, std::size_t size,
-                      std::uint64_t seed, unsigned rounds);
+                      std::uint64_t seed, unsigned rounds, double slack = 1);
 
 }  // namespace app

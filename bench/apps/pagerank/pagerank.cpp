@@ -10,6 +10,7 @@
 
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
+#include "bench/apps/pagerank/boards.h"
 #include "bench/apps/pagerank/graph.h"
 #include "bench/apps/pagerank/placed.h"
 
@@ -31,13 +32,16 @@ struct Settings {
 };
 
 // One worker's share of the work.
+template <typename Boards>
 class Ranker {
  public:
-  Ranker(Job& job, const Settings& settings, const Placed& placed, const app::Worker& worker, std::barrier<>& node)
-      : job_(job), settings_(settings), placed_(placed), own_(placed.parts[job.node()]), worker_(worker), node_(node) {
-    first_ = placed.first_blocks[worker.index] - own_.first_block;
-    end_ = placed.first_blocks[worker.index + 1] - own_.first_block;
-  }
+  Ranker(Job& job, const Settings& settings, const Placed& placed, Boards boards, const app::Worker& worker)
+      : job_(job),
+        settings_(settings),
+        placed_(placed),
+        own_(placed.parts[worker.index]),
+        boards_(std::move(boards)),
+        worker_(worker) {}
 
   // Returns the number of edges followed.
   std::uint64_t run(Ranking& result) {
@@ -45,68 +49,66 @@ class Ranker {
     const double damping = settings_.rank.damping;
     begin();
     for (;;) {
+      const double start = app::now_seconds();
       const unsigned turn = result.iterations % 2;
-      if (settings_.hints) fetch(turn);
-      const Sums sums = add_up(turn);
+      const double* const* const boards = boards_.read(turn);
+      const Sums sums = add_up(boards);
       result.change = sums.change;
       const bool settled = result.iterations > 0 && sums.change < settings_.rank.tolerance;
       if (settled || result.iterations == settings_.rank.iterations) break;
       const double base = (1 - damping) / count + damping * sums.dangling / count;
-      for (std::uint64_t block = first_; block < end_; ++block) rank_block(block, turn, base);
-      if (settings_.hints) give_up(turn);
+      double* const written = boards_.write(1 - turn);
+      for (std::uint64_t block = 0; block < own_.blocks; ++block) rank_block(block, boards, base, written);
+      boards_.done(turn);
       job_.sync_workers();
       ++result.iterations;
+      job_.note_latency(worker_.index, app::now_seconds() - start);
     }
-    return edges() * result.iterations;
+    return own_.edge_begin[own_.vertices] * result.iterations;
   }
 
  private:
   std::uint64_t block_end(std::uint64_t block) const { return std::min((block + 1) * kBlockVertices, own_.vertices); }
 
-  std::uint64_t edges() const {
-    const std::uint64_t begin = std::min(first_ * kBlockVertices, own_.vertices);
-    const std::uint64_t end = std::min(end_ * kBlockVertices, own_.vertices);
-    return own_.edge_begin[end] - own_.edge_begin[begin];
-  }
-
   void begin() {
     const double rank = 1 / static_cast<double>(placed_.vertices);
-    for (std::uint64_t block = first_; block < end_; ++block) {
+    double* const written = boards_.write(0);
+    for (std::uint64_t block = 0; block < own_.blocks; ++block) {
       Sums sums;
-      for (std::uint64_t v = block * kBlockVertices; v < block_end(block); ++v) set_rank(v, rank, 0, sums);
-      placed_.sums(own_, 0)[block] = sums;
+      for (std::uint64_t v = block * kBlockVertices; v < block_end(block); ++v) set_rank(v, rank, written, sums);
+      const_cast<Sums*>(app::sums_of(own_, written))[block] = sums;
     }
-    if (settings_.hints) give_up(1);
+    boards_.done(1);
     job_.sync_workers();
   }
 
-  void rank_block(std::uint64_t block, unsigned turn, double base) {
-    const std::uint64_t read = turn * placed_.stride;
-    const std::uint64_t written = placed_.stride - read;
+  void rank_block(std::uint64_t block, const double* const* boards, double base, double* written) {
     Sums sums;
     for (std::uint64_t v = block * kBlockVertices; v < block_end(block); ++v) {
       double sum = 0;
-      for (std::uint64_t e = own_.edge_begin[v]; e < own_.edge_begin[v + 1]; ++e) sum += own_.edges[e][read];
+      for (std::uint64_t e = own_.edge_begin[v]; e < own_.edge_begin[v + 1]; ++e) {
+        sum += boards[own_.edges[e].part][own_.edges[e].place];
+      }
       const double rank = base + settings_.rank.damping * sum;
       sums.change += std::abs(rank - own_.ranks[v]);
       set_rank(v, rank, written, sums);
     }
-    placed_.sums(own_, 1 - turn)[block] = sums;
+    const_cast<Sums*>(app::sums_of(own_, written))[block] = sums;
   }
 
-  void set_rank(std::uint64_t v, double rank, std::uint64_t buffer, Sums& sums) {
+  void set_rank(std::uint64_t v, double rank, double* written, Sums& sums) {
     const bool leads_nowhere = own_.out_degree[v] == 0;
     if (leads_nowhere) sums.dangling += rank;
     own_.ranks[v] = rank;
-    own_.contributions[buffer + v] = leads_nowhere ? 0 : rank / own_.out_degree[v];
+    written[v] = leads_nowhere ? 0 : rank / own_.out_degree[v];
   }
 
   // In the blocks' order, whoever made them.
-  Sums add_up(unsigned turn) const {
+  Sums add_up(const double* const* boards) const {
     Sums all;
-    for (unsigned node = 0; node < job_.nodes(); ++node) {
-      const Part& part = placed_.parts[node];
-      const Sums* sums = placed_.sums(part, turn);
+    for (unsigned worker = 0; worker < job_.workers(); ++worker) {
+      const Part& part = placed_.parts[worker];
+      const Sums* const sums = app::sums_of(part, boards[worker]);
       for (std::uint64_t block = 0; block < part.blocks; ++block) {
         all.dangling += sums[block].dangling;
         all.change += sums[block].change;
@@ -115,46 +117,18 @@ class Ranker {
     return all;
   }
 
-  // Calls `hint` for the parts this worker cares for: its node's threads share them out, starting behind their own node
-  // so that not all nodes ask the same one at once.
-  template <typename Hint>
-  void for_parts(Hint hint) const {
-    for (unsigned i = worker_.thread; i < job_.nodes(); i += job_.threads()) {
-      const unsigned node = (job_.node() + i) % job_.nodes();
-      hint(placed_.parts[node], node == job_.node());
-    }
-  }
-
-  // This buffer is going to be read in all parts, and the other one written in the own part.
-  void fetch(unsigned turn) const {
-    for_parts([&](const Part& part, bool own) {
-      dsm::prefetch(placed_.buffer(part, turn), app::buffer_bytes(part));
-      if (own) dsm::prefetch(placed_.buffer(part, 1 - turn), app::buffer_bytes(part), dsm::access::write);
-    });
-  }
-
-  // What the others are going to read next is written, and what they are going to write next has been read.
-  void give_up(unsigned turn) const {
-    node_.arrive_and_wait();
-    for_parts([&](const Part& part, bool own) {
-      dsm::release(placed_.buffer(part, own ? 1 - turn : turn), app::buffer_bytes(part));
-    });
-  }
-
   Job& job_;
   const Settings& settings_;
   const Placed& placed_;
   const Part& own_;
+  Boards boards_;
   app::Worker worker_;
-  std::barrier<>& node_;
-  std::uint64_t first_ = 0;  // its blocks within the node's part
-  std::uint64_t end_ = 0;
 };
 
 std::vector<double> collect(const Job& job, const Placed& placed) {
   std::vector<double> ranks;
-  for (unsigned node = 0; node < job.nodes(); ++node) {
-    const Part& part = placed.parts[node];
+  for (unsigned worker = 0; worker < job.workers(); ++worker) {
+    const Part& part = placed.parts[worker];
     ranks.insert(ranks.end(), part.ranks, part.ranks + part.vertices);
   }
   return ranks;
@@ -219,7 +193,7 @@ void add_settings(CLI::App& cli, Settings& settings) {
   cli.add_option("--damping", settings.rank.damping, "chance of following an edge")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  cli.add_option("--iterations", settings.rank.iterations, "iterations at the most")
+  cli.add_option("-n,--iterations", settings.rank.iterations, "iterations at the most")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   cli.add_option("--tolerance", settings.rank.tolerance, "ends when all changes sum up to less; 0 for all iterations")
@@ -229,16 +203,8 @@ void add_settings(CLI::App& cli, Settings& settings) {
   cli.add_flag("--hints,!--no-hints", settings.hints, "prefetch and release hints (on unless --no-hints)");
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  CLI::App cli{"PageRank of a directed graph in global memory, compared bit by bit with one process."};
-  app::Options options;
-  Settings settings;
-  add_settings(cli, settings);
-  app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
-
+template <typename Boards>
+int run_mode(const Settings& settings, const app::Options& options) {
   Job job{"app_pagerank", options};
   Placed* placed = app::make_placed(job);
   Graph graph;
@@ -248,16 +214,32 @@ int main(int argc, char** argv) {
     app::place(job, graph, *placed);
   }
   job.sync_nodes();
+  auto ready = Boards::prepare(job, *placed);
 
-  std::barrier<> node{static_cast<std::ptrdiff_t>(job.threads())};
+  std::barrier<> node{static_cast<std::ptrdiff_t>(job.own_workers())};
   Ranking ranking;
   job.measure("edges", [&](const app::Worker& worker) {
     Ranking mine;
-    const std::uint64_t edges = Ranker{job, settings, *placed, worker, node}.run(mine);
+    Boards boards{job, *placed, ready, worker, node, settings.hints};
+    const std::uint64_t edges = Ranker<Boards>{job, settings, *placed, std::move(boards), worker}.run(mine);
     if (worker.index == 0) ranking = mine;
     return edges;
   });
   app::Report report;
   if (job.node() == 0) report = make_report(job, settings, graph, ranking, *placed);
   return job.finish(report);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App cli{"PageRank of a directed graph in global memory, compared bit by bit with one process."};
+  app::Options options;
+  Settings settings;
+  add_settings(cli, settings);
+  app::add_modes(cli, options);
+  app::add_options(cli, options);
+  CLI11_PARSE(cli, argc, argv);
+  return app::in_mode<app::PlainBoards, app::HintedBoards, app::OwnedBoards>(
+      options.mode, [&]<typename Boards>(std::type_identity<Boards>) { return run_mode<Boards>(settings, options); });
 }

@@ -23,21 +23,21 @@ void cut(const Graph& graph, unsigned workers, std::uint64_t* first_blocks) {
   first_blocks[workers] = blocks;
 }
 
-void allocate(Job& job, unsigned node, std::uint64_t stride, std::uint64_t edges, Part& part) {
+void allocate(Job& job, unsigned node, std::uint64_t edges, Part& part) {
   const auto there = dsm::on_node(node);
-  part.contributions = job.pages<double>(2 * stride, there);
+  for (double*& board : part.boards) board = job.pages<double>(board_doubles(part), there);
   part.ranks = job.pages<double>(part.vertices, there);
   part.out_degree = job.pages<std::uint32_t>(part.vertices, there);
   part.edge_begin = job.pages<std::uint64_t>(part.vertices + 1, there);
-  part.edges = job.pages<const double*>(edges, there);
+  part.edges = job.pages<Edge>(edges, there);
 }
 
-void fill(const Graph& graph, const std::vector<const double*>& slots, Part& part) {
+void fill(const Graph& graph, const std::vector<Edge>& places, Part& part) {
   const std::uint64_t first_edge = graph.in_begin[part.first];
   for (std::uint64_t v = 0; v < part.vertices; ++v) part.out_degree[v] = graph.out_degree[part.first + v];
   for (std::uint64_t v = 0; v <= part.vertices; ++v) part.edge_begin[v] = graph.in_begin[part.first + v] - first_edge;
   for (std::uint64_t e = 0; e < part.edge_begin[part.vertices]; ++e) {
-    part.edges[e] = slots[graph.in_sources[first_edge + e]];
+    part.edges[e] = places[graph.in_sources[first_edge + e]];
   }
 }
 
@@ -45,7 +45,7 @@ void fill(const Graph& graph, const std::vector<const double*>& slots, Part& par
 void hand_over(unsigned node, const Part& part) {
   const std::uint64_t edges = part.edge_begin[part.vertices];
   dsm::transfer(part.out_degree, part.vertices * sizeof(std::uint32_t), node);
-  dsm::transfer(part.edges, edges * sizeof(const double*), node);
+  dsm::transfer(part.edges, edges * sizeof(Edge), node);
   dsm::transfer(part.edge_begin, (part.vertices + 1) * sizeof(std::uint64_t), node);
 }
 
@@ -53,36 +53,29 @@ void hand_over(unsigned node, const Part& part) {
 
 Placed* make_placed(Job& job) {
   auto* placed = job.shared<Placed>(1);
-  auto* parts = job.shared<Part>(job.nodes());
-  auto* first_blocks = job.shared<std::uint64_t>(job.workers() + 1);
-  if (job.node() == 0) {
-    placed->parts = parts;
-    placed->first_blocks = first_blocks;
-  }
+  auto* parts = job.shared<Part>(job.workers());
+  if (job.node() == 0) placed->parts = parts;
   return placed;
 }
 
 void place(Job& job, const Graph& graph, Placed& placed) {
   placed.vertices = graph.vertices();
-  cut(graph, job.workers(), placed.first_blocks);
-  for (unsigned node = 0; node < job.nodes(); ++node) {
-    Part& part = placed.parts[node];
-    part.first_block = placed.first_blocks[node * job.threads()];
-    part.blocks = placed.first_blocks[(node + 1) * job.threads()] - part.first_block;
-    part.first = std::min(part.first_block * kBlockVertices, placed.vertices);
-    part.vertices = std::min((part.first_block + part.blocks) * kBlockVertices, placed.vertices) - part.first;
-    placed.stride = std::max(placed.stride, buffer_bytes(part) / sizeof(double));
-  }
-  std::vector<const double*> slots(graph.vertices());
-  for (unsigned node = 0; node < job.nodes(); ++node) {
-    Part& part = placed.parts[node];
+  std::vector<std::uint64_t> first_blocks(job.workers() + 1);
+  cut(graph, job.workers(), first_blocks.data());
+  std::vector<Edge> places(graph.vertices());
+  for (unsigned worker = 0; worker < job.workers(); ++worker) {
+    Part& part = placed.parts[worker];
+    part.blocks = first_blocks[worker + 1] - first_blocks[worker];
+    part.first = std::min(first_blocks[worker] * kBlockVertices, placed.vertices);
+    part.vertices = std::min(first_blocks[worker + 1] * kBlockVertices, placed.vertices) - part.first;
     const std::uint64_t edges = graph.in_begin[part.first + part.vertices] - graph.in_begin[part.first];
-    allocate(job, node, placed.stride, edges, part);
-    for (std::uint64_t v = 0; v < part.vertices; ++v) slots[part.first + v] = part.contributions + v;
+    allocate(job, worker / job.threads(), edges, part);
+    for (std::uint64_t v = 0; v < part.vertices; ++v) places[part.first + v] = {worker, static_cast<std::uint32_t>(v)};
   }
-  for (unsigned node = 0; node < job.nodes(); ++node) {
-    fill(graph, slots, placed.parts[node]);
-    if (node != 0) hand_over(node, placed.parts[node]);
+  for (unsigned worker = 0; worker < job.workers(); ++worker) {
+    fill(graph, places, placed.parts[worker]);
+    const unsigned node = worker / job.threads();
+    if (node != 0 && !job.native()) hand_over(node, placed.parts[worker]);
   }
 }
 

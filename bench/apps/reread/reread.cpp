@@ -3,6 +3,7 @@
 #include <dsm/hints.h>
 #include <fmt/format.h>
 
+#include <span>
 #include <vector>
 
 #include "bench/apps/frame/job.h"
@@ -46,41 +47,60 @@ std::vector<std::uint32_t> reads_of(const Settings& settings, std::uint64_t seed
   return list;
 }
 
+// How the objects are reached: write() one, and a reader for a round, in which nobody changes them.
 class Plain {
  public:
-  Plain(Job& job, std::uint64_t count) : objects_(job.shared<Object>(count, dsm::on_node(0))) {
+  Plain(Job& job, std::uint64_t count) : count_(count), objects_(job.shared<Object>(count, dsm::on_node(0))) {
     for (std::uint64_t i = 0; job.node() == 0 && i < count; ++i) objects_[i].write(i);
     job.sync_nodes();
+    fetch_ = !job.native();
   }
-  std::uint64_t read(std::uint64_t number) { return objects_[number].read(); }
+  auto reader() const {
+    if (fetch_) dsm::prefetch(objects_, count_ * sizeof(Object));
+    return [this](std::uint64_t number) { return objects_[number].read(); };
+  }
   void write(std::uint64_t number, std::uint64_t stamp) { objects_[number].write(stamp); }
 
  protected:
+  std::uint64_t count_;
   Object* objects_;
+  bool fetch_ = false;
 };
 
+// All borrows of a round together: one chain looks what has changed. One by one, every read of another node's object
+// would ask its home again.
 class Hinted : public Plain {
  public:
   using Plain::Plain;
-  std::uint64_t read(std::uint64_t number) { return dsm::borrow_shared(&objects_[number])->read(); }
+  auto reader() const {
+    std::vector<const Object*> all(count_);
+    for (std::uint64_t i = 0; i < count_; ++i) all[i] = &objects_[i];
+    return [refs = dsm::borrow_shared_each(std::span<const Object* const>(all))](std::uint64_t number) {
+      return refs[number]->read();
+    };
+  }
   void write(std::uint64_t number, std::uint64_t stamp) { dsm::borrow_mut(&objects_[number])->write(stamp); }
 };
 
 // The owners are in global memory, where all find them; a change of the object changes its owner, so whoever has an
-// old copy sees by the owner alone that it is old.
+// old copy sees by the owner alone that it is old. So every read is a borrow of its own.
 class Owned {
  public:
-  Owned(Job& job, std::uint64_t count) : owners_(job.shared<Owner>(count, dsm::on_node(0))) {
+  Owned(Job& job, std::uint64_t count) : count_(count), owners_(job.shared<Owner>(count, dsm::on_node(0))) {
     for (std::uint64_t i = 0; job.node() == 0 && i < count; ++i) {
       owners_[i] = dsm::make_owned<Object>();
       write(i, i);
     }
     job.sync_nodes();
   }
-  std::uint64_t read(std::uint64_t number) { return dsm::borrow_shared(owners_[number])->read(); }
+  auto reader() const {
+    dsm::prefetch(std::span<const Owner>(owners_, count_));
+    return [this](std::uint64_t number) { return dsm::borrow_shared(owners_[number])->read(); };
+  }
   void write(std::uint64_t number, std::uint64_t stamp) { dsm::borrow_mut(owners_[number])->write(stamp); }
 
  private:
+  std::uint64_t count_;
   Owner* owners_;
 };
 
@@ -96,7 +116,7 @@ struct Rounds {
     }
   }
   template <typename Read>
-  std::uint64_t read(unsigned round, const std::vector<std::uint32_t>& list, Read read) const {
+  std::uint64_t read(unsigned round, const std::vector<std::uint32_t>& list, const Read& read) const {
     std::uint64_t sum = 0;
     const std::uint64_t begin = list.size() * round / settings.rounds;
     const std::uint64_t end = list.size() * (round + 1) / settings.rounds;
@@ -124,9 +144,10 @@ app::Report check(Job& job, const Rounds& rounds, Objects& objects, const std::u
     if (sums[worker] != expected[worker]) job.fail(fmt::format("worker {} has read an old or torn object.", worker));
     checksum.add(sums[worker]);
   }
+  const auto read = objects.reader();
   for (std::uint64_t i = 0; i < plain.size(); ++i) {
-    if (objects.read(i) != plain[i].read()) job.fail(fmt::format("object {} is wrong in the end.", i));
-    checksum.add(objects.read(i));
+    if (read(i) != plain[i].read()) job.fail(fmt::format("object {} is wrong in the end.", i));
+    checksum.add(read(i));
   }
   app::Report report;
   report.checksum = checksum.value();
@@ -152,7 +173,9 @@ int run_mode(const Settings& settings, const app::Options& options) {
     for (unsigned round = 0; round < settings.rounds; ++round) {
       if (worker.index == 0) rounds.update(round, [&](auto number, auto stamp) { objects.write(number, stamp); });
       job.sync_workers();
-      sum += rounds.read(round, lists[worker.thread], [&](std::uint32_t i) { return objects.read(i); });
+      const double start = app::now_seconds();
+      sum += rounds.read(round, lists[worker.thread], objects.reader());
+      job.note_latency(worker.index, app::now_seconds() - start);
       job.sync_workers();
     }
     sums[worker.index] = sum;

@@ -32,6 +32,7 @@
 #include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #pragma GCC visibility push(default)
 namespace dsm {
@@ -50,6 +51,7 @@ struct borrowed {
 
 borrowed borrow_shared(const void* object, std::size_t bytes, call_site site);
 borrowed borrow_mut(void* object, std::size_t bytes, call_site site);
+void borrow_shared_each(const void* const* objects, borrowed* to, std::size_t count, std::size_t bytes, call_site site);
 void end_shared(void* pin);
 void end_mut(void* pin, bool changed);
 void end_owned_mut(void* pin, bool changed);
@@ -171,6 +173,21 @@ template <typename T>
   return {detail::borrow_mut(objects.data(), objects.size_bytes(), where), objects.size(), false};
 }
 
+// Many objects at once, refs[i] of objects[i]: one chain of operations for each home tells which copies are current and
+// fetches the others, where a borrow of each would take a round trip. Each is a snapshot of some moment since the call.
+template <typename T>
+[[nodiscard]] std::vector<shared_ref<T>> borrow_shared_each(
+    std::span<const T* const> objects, dsm::source_location where = dsm::source_location::current()) {
+  static_assert(travels<T>, "the objects are copied as bytes; see dsm::travels");
+  std::vector<detail::borrowed> from(objects.size());
+  detail::borrow_shared_each(reinterpret_cast<const void* const*>(objects.data()), from.data(), objects.size(),
+                             sizeof(T), where);
+  std::vector<shared_ref<T>> refs;
+  refs.reserve(objects.size());
+  for (const detail::borrowed& one : from) refs.push_back({one, 1});
+  return refs;
+}
+
 // Makes `node` the object's standing owner: its later borrows of the object need no network, until another node borrows
 // it. Waits for a mutable borrow that is under way.
 template <typename T>
@@ -185,4 +202,5 @@ void transfer(std::span<T> objects, unsigned node, dsm::source_location where = 
 }  // namespace dsm
 #pragma GCC visibility pop
 
+#include <dsm/group.h>
 #include <dsm/owned.h>

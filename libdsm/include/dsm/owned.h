@@ -166,6 +166,17 @@ requires std::is_unbounded_array_v<T>
   std::uninitialized_value_construct_n(static_cast<element*>(fresh.data), count);
   return own_ptr<T>::adopt(detail::owned_begin(fresh.pin), count);
 }
+// The same with undefined content, for what is written whole at once.
+template <typename T>
+requires std::is_unbounded_array_v<T>
+[[nodiscard]] own_ptr<T> make_owned_for_overwrite(std::size_t count) {
+  using element = std::remove_extent_t<T>;
+  static_assert(std::is_trivially_copyable_v<element>,
+                "the objects have to be bytes that are written before they are read");
+  const detail::borrowed fresh = detail::owned_new(count * sizeof(element), dsm::source_location::current());
+  if (fresh.data == nullptr) return {};
+  return own_ptr<T>::adopt(detail::owned_begin(fresh.pin), count);
+}
 
 template <typename T>
 [[nodiscard]] shared_ref<T> borrow_shared(const own_ptr<T>& owner,
@@ -190,8 +201,9 @@ template <typename T>
   }
 }
 
-// Fetches into this node's cache what is not there, in one chain of operations for each home, and waits for it: the
-// borrows that follow find it. For one object, borrowing it later costs the same.
+// Begins to fetch what is not in this node's cache, in one chain of operations for each home, and does not wait for it:
+// this thread's next shared borrow that needs it, or its next prefetch, does. At the most 256 objects or 4 MiB are on
+// their way at a time; beyond that it waits for the earlier ones.
 template <typename T>
 requires(!std::is_array_v<T>) void prefetch(std::span<const own_ptr<T>> owners,
                                             dsm::source_location where = dsm::source_location::current()) {

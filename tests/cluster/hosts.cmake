@@ -1,0 +1,5 @@
+dsm_test(hosts_test
+  SOURCES hosts_frames_test.cpp hosts_meeting_test.cpp hosts_run.cpp hosts_test.cpp launcher_run.cpp
+  DEPENDS hosts cluster base
+  PROGRAMS dsmrun launcher_node
+  LABELS cluster)
