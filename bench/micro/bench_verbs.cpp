@@ -4,6 +4,7 @@
 #include <dsm/hints.h>
 #include <fmt/format.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -36,6 +37,8 @@ struct Figures {
 
 runtime::Node& node() { return hints::engine().node; }
 net::VerbsCounters counters() { return net::verbs_counters(*node().transport); }
+
+void touch_byte(const void* at) { static_cast<void>(*static_cast<const volatile char*>(at)); }
 
 template <typename Act>
 double median_us(std::size_t first, std::size_t end, Act act) {
@@ -90,16 +93,10 @@ void measure_bare(Figures& out, std::byte* scratch) {
   out.add("FETCH_ADD", run(net::fetch_add_op(net::Region::kMemory, offset, 0)), "us");
 }
 
-// The load is made, whatever the compiler thinks of it.
-template <typename T>
-void touch(const T& where) {
-  static_cast<void>(*const_cast<const volatile T*>(&where));
-}
-
 void measure_objects(Figures& out, const Home& home, std::size_t first, const char* what) {
   std::vector<dsm::own_ptr<Object>> owners;
   for (std::size_t i = first; i < first + kObjects; ++i) owners.push_back(dsm::own_ptr<Object>::adopt(home.small[i]));
-  const auto read = [&](std::size_t i) { touch(dsm::borrow_shared(owners[i])->words[0]); };
+  const auto read = [&](std::size_t i) { touch_byte(&dsm::borrow_shared(owners[i])->words[0]); };
   for (std::size_t i = 0; i < kObjects; i += kPage / sizeof(Object)) read(i);  // each page into object mode
   std::vector<double> times;
   const net::VerbsCounters before = counters();
@@ -117,11 +114,11 @@ void measure_objects(Figures& out, const Home& home, std::size_t first, const ch
 
 // In an order that no read-ahead follows.
 void measure_pages(Figures& out, const std::byte* pages, std::size_t first, const char* what) {
-  const auto miss = [&](std::size_t i) { touch(pages[(first + i * 389 % kPages) * kPage]); };
-  for (std::size_t i = 0; i < kWarm; ++i) miss(i);
+  const auto touch = [&](std::size_t i) { touch_byte(pages + (first + i * 389 % kPages) * kPage); };
+  for (std::size_t i = 0; i < kWarm; ++i) touch(i);
   const net::VerbsCounters before = counters();
   const std::uint64_t atomics = node().stats->op_atomic.load();
-  out.add(fmt::format("page miss{}", what), median_us(kWarm, kPages, miss), "us");
+  out.add(fmt::format("page miss{}", what), median_us(kWarm, kPages, touch), "us");
   const auto misses = static_cast<double>(kPages - kWarm);
   out.add(fmt::format("posted operations for it{}", what == std::string() ? " (page miss)" : what),
           static_cast<double>(counters().operations - before.operations) / misses, "");
@@ -135,17 +132,43 @@ void measure_large(Figures& out, const Home& home) {
   for (const std::uint64_t bits : home.large) owners.push_back(dsm::own_ptr<std::uint64_t[]>::adopt(bits, kLarge / 8));
   for (auto& owner : owners) {
     const auto begin = Clock::now();
-    touch(dsm::borrow_shared(owner)[0]);
+    touch_byte(&dsm::borrow_shared(owner)[0]);
     rates.push_back(static_cast<double>(kLarge) / ns_since(begin) * 1000);
   }
   out.add("first read of 1 MiB", median(std::vector<double>(rates.begin() + 1, rates.end())), "MB/s");
   for (auto& owner : owners) owner.leak();
 }
 
+// The engine's bare mechanism: a handler that copies the page and maps it.
+std::byte* protected_pages = nullptr;
+void copy_and_open(int, siginfo_t* info, void*) {
+  static std::array<std::byte, kPage> source{}, place{};
+  place = source;
+  const auto at = reinterpret_cast<std::uintptr_t>(info->si_addr) & ~(kPage - 1);
+  if (::mprotect(reinterpret_cast<void*>(at), kPage, PROT_READ) != 0) std::abort();
+}
+
+double own_protection_fault_us() {
+  void* const at = ::mmap(nullptr, kPages * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (at == MAP_FAILED) std::abort();
+  protected_pages = static_cast<std::byte*>(at);
+  struct sigaction mine {
+  }, before{};
+  mine.sa_sigaction = copy_and_open;
+  mine.sa_flags = SA_SIGINFO;
+  ::sigaction(SIGSEGV, &mine, &before);
+  const double each =
+      median_us(0, kPages, [&](std::size_t i) { touch_byte(protected_pages + i * 389 % kPages * kPage); });
+  ::sigaction(SIGSEGV, &before, nullptr);
+  ::munmap(at, kPages * kPage);
+  return each;
+}
+
 double own_fault_us() {
+  if (node().engine->name() == std::string("sigsegv")) return own_protection_fault_us();
   Bare bare(kPages * kPage);
   bare.arm(Bare::What::kCopyMapRead);
-  const double each = median_us(0, kPages, [&](std::size_t i) { touch(bare.view()[i * kPage]); });
+  const double each = median_us(0, kPages, [&](std::size_t i) { touch_byte(bare.view() + i * kPage); });
   bare.disarm();
   return each;
 }
@@ -160,9 +183,9 @@ void run_part(Figures& out) {
   measure_objects(out, *home, 0, "");
   measure_pages(out, pages, 0, "");
   measure_large(out, *home);
-  // The first use of memory needs its home once: here it is known already.
-  touch(pages[kPages * kPage]);
-  touch(home->small[kObjects]);
+  // The first use of memory needs its home once, and so do pages that it has: these are known, and free.
+  for (std::size_t i = kPages; i < 2 * kPages; ++i) touch_byte(pages + i * kPage);
+  dsm::release(pages + kPages * kPage, kPages * kPage);
   const auto pid = static_cast<pid_t>(home->pid);
   ::kill(pid, SIGSTOP);
   measure_pages(out, pages, kPages, ", home stopped");
