@@ -74,8 +74,9 @@ void registrar(fuzz::Input& input) {
     send(control.far.get(), input);
     registrar.on_control(nodes[0]);
   }
-  registrar.send_due_welcomes(nodes);
-  registrar.tell_if_all_finished(nodes);
+  registrar.end_exchange(nodes);
+  registrar.send_due(nodes);
+  registrar.tell_all_finished(nodes);
 }
 
 // A node asks to join and gets the input as its answer.
