@@ -36,10 +36,10 @@ Config config() {
 // kind that it names, so that what lies behind the head is looked at.
 void send(int socket, fuzz::Input& input) {
   const auto flags = input.number<std::uint8_t>();
-  constexpr std::size_t kSizes[] = {sizeof(Hello),        sizeof(Welcome),     sizeof(Refused),
-                                    sizeof(Finish),       sizeof(AllFinished), sizeof(PeerDownNotice),
-                                    sizeof(StatsRequest), sizeof(StatsReply)};
-  std::byte message[2100] = {};
+  constexpr std::size_t kSizes[] = {
+      sizeof(Hello),          sizeof(Welcome),      sizeof(Refused),    sizeof(Finish),       sizeof(AllFinished),
+      sizeof(PeerDownNotice), sizeof(StatsRequest), sizeof(StatsReply), sizeof(Contribution), sizeof(Exchanged)};
+  std::byte message[sizeof(Contribution) + 64] = {};
   const auto kind = input.number<std::uint8_t>() % std::size(kSizes);
   std::size_t size = (flags & 1) != 0 ? kSizes[kind] : input.number<std::uint16_t>() % sizeof message;
   const auto taken = input.bytes(size);
@@ -58,8 +58,8 @@ void send(int socket, fuzz::Input& input) {
 void registrar(fuzz::Input& input) {
   static const Config options = config();
   static const Geometry geometry = geometry_of(options, 1);
-  static const auto memory = std::move(*make_job_memory(geometry));
-  Registrar registrar(geometry, same_options(options), memory);
+  static const auto memory = std::move(*make_job_memory(geometry, 1));
+  Registrar registrar(geometry, 1, same_options(options), memory);
   std::vector<NodeProcess> nodes(1);
   auto rendezvous = std::move(*make_socket_pair());
   auto control = std::move(*make_socket_pair());
@@ -74,8 +74,9 @@ void registrar(fuzz::Input& input) {
     send(control.far.get(), input);
     registrar.on_control(nodes[0]);
   }
-  registrar.send_due_welcomes(nodes);
-  registrar.tell_if_all_finished(nodes);
+  registrar.end_exchange(nodes);
+  registrar.send_due(nodes);
+  registrar.tell_all_finished(nodes);
 }
 
 // A node asks to join and gets the input as its answer.
