@@ -45,7 +45,7 @@ Exit code:
   64         the command line or a DSM_* variable is wrong
   69         this machine lacks something: memory, address space, a limit, a kernel feature
   70         dsmrun itself failed
-  72         a node did not keep to the message protocol; the line before names it
+  71         a node could not reach another one, or that broke the message protocol; the line before names it
   76         a node left the job without finishing while others ran, or a host was lost
   126, 127   the program cannot be executed; there is no such program
   any other  the status of the first node that did not exit with 0

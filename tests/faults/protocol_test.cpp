@@ -9,8 +9,8 @@ namespace {
 TEST(BrokenProtocol, EndsTheJobWithThePeersName) {
   Process run({bin("dsmrun"), "-n", "2", "--", bin("faults_liar")});
   const pid_t launcher = run.pid();
-  EXPECT_EQ(run.wait(), 72) << run.err();
-  EXPECT_NE(run.err().find("node 1 does not keep to the message protocol"), std::string::npos) << run.err();
+  EXPECT_EQ(run.wait(), 71) << run.err();
+  EXPECT_NE(run.err().find("node 1 broke the message protocol"), std::string::npos) << run.err();
   EXPECT_NE(run.err().find("dsmrun: node 0"), std::string::npos) << run.err();
   EXPECT_TRUE(eventually([&] { return !job_memory_left(launcher); }));
 }
@@ -18,7 +18,7 @@ TEST(BrokenProtocol, EndsTheJobWithThePeersName) {
 TEST(BrokenProtocol, HelpListsTheExitCode) {
   Process run({bin("dsmrun"), "--help"});
   EXPECT_EQ(run.wait(), 0);
-  EXPECT_NE(run.out().find("\n  72 "), std::string::npos) << run.out();
+  EXPECT_NE(run.out().find("\n  71 "), std::string::npos) << run.out();
 }
 
 }  // namespace
