@@ -1,6 +1,9 @@
 #include "placed/taken.h"
 
+#include <cstdlib>
+
 #include "base/check.h"
+#include "base/log.h"
 #include "base/meta_layout.h"
 #include "base/signals.h"
 #include "runtime/pages.h"
@@ -30,7 +33,13 @@ Taken::Taken(hints::Engine& engine)
       pages_(engine.objects.slice_pages()),
       memory_(engine.in_place(base_)),
       headers_(engine.node.meta_view + header_offset(engine.node.geometry, base_)) {
-  DSM_CHECK(engine.node.transport->cpu_atomics_agree(), "calls need a transport whose atomics are the processor's");
+  if (!engine.node.transport->cpu_atomics_agree()) {
+    log(LogLevel::kError, "calls",
+        "calls at the object need atomics of the RDMA device that agree with the processor's, and this device has "
+        "none; "
+        "use transport shm, or borrow_mut instead of call_at; the program ends");
+    std::abort();
+  }
   runtime::ThreadPins& me = runtime::my_pins();
   for (runtime::PinBlock* block = me.first.load(); block != nullptr; block = block->next.load()) {
     for (hints::Pin& pin : block->pins) {

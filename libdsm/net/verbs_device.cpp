@@ -158,7 +158,7 @@ ibv_mr* Device::register_memory(void* at, std::uint64_t bytes, bool on_demand) c
   const int error = errno;
   rlimit limit{};
   ::getrlimit(RLIMIT_MEMLOCK, &limit);
-  if (error == ENOMEM && limit.rlim_cur != RLIM_INFINITY) {
+  if ((error == ENOMEM || error == EPERM) && limit.rlim_cur != RLIM_INFINITY) {
     log(LogLevel::kError, "net",
         "cannot register {} KiB for RDMA: registered memory is locked, and this process may lock {} KiB; raise the "
         "limit "

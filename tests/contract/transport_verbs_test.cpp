@@ -1,9 +1,12 @@
 // What only verbs have: memory that is registered when it is needed, atomics that are the card's, nodes that die.
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <thread>
 
 #include "tests/contract/transport_verbs_world.h"
 
@@ -176,6 +179,60 @@ TEST(TransportVerbs, OperationsOnANodeThatDiedFailAndNameIt) {
   });
   pair.kill_now();
   EXPECT_EQ(pair.survivors_end(), 0);
+}
+
+// The home may lock less memory than it is asked for: who asks gets an error, and everything else goes on.
+TEST(TransportVerbs, MemoryThatCannotBeRegisteredIsAnErrorOfWhoNeedsIt) {
+  VerbsWorld world(2, 64 * kGigabyte, kGigabyte);
+  struct Table {
+    std::atomic<std::uint32_t> limited, done;
+  };
+  Shared<Table> table;
+  run_nodes(world, 2, [&](Transport& t) {
+    if (t.self() == 1) {
+      const rlimit none{0, 0};
+      ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &none), 0);
+      ASSERT_EQ(setresuid(65534, 65534, 65534), 0) << "root may lock what it likes";
+      announce(table->limited, 1);
+      await(table->done, 1);
+      return;
+    }
+    await(table->limited, 1);
+    Op op = fetch_add_op(Region::kMeta, kGigabyte / 2, 1);
+    for (int i = 0; i < 2; ++i) {
+      const auto refused = t.execute(1, {&op, 1});
+      ASSERT_FALSE(refused.has_value());
+      EXPECT_EQ(refused.error().code, Errc::kNoMemory);
+    }
+    EXPECT_EQ(t.failed(), 0u);
+    EXPECT_EQ(run_one(t, 0, fetch_add_op(Region::kMeta, kGigabyte / 2, 1)), 0u);
+    announce(table->done, 1);
+  });
+}
+
+// The wire is cut under a transfer (only where the machine has one: the device rxea is on the interface va).
+TEST(TransportVerbs, ACutWireIsAnErrorAndNoHang) {
+  if (std::system("test -e /sys/class/net/va && tc qdisc show dev va >/dev/null 2>&1") != 0) {
+    GTEST_SKIP() << "there is no wire here: run it with scripts/rdma-vm --topology wire";
+  }
+  VerbsWorld world(2, 64 << 20, kMetaBytes);
+  Shared<Meeting> meeting;
+  run_nodes(world, 2, [&](Transport& t) {
+    std::vector<std::byte> bytes(8 << 20);
+    Op op = read_op(Region::kMemory, 0, bytes.data(), static_cast<std::uint32_t>(bytes.size()));
+    if (t.self() == 0) {
+      ASSERT_TRUE(t.execute(1, {&op, 1}).has_value());
+      std::thread cut([] { ASSERT_EQ(std::system("tc qdisc add dev va root netem loss 100%"), 0); });
+      Result<void> done;
+      while ((done = t.execute(1, {&op, 1})).has_value()) {
+      }
+      cut.join();
+      EXPECT_EQ(done.error().code, Errc::kPeerDown);
+      EXPECT_EQ(t.failed(), node_bit(1));
+      EXPECT_EQ(std::system("tc qdisc del dev va root"), 0);
+    }
+    meeting->meet(2);
+  });
 }
 
 TEST(TransportVerbs, WhoOnlySendsMessagesFindsOutToo) {
