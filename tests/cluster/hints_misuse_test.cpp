@@ -99,4 +99,11 @@ TEST(ObjectCache, KeepsItsBoundAndWhatIsUsedOften) {
   EXPECT_EQ(job.wait(), 0) << job.out() << job.err();
 }
 
+TEST(ObjectCache, LosesNothing) {
+  for (const char* check : {"held", "latest"}) {
+    Process job({bin("dsmrun"), "-n", "2", "--", bin("hints_cache_node"), check});
+    EXPECT_EQ(job.wait(), 0) << check << "\n" << job.out() << job.err();
+  }
+}
+
 }  // namespace
