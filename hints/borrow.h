@@ -9,6 +9,8 @@
 //   this node is standing owner   its copy is the object: no communication
 #pragma once
 
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstdint>
 
@@ -27,8 +29,9 @@ struct Engine {
   runtime::Node& node;
   runtime::Objects& objects;
   Cache cache;
-  const bool alone;                              // the job has this node only: no page is ever asked for
-  const bool check;                              // DSM_CHECK=1
+  const bool alone;  // the job has this node only: no page is ever asked for
+  const bool check;  // DSM_CHECK=1
+  const int process = ::getpid();
   const std::uint64_t range_begin, range_bytes;  // the global range
   const std::uint64_t slice_begin, slice_bytes;  // what is homed here for sure
   std::byte* const slice_view;                   // where borrows at the home work with it

@@ -121,16 +121,32 @@ void gain_again(Engine& engine, ThreadPins& me, Pin& pin) {
   engine.cache.retire(me, unused);
 }
 
+// The object's pages and its holding, and neither while it waits for the other: who has the holding never waits for
+// pages, so a thread with other pages may wait for him (objects.h, 3), and who waits for him holds no pages up.
+// `current`: the copy that is here.
+Holding* hold_with_pages(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes,
+                         const Copy*& current) {
+  for (;;) {
+    current = keep_copy(engine, me, pin, address, bytes);
+    engine.objects.pin(pin, address, bytes, PinKind::kWrite);
+    if (Holding* const holding = engine.cache.try_hold(address, pin.site)) return holding;
+    engine.objects.unpin(pin);
+    Holding* const holding = hold(engine, address, pin.site);
+    current = keep_copy(engine, me, pin, address, bytes);
+    if (engine.objects.try_pin(pin, address, bytes, PinKind::kWrite)) return holding;
+    engine.cache.let_go(*holding);
+  }
+}
+
 }  // namespace
 
-// One thread of the node at a time: the header keeps nodes apart, the holding the threads of one. The pages come first:
-// who has the holding never waits for raw access, so a thread with other pages may wait for him (objects.h, 3).
+// One thread of the node at a time: the header keeps nodes apart, the holding the threads of one.
 Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site) {
+  end_fetches(engine, me);
   check_own_borrows(address, bytes, true, site);
   Pin& pin = take(me, site);
-  const Copy* current = keep_copy(engine, me, pin, address, bytes);
-  engine.objects.pin(pin, address, bytes, PinKind::kWrite);
-  Holding* const holding = hold(engine, address, site);
+  const Copy* current = nullptr;
+  Holding* const holding = hold_with_pages(engine, me, pin, address, bytes, current);
   // It may have gone before the pages and the object were held.
   if (current != nullptr && current->address.load() != address) current = nullptr;
   Copy& work = engine.cache.make(me, bytes);

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <vector>
 
+#include "hints/fetch.h"
 #include "hints/sides.h"
 
 namespace dsm::hints {
@@ -124,6 +125,7 @@ void pass(Engine& engine, ThreadPins& me, std::span<Look> looks, std::size_t byt
 void borrow_shared_many(std::span<const void* const> objects, std::size_t bytes, std::span<Pin*> pins, CallSite site) {
   Engine& here = engine();
   ThreadPins& me = runtime::my_pins();
+  end_fetches(here, me);
   std::vector<Look> looks;
   looks.reserve(objects.size());
   for (std::size_t i = 0; i < objects.size(); ++i) {

@@ -96,6 +96,8 @@ class Cache final : public runtime::ObjectCopies {
   // --- objects being changed (holdings.cpp) ---
   // Waits until no other thread of this node has the mutable borrow. nullptr: this thread has it already.
   Holding* hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier);
+  // The same if nobody has it; else nullptr at once.
+  Holding* try_hold(std::uint64_t address, runtime::CallSite site);
   // The node has been made standing owner, and `copy` is the object. False: it has been called back already.
   bool adopt(Holding& holding, Copy& copy, proto::Header word);
   // The holder, which has its pages, begins with what stands here. False: it has been called back.

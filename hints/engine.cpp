@@ -1,4 +1,6 @@
 // The node's object engine, and what is checked of every borrow's arguments.
+#include <unistd.h>
+
 #include "hints/borrow.h"
 #include "hints/checks.h"
 #include "hints/fetch.h"
@@ -6,7 +8,9 @@
 namespace dsm::hints {
 namespace {
 
+// A forked child that ends has no node.
 void end_thread(runtime::ThreadPins& thread) {
+  if (::getpid() != engine().process) return;
   end_fetches(engine(), thread);
   thread.for_each([](const Pin& pin) {
     runtime::end_for_misuse("a thread has ended inside its borrow of", pin.address.load(), pin.site,

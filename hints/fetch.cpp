@@ -6,7 +6,7 @@
 #include <array>
 #include <new>
 
-#include "base/check.h"
+#include "base/no_memory.h"
 #include "hints/sides.h"
 
 namespace dsm::hints {
@@ -44,7 +44,7 @@ struct Flight {
 Flight& flight_of(ThreadPins& me) {
   if (me.flight == nullptr) {
     void* const made = ::mmap(nullptr, sizeof(Flight), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    DSM_CHECK(made != MAP_FAILED, "no memory for a thread's fetches");
+    if (made == MAP_FAILED) end_without_memory("a thread's fetches");
     me.flight = ::new (made) Flight;
   }
   return *static_cast<Flight*>(me.flight);

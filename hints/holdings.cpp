@@ -23,6 +23,17 @@ void Cache::forget_holding(Holding** at) {
   slab_.give(reinterpret_cast<std::byte*>(holding), sizeof(Holding));
 }
 
+Holding* Cache::try_hold(std::uint64_t address, runtime::CallSite site) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(lock_);
+  Holding** at = find_holding(address);
+  if (*at == nullptr) *at = ::new (slab_.take(sizeof(Holding))) Holding{.address = address};
+  if ((*at)->holder != nullptr) return nullptr;
+  (*at)->holder = &runtime::my_pins();
+  (*at)->site = site;
+  return *at;
+}
+
 Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier) {
   runtime::ThreadPins& me = runtime::my_pins();
   for (bool waited = false;; waited = true) {

@@ -83,8 +83,8 @@ borrowed borrow_owned_shared(std::uint64_t bits, std::size_t bytes, call_site si
   return as_borrowed(hints::borrow_shared(pointer_of(address), bytes, site_of(site), colour));
 }
 
-// On another node than the home: the object moves here. If there is no room for it, it is changed where it is. The owner
-// is written while nothing is held: it may lie in memory that somebody else is working with.
+// On another node than the home: the object moves here. If there is no room for it, it is changed where it is. The
+// owner is written while nothing is held: it may lie in memory that somebody else is working with.
 borrowed borrow_owned_mut(std::uint64_t* bits, std::size_t bytes, call_site site) {
   Engine& engine = hints::engine();
   const std::uint64_t address = check_owner(*bits, site_of(site));

@@ -1,5 +1,5 @@
-// What the two halves of borrow.cpp share: borrows at the object's home (borrow_here.cpp) and of other nodes' objects
-// (borrow_elsewhere.cpp).
+// What the parts of a borrow share: at the object's home (borrow_here.cpp), of other nodes' objects one by one
+// (borrow_elsewhere.cpp), many at once (borrow_many.cpp) and ahead of need (fetch.cpp).
 #pragma once
 
 #include <atomic>

@@ -176,12 +176,12 @@ void Supervisor::on_signals() {
   while (const auto signal = signals_.next()) {
     if (*signal == SIGCHLD) {
       crew_.reap([this](NodeProcess& node) { registrar_.on_control(node); });  // it may have finished just before
-    } else if (*signal == SIGINT && interrupted_) {
-      crew_.end_all(SIGKILL);
     } else if (!crew_.any_alive() && (*signal == SIGINT || *signal == SIGTERM || *signal == SIGHUP)) {
       say("not waiting for the other hosts any longer");
       exit_code_ = 128 + *signal;
       hosts_over_ = true;
+    } else if (*signal == SIGINT && interrupted_) {
+      crew_.end_all(SIGKILL);
     } else if (*signal == SIGTSTP) {
       crew_.forward(SIGSTOP);
       ::raise(SIGSTOP);  // until SIGCONT, which is passed on

@@ -17,6 +17,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "net/round_trips.h"
 #include "net/verbs_impl.h"
 
 namespace dsm::net::verbs {
@@ -187,6 +188,7 @@ Result<void> VerbsTransport::execute(NodeId node, std::span<Op> chain) {
     run_on_cpu(chain, bases_);
     return {};
   }
+  if (node != self_) round_trips.fetch_add(1, std::memory_order_relaxed);
   Lane& lane = take_lane();
   const std::lock_guard guard(lane.lock, std::adopt_lock);
   if (auto known = learn_keys(lane, node, chain); !known) return known;
@@ -204,7 +206,7 @@ ibv_wc_status VerbsTransport::run(Lane& lane, NodeId node, unsigned requests) {
   ++lane.number;
   for (unsigned i = 0; i < requests; ++i) {
     lane.requests[i].wr_id = lane.number << 1;
-    lane.requests[i].next = &lane.requests[i + 1];
+    if (i + 1 < requests) lane.requests[i].next = &lane.requests[i + 1];
   }
   ibv_send_wr& last = lane.requests[requests - 1];
   last.wr_id |= 1;

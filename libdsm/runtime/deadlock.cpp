@@ -24,6 +24,9 @@ enum Question : std::uint64_t {
 
 constexpr unsigned kMostHops = 64;
 
+// The executor's borrows have no place in the program.
+const char* file_of(CallSite site) { return site.file != nullptr ? site.file : "a call at the object"; }
+
 const ThreadPins* holder_here(std::uint64_t address, const Pin** held = nullptr) {
   const ThreadPins* found = nullptr;
   for_each_pin([&](const Pin& pin) {
@@ -78,14 +81,14 @@ std::uint64_t answer(Node& node, std::uint64_t address, std::uint64_t question) 
   if (question == kWhichWait) return wait_of(*thread);
   if (question == kSay) {
     log(LogLevel::kError, "deadlock", "thread {} borrowed {:#x} at {}:{} and waits for {:#x} at {}:{}",
-        thread->tid.load(), address, held->site.file, held->site.line, thread->waits_for.load(), thread->waits_at.file,
-        thread->waits_at.line);
+        thread->tid.load(), address, file_of(held->site), held->site.line, thread->waits_for.load(),
+        file_of(thread->waits_at), thread->waits_at.line);
   }
   if (question == kSayHeld) {
     log(LogLevel::kWarn, "borrow",
-        "thread {} has had {:#x} borrowed for {} s and more, since {}:{}, while another node waits for it: was that "
-        "borrow left without its end (longjmp)?",
-        thread->tid.load(), address, kLongNs / 1'000'000'000, held->site.file, held->site.line);
+        "a thread of another node has waited {} s for {:#x}, which thread {} has borrowed at {}:{}; if that borrow was "
+        "left without its end (longjmp), it waits for ever",
+        kLongNs / 1'000'000'000, address, thread->tid.load(), file_of(held->site), held->site.line);
   }
   return thread->waits_for.load();
 }

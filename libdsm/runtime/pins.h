@@ -53,12 +53,12 @@ struct alignas(64) Pin {
   std::atomic<PinKind> kind{PinKind::kCopy};
   std::atomic<void*> data{nullptr};  // what the borrow gave the program
   CallSite site;
-  Callers callers;  // DSM_CHECK=1
   ThreadPins* owner = nullptr;
   std::byte* scratch = nullptr;  // kScratchBytes of this pin alone
   proto::Borrow borrow;
   std::uint64_t note = 0;  // for the layer above, as the next
   std::uint64_t* owner_bits = nullptr;
+  Callers callers;  // DSM_CHECK=1
 
   bool overlaps(std::uint64_t begin, std::uint64_t length) const {
     const std::uint64_t at = address.load();

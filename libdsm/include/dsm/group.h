@@ -40,7 +40,7 @@ class tied_ptr {
   tied_ptr() = default;
   tied_ptr(std::nullptr_t) {}
   tied_ptr(T* target) { set(target); }
-  tied_ptr(const tied_ptr& other) { set(const_cast<T*>(other.get())); }
+  tied_ptr(const tied_ptr&) = delete;  // a copy on the stack would be in no group: walk with T*
   tied_ptr& operator=(const tied_ptr& other) {
     set(const_cast<T*>(other.get()));
     return *this;
