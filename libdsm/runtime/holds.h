@@ -2,6 +2,11 @@
 // has run. Nothing tells when a load or store has run, so a thread of its own looks, when a timer says so, whether the
 // CPU clock of the thread that faulted has gone on. It runs for microseconds and then sleeps: the thread that is to use
 // the page may need this very CPU.
+//
+// With DSM_KEEP_US a page that others wait for is kept on after that, as long as each look finds its bytes changed
+// since the look before: a node that goes on writing would want it back at once (false sharing, one lock after
+// another), and a hand-over costs more than many writes. A node that only waits for another's store changes nothing,
+// and gives it away.
 #pragma once
 
 #include <array>
@@ -40,8 +45,17 @@ class Holds {
   void loop();
   void defer(PageId page, Entry& entry);
   void arm(std::int64_t delay_ns);
+  bool worth_keeping(PageId page, const Entry& entry);
+  std::uint64_t digest(PageId page) const;
   std::int64_t look_again_ns(const Entry& entry) const;
   void tend();
+
+  // What a page that is kept on looked like; one slot for several pages, of which the last has it.
+  struct Seen {
+    PageId page;
+    std::uint32_t granted_us;
+    std::uint64_t digest;
+  };
 
   static constexpr std::size_t kMost = 4096;
   static constexpr std::int64_t kNever = INT64_MAX;
@@ -58,6 +72,7 @@ class Holds {
   std::int64_t due_ns_ = kNever;
   std::array<PageId, kMost> pages_{};
   std::size_t count_ = 0;
+  std::array<Seen, 512> seen_{};
 };
 
 }  // namespace dsm::runtime
