@@ -20,6 +20,12 @@ bool stands_here(Engine& engine, ThreadPins& me, std::uint64_t address) {
   return copy != nullptr && copy->standing.load(std::memory_order_relaxed);
 }
 
+Pin& with_callers(const Engine& engine, Pin& pin) {
+  if (engine.check) [[unlikely]]
+    runtime::note_callers(pin);
+  return pin;
+}
+
 }  // namespace
 
 Pin& borrow_shared(const void* object, std::size_t bytes, CallSite site, std::uint32_t colour) {
@@ -28,8 +34,8 @@ Pin& borrow_shared(const void* object, std::size_t bytes, CallSite site, std::ui
   check_object(here, address, bytes, site);
   if (here.check) check_overlaps(address, bytes, site);
   ThreadPins& me = runtime::my_pins();
-  if (is_here(here, address, bytes)) return shared_here(here, me, address, bytes, site);
-  return shared_elsewhere(here, me, address, bytes, site, colour);
+  if (is_here(here, address, bytes)) return with_callers(here, shared_here(here, me, address, bytes, site));
+  return with_callers(here, shared_elsewhere(here, me, address, bytes, site, colour));
 }
 
 Pin& borrow_mut(void* object, std::size_t bytes, CallSite site) {
@@ -38,8 +44,8 @@ Pin& borrow_mut(void* object, std::size_t bytes, CallSite site) {
   check_object(here, address, bytes, site);
   if (here.check) check_overlaps(address, bytes, site);
   ThreadPins& me = runtime::my_pins();
-  if (is_here(here, address, bytes)) return mut_here(here, me, address, bytes, site);
-  return mut_elsewhere(here, me, address, bytes, site);
+  if (is_here(here, address, bytes)) return with_callers(here, mut_here(here, me, address, bytes, site));
+  return with_callers(here, mut_elsewhere(here, me, address, bytes, site));
 }
 
 Header end_borrow(Pin& pin, bool changed, NodeId to) {

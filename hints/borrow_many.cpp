@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <vector>
 
 #include "hints/sides.h"
@@ -88,7 +89,9 @@ void ask_home(Engine& engine, ThreadPins& me, std::span<Look*> looks, std::size_
     steps[i] = {todo, {look.address, bytes, look.copy->data}, &look.event};
   }
   const std::uint64_t seen = engine.cache.forgotten();
-  engine.objects.execute_all(std::span(steps).first(looks.size()));
+  std::array<net::Op, kAtOnce * kReadOps> ops;
+  const auto chain = std::span(steps).first(looks.size());
+  engine.objects.finish_all(chain, engine.objects.post_all(chain, ops));
   for (Look* look : looks) {
     const auto end = step(look->pin->borrow, engine.objects.place(look->address, bytes), look->event);
     const bool kept =

@@ -12,7 +12,6 @@
 namespace dsm::hints {
 namespace {
 
-constexpr std::size_t kReadOps = 3;                                   // of one object: header, bytes, header
 constexpr std::size_t kMostInChain = 64;                              // objects
 constexpr std::uint64_t kMostBytesOnTheWay = std::uint64_t{4} << 20;  // unless it is one object
 

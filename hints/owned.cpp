@@ -83,15 +83,17 @@ borrowed borrow_owned_shared(std::uint64_t bits, std::size_t bytes, call_site si
   return as_borrowed(hints::borrow_shared(pointer_of(address), bytes, site_of(site), colour));
 }
 
-// On another node than the home: the object moves here. If there is no room for it, it is changed where it is.
+// On another node than the home: the object moves here. If there is no room for it, it is changed where it is. The owner
+// is written while nothing is held: it may lie in memory that somebody else is working with.
 borrowed borrow_owned_mut(std::uint64_t* bits, std::size_t bytes, call_site site) {
   Engine& engine = hints::engine();
   const std::uint64_t address = check_owner(*bits, site_of(site));
   void* const block = home_of(engine, address) == engine.node.self ? nullptr : engine.objects.new_block(bytes);
-  Pin& pin = hints::borrow_mut(block != nullptr ? block : pointer_of(address), bytes, site_of(site));
+  void* const object = block != nullptr ? block : pointer_of(address);
+  *bits = reinterpret_cast<std::uint64_t>(object) | (*bits & ~address_of_bits(~std::uint64_t{0})) | kBeingChanged;
+  Pin& pin = hints::borrow_mut(object, bytes, site_of(site));
   if (block != nullptr) move_into(engine, pin, address, bytes, site_of(site));
   pin.owner_bits = bits;
-  *bits = pin.address.load() | (*bits & ~address_of_bits(~std::uint64_t{0})) | kBeingChanged;
   return as_borrowed(pin);
 }
 

@@ -22,6 +22,9 @@ using runtime::ThreadPins;
 // Borrows that a thread counts itself before it adds them to the node's counters.
 inline constexpr std::uint32_t kCountEvery = 256;
 
+// Operations that fetch an object or look at it: header, bytes, header.
+inline constexpr std::size_t kReadOps = 3;
+
 inline void fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
 inline void count_some(std::uint32_t& mine, std::atomic<std::uint64_t>& counter) {

@@ -90,11 +90,16 @@ void measure_bare(Figures& out, std::byte* scratch) {
   out.add("FETCH_ADD", run(net::fetch_add_op(net::Region::kMemory, offset, 0)), "us");
 }
 
+// The load is made, whatever the compiler thinks of it.
+template <typename T>
+void touch(const T& where) {
+  static_cast<void>(*const_cast<const volatile T*>(&where));
+}
+
 void measure_objects(Figures& out, const Home& home, std::size_t first, const char* what) {
   std::vector<dsm::own_ptr<Object>> owners;
   for (std::size_t i = first; i < first + kObjects; ++i) owners.push_back(dsm::own_ptr<Object>::adopt(home.small[i]));
-  volatile std::uint64_t sink = 0;
-  const auto read = [&](std::size_t i) { sink = dsm::borrow_shared(owners[i])->words[0]; };
+  const auto read = [&](std::size_t i) { touch(dsm::borrow_shared(owners[i])->words[0]); };
   for (std::size_t i = 0; i < kObjects; i += kPage / sizeof(Object)) read(i);  // each page into object mode
   std::vector<double> times;
   const net::VerbsCounters before = counters();
@@ -112,12 +117,11 @@ void measure_objects(Figures& out, const Home& home, std::size_t first, const ch
 
 // In an order that no read-ahead follows.
 void measure_pages(Figures& out, const std::byte* pages, std::size_t first, const char* what) {
-  volatile std::byte sink{};
-  const auto touch = [&](std::size_t i) { sink = pages[(first + i * 389 % kPages) * kPage]; };
-  for (std::size_t i = 0; i < kWarm; ++i) touch(i);
+  const auto miss = [&](std::size_t i) { touch(pages[(first + i * 389 % kPages) * kPage]); };
+  for (std::size_t i = 0; i < kWarm; ++i) miss(i);
   const net::VerbsCounters before = counters();
   const std::uint64_t atomics = node().stats->op_atomic.load();
-  out.add(fmt::format("page miss{}", what), median_us(kWarm, kPages, touch), "us");
+  out.add(fmt::format("page miss{}", what), median_us(kWarm, kPages, miss), "us");
   const auto misses = static_cast<double>(kPages - kWarm);
   out.add(fmt::format("posted operations for it{}", what == std::string() ? " (page miss)" : what),
           static_cast<double>(counters().operations - before.operations) / misses, "");
@@ -129,10 +133,9 @@ void measure_large(Figures& out, const Home& home) {
   std::vector<double> rates;
   std::vector<dsm::own_ptr<std::uint64_t[]>> owners;
   for (const std::uint64_t bits : home.large) owners.push_back(dsm::own_ptr<std::uint64_t[]>::adopt(bits, kLarge / 8));
-  volatile std::uint64_t sink = 0;
   for (auto& owner : owners) {
     const auto begin = Clock::now();
-    sink = dsm::borrow_shared(owner)[0];
+    touch(dsm::borrow_shared(owner)[0]);
     rates.push_back(static_cast<double>(kLarge) / ns_since(begin) * 1000);
   }
   out.add("first read of 1 MiB", median(std::vector<double>(rates.begin() + 1, rates.end())), "MB/s");
@@ -142,8 +145,7 @@ void measure_large(Figures& out, const Home& home) {
 double own_fault_us() {
   Bare bare(kPages * kPage);
   bare.arm(Bare::What::kCopyMapRead);
-  volatile std::byte sink{};
-  const double each = median_us(0, kPages, [&](std::size_t i) { sink = bare.view()[i * kPage]; });
+  const double each = median_us(0, kPages, [&](std::size_t i) { touch(bare.view()[i * kPage]); });
   bare.disarm();
   return each;
 }
@@ -159,8 +161,8 @@ void run_part(Figures& out) {
   measure_pages(out, pages, 0, "");
   measure_large(out, *home);
   // The first use of memory needs its home once: here it is known already.
-  volatile std::byte sink = pages[kPages * kPage];
-  sink = std::byte{static_cast<std::uint8_t>(home->small[kObjects])};
+  touch(pages[kPages * kPage]);
+  touch(home->small[kObjects]);
   const auto pid = static_cast<pid_t>(home->pid);
   ::kill(pid, SIGSTOP);
   measure_pages(out, pages, kPages, ", home stopped");

@@ -59,7 +59,7 @@ struct Hello {
   Nonce nonce;
   std::uint32_t hosts;
   std::uint32_t host;
-  std::uint32_t nodes;  // of the program's, on that host
+  std::uint32_t nodes;  // on that host
   std::uint32_t zero;
   char options[2032];  // those that must be the same on all nodes
 };

@@ -120,7 +120,7 @@ std::string HostZero::objection(const Hello& hello) const {
     return fmt::format("--host must be from 1 to {} there, not {}", plan_.hosts - 1, hello.host);
   }
   if (present_[hello.host]) return fmt::format("there is a host {} already; each needs its own --host", hello.host);
-  unsigned nodes = plan_.nodes + plan_.memory_nodes;
+  unsigned nodes = plan_.nodes;
   for (const auto& host : present_) nodes += host ? host->nodes : 0;
   if (hello.nodes == 0 || hello.nodes > kMaxNodes || nodes + hello.nodes > kMaxNodes) {
     return fmt::format("with its {} nodes the job would have more than {}", hello.nodes, kMaxNodes);
@@ -144,7 +144,7 @@ Met HostZero::welcome() {
   Welcome welcome{};
   welcome.hosts = plan_.hosts;
   std::copy(nodes.begin(), nodes.end(), welcome.nodes);
-  Met met{Places(nodes, plan_.memory_nodes), {}};
+  Met met{Places(nodes), {}};
   for (unsigned host = 1; host < plan_.hosts; ++host) {
     present_[host]->channel.send(FrameKind::kWelcome, welcome);
     met.channels.push_back(std::move(present_[host]->channel));

@@ -109,7 +109,7 @@ tl::expected<Met, Obstacle> visit(const Plan& plan, const JobKey& key) {
   const auto welcomed = next_frame(*channel, FrameKind::kWelcome, 0);
   if (!welcomed) return tl::unexpected(welcomed.error());
   const auto* welcome = welcomed->as<Welcome>();
-  std::uint64_t nodes = plan.memory_nodes;
+  std::uint64_t nodes = 0;
   if (welcome != nullptr && welcome->hosts == plan.hosts) {
     for (unsigned host = 0; host < welcome->hosts; ++host) nodes += welcome->nodes[host];
   }
@@ -119,19 +119,17 @@ tl::expected<Met, Obstacle> visit(const Plan& plan, const JobKey& key) {
         fmt::format("what host 0 ({}) has sent makes no sense; use one version on all hosts", plan.rendezvous));
   }
   channel->allow_large();
-  Met met{Places({welcome->nodes, welcome->nodes + welcome->hosts}, plan.memory_nodes), {}};
+  Met met{Places({welcome->nodes, welcome->nodes + welcome->hosts}), {}};
   met.channels.push_back(std::move(*channel));
   return met;
 }
 
 }  // namespace
 
-Places::Places(std::vector<unsigned> nodes, unsigned memory_nodes) : sets_(nodes.size()) {
+Places::Places(const std::vector<unsigned>& nodes) : sets_(nodes.size()) {
   for (std::size_t host = 0; host < nodes.size(); ++host) {
-    for (unsigned i = 0; i < nodes[host]; ++i) sets_[host] |= node_bit(static_cast<NodeId>(program_nodes_++));
+    for (unsigned i = 0; i < nodes[host]; ++i) sets_[host] |= node_bit(static_cast<NodeId>(nodes_++));
   }
-  nodes_ = program_nodes_;
-  for (unsigned i = 0; i < memory_nodes; ++i) sets_[i % sets_.size()] |= node_bit(static_cast<NodeId>(nodes_++));
 }
 
 tl::expected<Met, Obstacle> meet(const Plan& plan, const JobKey& key) {

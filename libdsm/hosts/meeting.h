@@ -18,27 +18,24 @@ namespace dsm::hosts {
 struct Plan {
   unsigned hosts;
   unsigned host;
-  unsigned nodes;          // of the program's, on this host
-  unsigned memory_nodes;   // of the whole job
+  unsigned nodes;          // on this host
   std::string rendezvous;  // "10.5.0.1:7070", "[fd00::1]:7070", "name:7070"
   std::string options;     // those that must be the same on all nodes
   int wait_s;              // how long to wait for the other hosts
 };
 
-// Who is where: the program's nodes are numbered host by host; memory nodes, which come last, go to the hosts in turn.
+// Who is where: nodes are numbered host by host.
 class Places {
  public:
-  Places(std::vector<unsigned> nodes, unsigned memory_nodes);
+  explicit Places(const std::vector<unsigned>& nodes);  // of each host
 
   unsigned hosts() const { return static_cast<unsigned>(sets_.size()); }
-  unsigned program_nodes() const { return program_nodes_; }
   unsigned nodes() const { return nodes_; }
   NodeSet of(unsigned host) const { return sets_[host]; }
   NodeSet all() const { return (NodeSet{1} << nodes_) - 1; }
 
  private:
   std::vector<NodeSet> sets_;
-  unsigned program_nodes_ = 0;
   unsigned nodes_ = 0;
 };
 

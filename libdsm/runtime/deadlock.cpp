@@ -19,6 +19,7 @@ enum Question : std::uint64_t {
   kWhatNext,   // to the holder -> what the thread that holds it waits for, 0: nothing
   kWhichWait,  // to the holder -> number of that wait, and the thread
   kSay,        // to the holder: log both lines of it
+  kSayHeld,    // to the holder: log that somebody has waited for long
 };
 
 constexpr unsigned kMostHops = 64;
@@ -80,10 +81,22 @@ std::uint64_t answer(Node& node, std::uint64_t address, std::uint64_t question) 
         thread->tid.load(), address, held->site.file, held->site.line, thread->waits_for.load(), thread->waits_at.file,
         thread->waits_at.line);
   }
+  if (question == kSayHeld) {
+    log(LogLevel::kWarn, "borrow",
+        "thread {} has had {:#x} borrowed for {} s and more, since {}:{}, while another node waits for it: was that "
+        "borrow left without its end (longjmp)?",
+        thread->tid.load(), address, kLongNs / 1'000'000'000, held->site.file, held->site.line);
+  }
   return thread->waits_for.load();
 }
 
 }  // namespace
+
+void tell_holder(Node& node, std::uint64_t address) {
+  const std::uint64_t holder = ask(node, home_of(node, address), address, kWhoHolds);
+  if (holder == 0 || holder > node.geometry.nodes) return;
+  ask(node, static_cast<NodeId>(holder - 1), address, kSayHeld);
+}
 
 void find_deadlock(Node& node, std::uint64_t address) {
   const std::uint64_t once = circle(node, address, false);

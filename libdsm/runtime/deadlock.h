@@ -12,8 +12,12 @@ struct Node;
 // A thread that waits so long for an object looks whether it waits for itself.
 inline constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
 
+// ... and after so long it has the holder's node say who has the object.
+inline constexpr std::int64_t kLongNs = 10'000'000'000;
+
 // The calling thread waits for the object. Returns if it is no deadlock, as far as can be seen now.
 void find_deadlock(Node& node, std::uint64_t address);
+void tell_holder(Node& node, std::uint64_t address);
 void serve_deadlock_search(Node& node);
 
 }  // namespace dsm::runtime

@@ -13,31 +13,48 @@
 namespace dsm::runtime {
 namespace {
 
-// "function+0x12" of who was interrupted by the signal whose handler runs on this stack; "?" if there is none.
-std::array<char, 128> interrupted_place() {
-  std::array<char, 128> text{"?"};
+using Text = std::array<char, 128>;
+
+// "function+0x12", or "file+0x1234" for addr2line where no symbol is known.
+Text place_of(std::uint64_t at) {
+  Text text{"?"};
+  std::array<char, 96> name{};
+  unw_word_t offset = 0;
   unw_context_t context;
   unw_cursor_t cursor;
-  if (unw_getcontext(&context) != 0 || unw_init_local(&cursor, &context) != 0) return text;
-  bool behind_signal = false;
-  while (unw_step(&cursor) > 0) {
-    if (behind_signal) {
-      std::array<char, 96> name{};
-      unw_word_t offset = 0, at = 0;
-      unw_get_reg(&cursor, UNW_REG_IP, &at);
-      const bool named = unw_get_proc_name(&cursor, name.data(), name.size(), &offset) == 0;
-      Dl_info file{};
-      const bool known = ::dladdr(reinterpret_cast<void*>(at), &file) != 0 && file.dli_fname != nullptr;
-      const std::uint64_t base = known ? reinterpret_cast<std::uint64_t>(file.dli_fbase) : 0;
-      auto end =
-          named ? fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", name.data(), offset)
-                : fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", known ? file.dli_fname : "", at - base);
-      *end.out = '\0';
-      return text;
-    }
-    behind_signal = unw_is_signal_frame(&cursor) > 0;
-  }
+  const bool named = unw_getcontext(&context) == 0 && unw_init_local(&cursor, &context) == 0 &&
+                     unw_set_reg(&cursor, UNW_REG_IP, at) == 0 &&
+                     unw_get_proc_name(&cursor, name.data(), name.size(), &offset) == 0;
+  Dl_info file{};
+  const bool known = ::dladdr(reinterpret_cast<void*>(at), &file) != 0 && file.dli_fname != nullptr;
+  const std::uint64_t base = known ? reinterpret_cast<std::uint64_t>(file.dli_fbase) : 0;
+  auto end = named ? fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", name.data(), offset)
+                   : fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", known ? file.dli_fname : "", at - base);
+  *end.out = '\0';
   return text;
+}
+
+// Who called this, or, in a signal handler, who was interrupted and called that.
+Callers callers_here(bool behind_signal) {
+  Callers callers;
+  unw_context_t context;
+  unw_cursor_t cursor;
+  if (unw_getcontext(&context) != 0 || unw_init_local(&cursor, &context) != 0) return callers;
+  std::size_t count = 0;
+  while (unw_step(&cursor) > 0 && count < callers.frames.size()) {
+    unw_word_t at = 0;
+    unw_get_reg(&cursor, UNW_REG_IP, &at);
+    if (!behind_signal) callers.frames[count++] = reinterpret_cast<void*>(at);
+    behind_signal = behind_signal && unw_is_signal_frame(&cursor) <= 0;
+  }
+  return callers;
+}
+
+void say_callers(const char* what, const Callers& callers) {
+  log(LogLevel::kError, "borrow", "{}", what);
+  for (void* const at : callers.frames) {
+    if (at != nullptr) log(LogLevel::kError, "borrow", "  {}", place_of(reinterpret_cast<std::uint64_t>(at)).data());
+  }
 }
 
 std::array<char, 160> site_text(CallSite site) {
@@ -50,13 +67,21 @@ std::array<char, 160> site_text(CallSite site) {
 
 }  // namespace
 
+void note_callers(Pin& pin) {
+  pin.callers = callers_here(false);
+  pin.site.callers = &pin.callers;
+}
+
 void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address) {
   const bool changes = pin.kind.load() == PinKind::kWrite;
-  const auto where = node.engine->faults_inline() ? interrupted_place() : std::array<char, 128>{"?"};
+  const Callers callers = node.engine->faults_inline() ? callers_here(true) : Callers{};
   log(LogLevel::kError, "borrow",
       "raw access to {:#x} at {} inside the thread's own {} borrow of the object {:#x}, begun{}: use what the borrow "
       "gave; the program ends",
-      address, where.data(), changes ? "mutable" : "shared", pin.address.load(), site_text(pin.site).data());
+      address, callers.frames[0] == nullptr ? "?" : place_of(reinterpret_cast<std::uint64_t>(callers.frames[0])).data(),
+      changes ? "mutable" : "shared", pin.address.load(), site_text(pin.site).data());
+  if (pin.site.callers != nullptr && callers.frames[0] != nullptr) say_callers("the raw access:", callers);
+  if (pin.site.callers != nullptr) say_callers("the borrow began:", *pin.site.callers);
   std::abort();
 }
 
@@ -64,6 +89,8 @@ void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, 
                     CallSite then) {
   log(LogLevel::kError, "borrow", "{} {:#x}{}{}{}{}; the program ends", what, address, site_text(now).data(),
       earlier.empty() ? "" : "; ", earlier, site_text(then).data());
+  if (node_running() && node().config.check != 0) say_callers("now:", callers_here(false));
+  if (then.callers != nullptr) say_callers("the earlier borrow:", *then.callers);
   std::abort();
 }
 

@@ -1,5 +1,6 @@
-// What ends the program because it has borrowed wrongly: one line that names what, and where in the program. Each goes
-// to stderr before abort(). Safe in signal context as far as the walk up the stack is.
+// What ends the program because it has borrowed wrongly: one line that names what, and where in the program, and with
+// DSM_CHECK=1 who called there, and who called where the earlier borrow began. Each goes to stderr before abort(). Safe
+// in signal context as far as the walk up the stack is.
 #pragma once
 
 #include <cstdint>
@@ -17,5 +18,8 @@ struct Node;
 // "{what} of the object 0x... at file:line; {earlier} at file:line". A site without a file is left out.
 [[noreturn]] void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, std::string_view earlier,
                                  CallSite then);
+
+// DSM_CHECK=1: notes in the pin who called the borrow that has just begun.
+void note_callers(Pin& pin);
 
 }  // namespace dsm::runtime

@@ -242,7 +242,13 @@ Header Objects::wait_in_queue(const proto::Turn& turn, const ObjectAt& object, C
   Call call(
       node_, home, Operation::kObjectWait,
       {object.address, static_cast<std::uint64_t>(turn.wish), (turn.small ? 1U : 0U) | (turn.in_place ? 2U : 0U)});
-  while (!call.wait_for(kSuspiciousNs)) find_deadlock(node_, object.address);
+  const std::int64_t long_after = now_ns() + kLongNs;
+  for (bool told = false; !call.wait_for(kSuspiciousNs);) {
+    find_deadlock(node_, object.address);
+    if (told || now_ns() < long_after) continue;
+    tell_holder(node_, object.address);
+    told = true;
+  }
   me.waits_for.store(0);
   return call.wait();
 }

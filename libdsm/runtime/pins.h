@@ -13,6 +13,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -23,10 +24,17 @@
 
 namespace dsm::runtime {
 
-// Where in the program something was borrowed. The text lives as long as the program.
+// Return addresses, innermost first; the rest null.
+struct Callers {
+  std::array<void*, 12> frames{};
+};
+
+// Where in the program something was borrowed. The text lives as long as the program, the callers (DSM_CHECK=1) until
+// that borrow's pin is used again.
 struct CallSite {
   const char* file = nullptr;
   std::uint32_t line = 0;
+  const Callers* callers = nullptr;
 };
 
 enum class PinKind : std::uint8_t {
@@ -45,6 +53,7 @@ struct alignas(64) Pin {
   std::atomic<PinKind> kind{PinKind::kCopy};
   std::atomic<void*> data{nullptr};  // what the borrow gave the program
   CallSite site;
+  Callers callers;  // DSM_CHECK=1
   ThreadPins* owner = nullptr;
   std::byte* scratch = nullptr;  // kScratchBytes of this pin alone
   proto::Borrow borrow;

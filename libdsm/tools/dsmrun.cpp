@@ -106,7 +106,6 @@ tl::expected<std::unique_ptr<Participants>, Obstacle> meet_hosts(const Request& 
   const hosts::Plan plan{request.hosts.hosts,
                          request.hosts.host,
                          request.nodes,
-                         static_cast<unsigned>(config.memory_nodes),
                          request.hosts.rendezvous,
                          cluster::same_options(config),
                          static_cast<int>(request.hosts.wait_s)};
@@ -127,6 +126,12 @@ tl::expected<std::unique_ptr<Participants>, Obstacle> find_participants(const Re
         Obstacle{cluster::kExitUsage,
                  fmt::format("{} nodes and {} memory nodes are more than the {} that a job may have; use fewer",
                              request.nodes, config.memory_nodes, kMaxNodes)});
+  }
+  if (config.memory_nodes != 0 && config.transport != "shm") {
+    return tl::unexpected(Obstacle{cluster::kExitUsage,
+                                   fmt::format("memory nodes lend memory of this host only, by --transport shm; leave "
+                                               "--memory-nodes away with --transport {}",
+                                               config.transport)});
   }
   if (request.hosts.hosts > 1) return meet_hosts(request, config);
   return std::make_unique<Participants>(Participants{nodes, (NodeSet{1} << nodes) - 1});

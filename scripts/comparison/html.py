@@ -14,7 +14,8 @@ svg { display: block; font-family: "DejaVu Sans", system-ui, sans-serif; }
 svg { margin: .6em 0; max-width: 100%; height: auto; }
 .small { color: #555; font-size: 13px; } .legend span { margin-right: 1.4em; white-space: nowrap; }
 .swatch { display: inline-block; width: .8em; height: .8em; margin: 0 .35em 0 0 !important; vertical-align: -1px; }
-.pair { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; } .pair > svg { flex: 0 1 auto; max-width: 48%; }
+.pair { display: flex; flex-wrap: wrap; gap: 10px; align-items: flex-start; }
+.pair > svg { flex: 0 1 auto; max-width: 48%; }
 """
 
 MODES = {
@@ -71,7 +72,8 @@ def introduction(summary):
         f"the nodes for it, and where the time went. {escape(headline(summary))} All modes computed the same results; "
         "a run with another checksum would have been refused.</p>"
         f'<p class="small">The machine: {escape(tables.machine_sentence(summary))}. Medians of {summary.repeat} runs, '
-        "the modes by turns; ±: half the distance between the quartiles; whiskers: from the worst run to the best. Latencies, on the most nodes: the bar is from 10 to 90 % of all, the line "
+        "the modes by turns; ±: half the distance between the quartiles; whiskers: from the worst run to the best. "
+        "Latencies, on the most nodes: the bar is from 10 to 90 % of all, the line "
         "goes on to 99.9 %, the mark is the median and the dot 99 %. "
         "Where there are more nodes than cores, nodes wait for a core as well as for each other.</p>"
     )

@@ -109,7 +109,7 @@ def gain(summary):
 
 
 def time_parts(summary, workload, mode):
-    """Shares of a worker's time. The histograms of faults are coarse (by powers of two), so parts may have to shrink."""
+    """Shares of a worker's time. Faults are counted by powers of two, so parts may have to shrink."""
     nodes = summary.nodes(workload)[-1]
     cell, native = summary.cell(workload, nodes, mode), summary.cell(workload, nodes, "native")
     whole = max(cell.worker_ns(), 1e-9)

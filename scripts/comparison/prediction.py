@@ -76,8 +76,9 @@ def section(summary):
     parts = [
         "<h2>What a cluster would do: predictions beside published figures</h2>",
         "<p>Lines are <b>predictions</b> of bench/model from the counts above (round trips, bytes, messages, processor "
-        "time for an operation), for a machine a node and a network of 2 µs and 40 Gb/s, beside native mode's processor time "
-        "on one node. Squares are <b>published</b> by DRust's authors (OSDI'24, 8 nodes of 16 cores, 40 Gb/s; other programs "
+        "time for an operation), for a machine a node and a network of 2 µs and 40 Gb/s, beside native mode's "
+        "processor time on one node. Squares are <b>published</b> by DRust's authors (OSDI'24, 8 nodes of 16 cores, "
+        "40 Gb/s; other programs "
         "of the same kind on other machines, each beside its own run on one node). Nothing here was run on 8 "
         "machines by us. The model knows no queues: hot pages and locks are predicted too well.</p>",
         f'<div class="pair">{"".join(drawings)}</div>',

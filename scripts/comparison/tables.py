@@ -187,7 +187,8 @@ def markdown(summary):
                 grid(head, body),
             ]
         if latency_rows(summary, name)[1]:
-            parts += [f"How long it took, on {count_of_nodes(summary.nodes(name)[-1])}, so many per cent of all at the most:"]
+            where = count_of_nodes(summary.nodes(name)[-1])
+            parts += [f"How long it took, on {where}, so many per cent of all at the most:"]
             parts += [grid(*latency_rows(summary, name))]
     if summary.perf:
         parts += ["## Counters", perf_sentence(summary), grid(*perf_rows(summary))]

@@ -42,6 +42,18 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"deadlock", {"wait for each other in a circle", "hints_misuse.cpp:", "and waits for"}}),
     [](const auto& info) { return std::string(info.param.name); });
 
+// Where two places are at fault, the callers of both are told, with DSM_CHECK=1.
+TEST(Misuse, CallersOfBothPlacesAreTold) {
+  Process job({bin("dsmrun"), "-n", "2", "--check", "1", "--", bin("hints_misuse"), "conflict_elsewhere"});
+  EXPECT_EQ(job.wait(), 128 + SIGABRT);
+  const std::string said = job.err();
+  const std::size_t now = said.find("now:"), then = said.find("the earlier borrow:");
+  ASSERT_NE(now, std::string::npos) << said;
+  ASSERT_NE(then, std::string::npos) << said;
+  EXPECT_NE(said.substr(now, then - now).find("main+0x"), std::string::npos) << said;
+  EXPECT_NE(said.substr(then).find("main+0x"), std::string::npos) << said;
+}
+
 // The same from C, where no guard ends a borrow: it is what longjmp and a thread's exit skip.
 class MisuseInC : public testing::TestWithParam<Case> {};
 

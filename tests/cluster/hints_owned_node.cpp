@@ -206,7 +206,9 @@ void arrays() {
   auto* box = mailbox(2);
   constexpr std::size_t kCount = 5000;
   if (dsm::node() == 0) {
-    auto array = dsm::make_owned<std::uint64_t[]>(kCount);
+    const auto zeros = dsm::make_owned<std::uint64_t[]>(kCount);
+    for (const std::uint64_t word : dsm::borrow_shared(zeros)) EXPECT(word == 0);
+    auto array = dsm::make_owned_for_overwrite<std::uint64_t[]>(kCount);
     {
       auto w = dsm::borrow_mut(array);
       for (std::size_t i = 0; i < kCount; ++i) w[i] = i;

@@ -35,16 +35,6 @@ TEST_F(Hosts, NodesAreNumberedHostByHost) {
   EXPECT_EQ(count(first.out() + second.out() + third.out(), "regions fit"), 6);
 }
 
-TEST_F(Hosts, MemoryNodesGoToTheHostsInTurn) {
-  const std::string options = "-n 1 --memory-nodes 2 --local-memory 8M";
-  Process first(on(0, 2, options, "identity"));
-  Process second(on(1, 2, options, "identity"));
-  EXPECT_EQ(first.wait(), 0) << first.err();
-  EXPECT_EQ(second.wait(), 0) << second.err();
-  EXPECT_EQ(count(first.out(), "node 0 of 4"), 1) << first.out();
-  EXPECT_EQ(count(second.out(), "node 1 of 4"), 1) << second.out();
-}
-
 TEST_F(Hosts, EveryNodeGetsWhatAllGave) {
   Process first(on(0, 2, "-n 2", "exchange"));
   Process second(on(1, 2, "-n 3", "exchange"));

@@ -58,8 +58,8 @@ void send(int socket, fuzz::Input& input) {
 void registrar(fuzz::Input& input) {
   static const Config options = config();
   static const Geometry geometry = geometry_of(options, 1);
-  static const auto memory = std::move(*make_job_memory(geometry));
-  Registrar registrar(geometry, same_options(options), memory);
+  static const auto memory = std::move(*make_job_memory(geometry, node_bit(0)));
+  Registrar registrar(geometry, node_bit(0), same_options(options), memory);
   std::vector<NodeProcess> nodes(1);
   auto rendezvous = std::move(*make_socket_pair());
   auto control = std::move(*make_socket_pair());

@@ -68,7 +68,7 @@ class World {
     return fd;
   }
   net::shm::Ring& ring() {
-    std::byte* const meta = net::shm_local_region(*nodes_[1], net::Region::kMeta);
+    std::byte* const meta = nodes_[1]->local_region(net::Region::kMeta);
     return reinterpret_cast<net::shm::Mailbox*>(meta + net::shm::mailbox_offset(kBytes))->ring(0);
   }
 

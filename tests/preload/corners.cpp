@@ -81,7 +81,7 @@ void alignment() {
   }
   REQUIRE(posix_memalign(&kept, 64, opaque(kHuge)) == ENOMEM && kept == &kept && errno == 77);
   REQUIRE(aligned_alloc(opaque(std::size_t{24}), 48) == nullptr && errno == EINVAL);
-  REQUIRE(aligned(memalign(opaque(std::size_t{24}), 48), 32));
+  for (int i = 0; i < 16; ++i) REQUIRE(aligned(memalign(opaque(std::size_t{24}), 48), 32));  // one may be by chance
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   REQUIRE(aligned(valloc(1), page) && aligned(pvalloc(1), page) && malloc_usable_size(pvalloc(page + 1)) >= 2 * page);
 }

@@ -169,6 +169,7 @@ void Simulator::saw_value(unsigned index) {
   trace("node {} thread {} sees {}/{} in object {} of page {}", thread.node, index, work.bytes.a, work.bytes.b,
         thread.object, thread.page);
   checker_.saw(thread.node, thread.page, thread.object, work.bytes, work.began, counts_.moves);
+  model_.history(thread.page, thread.object).seen(work.bytes.a, counts_.moves);
 }
 
 void Simulator::found_value(unsigned index) {

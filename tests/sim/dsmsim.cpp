@@ -28,6 +28,7 @@ struct Command {
   unsigned jobs = 1;
   bool json = false;
   std::string mutation = "none";
+  std::string proof;
   Overrides overrides;
 };
 
@@ -146,6 +147,28 @@ int replay(const Command& command) {
   return 1;
 }
 
+// build/proof/sim.json (scripts/proof-report has the form).
+bool write_proof(const Command& command, const Totals& totals, double seconds) {
+  std::FILE* const file = std::fopen(command.proof.c_str(), "w");
+  if (file == nullptr) {
+    fmt::print(stderr, "dsmsim: cannot write {}; does its folder exist?\n", command.proof);
+    return false;
+  }
+  const auto row = [&](const char* name, double value, const char* unit, const std::string& note) {
+    const nlohmann::json json = {
+        {"part", "sim"}, {"name", name}, {"value", value}, {"unit", unit}, {"ok", !totals.failed_seed}, {"note", note}};
+    fmt::print(file, "{}\n", json.dump());
+  };
+  row("seeds", static_cast<double>(totals.runs), "runs", fmt::format("from seed {}", command.first_seed));
+  row("steps in all", static_cast<double>(totals.moves), "steps",
+      fmt::format("{:.0f} s, {} jobs", seconds, command.jobs));
+  row("accesses and borrows", static_cast<double>(totals.accesses), "operations",
+      "each checked: reads current, borrows linearizable, no update lost");
+  row("speed", static_cast<double>(totals.moves) / seconds, "steps/s", "");
+  std::fclose(file);
+  return true;
+}
+
 int campaign(const Command& command) {
   Campaign campaign(command);
   const Totals totals = campaign.run();
@@ -156,6 +179,7 @@ int campaign(const Command& command) {
     fmt::print("  shrunk from: {}\n", describe(options_of(*totals.failed_seed, command.overrides)));
   }
   print_summary(command, totals, seconds);
+  if (!command.proof.empty() && !write_proof(command, totals, seconds)) return 2;
   return totals.failed_seed ? 1 : 0;
 }
 
@@ -168,6 +192,7 @@ int main(int argc, char** argv) {
   app.add_option("--minutes", command.minutes, "run seeds for so long");
   app.add_option("--first-seed", command.first_seed, "the first seed [1]");
   app.add_option("--jobs", command.jobs, "threads that run seeds [1]")->check(CLI::Range(1, 256));
+  app.add_option("--proof", command.proof, "write the figures to this file, as scripts/proof-report reads them");
   app.add_flag("--json", command.json, "end with one line of JSON");
   app.add_option("--nodes", command.overrides.nodes, "instead of what the seed says")->check(CLI::Range(2, 16));
   app.add_option("--pages", command.overrides.pages, "instead of what the seed says")->check(CLI::Range(1, 8));
@@ -177,6 +202,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 10000));
   app.add_option("--borrow", command.overrides.borrow, "weight of borrows among the accesses, instead of the seed's")
       ->check(CLI::Range(0, 100));
+  app.add_flag("--plain", command.overrides.plain, "no delays, slow nodes or links, crashes or pressure on memory");
   app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
   CLI11_PARSE(app, argc, argv);
   const std::optional<Mutation> mutation = mutation_named(command.mutation);

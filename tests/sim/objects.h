@@ -80,6 +80,16 @@ struct History {
       }
     }
   }
+  // Somebody has seen it and gone: who begins to look from now on sees nothing older. With that, and with changes that
+  // each find the one before, a history is linearizable: a change's moment is anywhere between `from` and `since`.
+  void seen(std::uint64_t value, std::uint64_t now) {
+    for (std::size_t i = values.size(); i-- > 0;) {
+      if (values[i].value == value) {
+        values[i].since = values[i].since < now ? values[i].since : now;
+        return;
+      }
+    }
+  }
   // Whether somebody who looked from `begin` to `end` may have seen it.
   bool may_be_seen(std::uint64_t value, std::uint64_t begin, std::uint64_t end) const {
     for (std::size_t i = values.size(); i-- > 0;) {

@@ -90,6 +90,22 @@ void choose_storm(Random& random, Options& options) {
   options.weights = {.read = 4, .write = 1, .modify = 1, .prefetch = 8, .keep_reading = 1, .release = 4, .transfer = 1};
 }
 
+// What came later is drawn apart, so that the rest of a seed is as it was.
+void choose_troubles(std::uint64_t seed, Options& options) {
+  Random random(seed * 0x9e3779b97f4a7c15 + 7);
+  if (random.percent(15)) {
+    options.policy = Policy::kDelays;
+    options.changes = random.between(1, 40);
+  }
+  if (random.percent(15)) options.slow_nodes = random.between(20, 60);
+  if (random.percent(15)) options.slow_links = random.between(10, 60);
+  if (random.percent(10)) options.crash = random.between(1, 100);
+  if (random.percent(10)) {  // memory is short: pages are put out at any time
+    options.pages = std::max(options.pages, 3u);
+    options.weights.release += options.weights.read + options.weights.modify + 4;
+  }
+}
+
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
   if (value) line += fmt::format(" --{} {}", option, *value);
 }
@@ -115,6 +131,7 @@ Options options_of(std::uint64_t seed) {
 
 Options options_of(std::uint64_t seed, const Overrides& overrides) {
   Options options = options_of(seed);
+  if (!overrides.plain) choose_troubles(seed, options);
   options.nodes = overrides.nodes.value_or(options.nodes);
   options.pages = overrides.pages.value_or(options.pages);
   options.threads = overrides.threads.value_or(options.threads);
@@ -131,7 +148,7 @@ std::string describe(const Options& options) {
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
       "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{} "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, crash at {}%, "
       "mutation "
       "{}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
@@ -140,11 +157,13 @@ std::string describe(const Options& options) {
       options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "",
       options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "",
-      options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "", name_of(options.mutation));
+      options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "", options.slow_nodes, options.slow_links,
+      options.crash, name_of(options.mutation));
 }
 
 std::string command_line(std::uint64_t seed, const Overrides& overrides) {
   std::string line = fmt::format("--seed {}", seed);
+  if (overrides.plain) line += " --plain";
   append(line, "nodes", overrides.nodes);
   append(line, "pages", overrides.pages);
   append(line, "threads", overrides.threads);
@@ -162,6 +181,8 @@ const char* name_of(Policy policy) {
       return "priorities";
     case Policy::kRoundRobin:
       return "round-robin";
+    case Policy::kDelays:
+      return "delays";
   }
   return "?";
 }

@@ -13,6 +13,7 @@ enum class Policy : std::uint8_t {
   kUniform,     // any actor that can move, with equal chance
   kPriorities,  // PCT: the most urgent actor that can move; at `changes` random moments it becomes the least urgent
   kRoundRobin,  // in turn, but at `changes` random moments the actor whose turn it is sleeps for a long while
+  kDelays,      // one actor as long as it can move, then the next; at `changes` random moments it is passed over
 };
 
 // A bug planted in the executor, to show that the checkers see it.
@@ -83,6 +84,10 @@ struct Options {
   bool strays = false;        // messages arrive that nobody has sent
   bool early_use = false;     // kUsed may come before the access has run
 
+  unsigned slow_nodes = 0;  // percent of the nodes of which nine moves in ten are put off
+  unsigned slow_links = 0;  // the same of the links between two nodes; each keeps its order
+  unsigned crash = 0;       // percent of the run's length after which a node dies; 0: none does
+
   Mutation mutation = Mutation::kNone;
 
   unsigned weight_sum() const {
@@ -96,6 +101,7 @@ Options options_of(std::uint64_t seed);
 // What the command line, or shrinking, fixes.
 struct Overrides {
   std::optional<unsigned> nodes = {}, pages = {}, threads = {}, ops = {}, borrow = {};
+  bool plain = false;  // no delays, slow nodes or links, crashes or pressure: what a seed meant before there were any
   Mutation mutation = Mutation::kNone;
 };
 Options options_of(std::uint64_t seed, const Overrides& overrides);

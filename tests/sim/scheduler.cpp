@@ -14,6 +14,8 @@ Scheduler::Scheduler(const Options& options, unsigned actors, unsigned length, R
       random_(random),
       place_(actors, kNobody),
       bits_(actors / 64 + 1),
+      slow_(actors),
+      stopped_(actors),
       sleeps_until_(actors) {
   for (unsigned i = 0; i < actors; ++i) urgency_.push_back(random.next() >> 1 | 1u << 21);
   for (unsigned i = 0; i < options.changes; ++i) changes_.push_back(random.below(length));
@@ -21,6 +23,7 @@ Scheduler::Scheduler(const Options& options, unsigned actors, unsigned length, R
 }
 
 void Scheduler::set(unsigned actor, bool can_move) {
+  can_move = can_move && !stopped_[actor];
   const bool could = place_[actor] != kNobody;
   if (could == can_move) return;
   bits_[actor / 64] ^= std::uint64_t{1} << actor % 64;
@@ -36,14 +39,35 @@ void Scheduler::set(unsigned actor, bool can_move) {
   place_[actor] = kNobody;
 }
 
+void Scheduler::stop(unsigned actor) {
+  stopped_[actor] = true;
+  set(actor, false);
+}
+
+// Who is slow is nearly always put off for another.
 unsigned Scheduler::pick() {
   if (list_.empty()) return kNobody;
   ++now_;
-  if (fair_ || policy_ == Policy::kRoundRobin) return pick_in_turn();
+  if (fair_) return pick_in_turn();
+  unsigned actor = choose();
+  for (int tries = 0; tries < 3 && slow_[actor] && random_.percent(90); ++tries)
+    actor = list_[random_.below(movable())];
+  return actor;
+}
+
+unsigned Scheduler::choose() {
+  if (policy_ == Policy::kRoundRobin) return pick_in_turn();
   if (policy_ == Policy::kPriorities) return pick_urgent();
+  if (policy_ == Policy::kDelays) return pick_with_delays();
   const unsigned actor = list_[random_.below(movable())];
   if (actor >= threads_ || lazy_ == 0 || !random_.percent(lazy_)) return actor;
   return list_[random_.below(movable())];
+}
+
+// Emmi, Qadeer, Rakamaric, POPL 2011: a schedule without chance, and few delays.
+unsigned Scheduler::pick_with_delays() {
+  if (place_[turn_] == kNobody || change_due()) turn_ = next_from(turn_ + 1);
+  return turn_;
 }
 
 bool Scheduler::change_due() {

@@ -18,6 +18,8 @@ class Scheduler {
 
   void set(unsigned actor, bool can_move);
   unsigned pick();  // kNobody if none can move
+  void slow_down(unsigned actor) { slow_[actor] = true; }
+  void stop(unsigned actor);  // it never moves again
   unsigned movable() const { return static_cast<unsigned>(list_.size()); }
   const std::vector<unsigned>& list() const { return list_; }  // those that can move, in no order
   bool can_move(unsigned actor) const { return place_[actor] != kNobody; }
@@ -27,7 +29,9 @@ class Scheduler {
   std::uint64_t fair_rounds() const { return rounds_; }
 
  private:
+  unsigned choose();
   unsigned pick_urgent();
+  unsigned pick_with_delays();
   unsigned pick_in_turn();
   unsigned next_from(unsigned actor) const;
   bool change_due();
@@ -41,6 +45,7 @@ class Scheduler {
   std::vector<unsigned> place_;      // actor -> index in list_, or kNobody
   std::vector<std::uint64_t> bits_;  // the same set
   std::vector<std::uint64_t> urgency_;
+  std::vector<bool> slow_, stopped_;
   std::vector<std::uint64_t> sleeps_until_;
   std::vector<std::uint64_t> changes_;  // moments, latest first
   std::uint64_t now_ = 0;

@@ -28,7 +28,7 @@ TEST(Simulation, SeedsThatOnceFailedAreClean) {
       {1971, "a prefetch that raised a page cancelled what was owed to a fault"},
       {2752, "an owner to be took a member of the set for the next writer"},
   };
-  const Overrides as_then{.borrow = 0};
+  const Overrides as_then{.borrow = 0, .plain = true};
   for (const auto& [seed, why] : once) {
     const Outcome outcome = run(seed, as_then);
     EXPECT_FALSE(outcome.failure) << why << "\n" << report(seed, as_then);

@@ -2,6 +2,7 @@
 #include "tests/sim/simulator.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 
 namespace dsm::sim {
@@ -36,6 +37,7 @@ Simulator::Simulator(const Options& options, Trace* trace)
       scheduler_(options, actor_count(options), static_cast<unsigned>(length()), random_) {
   make_homes();
   make_actors();
+  make_trouble();
 }
 
 void Simulator::make_homes() {
@@ -82,7 +84,64 @@ void Simulator::make_actors() {
   works_.resize(threads_.size());
 }
 
+void Simulator::make_trouble() {
+  const Options& options = model_.options;
+  NodeSet slow = 0;
+  for (unsigned i = 0; i < options.nodes && options.slow_nodes != 0; ++i) {
+    if (random_.percent(options.slow_nodes)) slow |= node_bit(static_cast<NodeId>(i));
+  }
+  for (unsigned i = 0; i < actors_.size(); ++i) {
+    const Actor& actor = actors_[i];
+    const bool link =
+        actor.kind == ActorKind::kWire || actor.kind == ActorKind::kMail || actor.kind == ActorKind::kLetter;
+    bool slow_one = link && options.slow_links != 0 && random_.percent(options.slow_links);
+    for (NodeSet left = slow; left != 0; left &= left - 1) {
+      slow_one = slow_one || (!link && belongs_to(actor, static_cast<NodeId>(std::countr_zero(left))));
+    }
+    if (slow_one) scheduler_.slow_down(i);
+  }
+}
+
+// Whether it is the node that moves, or somebody who needs it.
+bool Simulator::belongs_to(const Actor& actor, NodeId node) const {
+  switch (actor.kind) {
+    case ActorKind::kThread:
+      return threads_[actor.a].node == node;
+    case ActorKind::kAgent:
+    case ActorKind::kEnd:
+    case ActorKind::kUse:
+    case ActorKind::kLate:
+      return actor.a == node;
+    case ActorKind::kWire:
+      return actor.a == node || actor.b == node;
+    case ActorKind::kMail:
+    case ActorKind::kLetter:
+      return actor.b == node;
+    case ActorKind::kQueue:
+      return model_.homes[actor.a].node == node;
+  }
+  return false;
+}
+
+// A node dies in the middle of whatever it does: of its chains some operations have been done. What it has sent still
+// arrives. The others go on until they hear of it, which ends the job. Until then every promise about memory holds.
+void Simulator::crash() {
+  run_until(length() * model_.options.crash / 100);
+  dead_ = static_cast<NodeId>(random_.below(model_.options.nodes));
+  trace("node {} dies", dead_);
+  for (unsigned i = 0; i < actors_.size(); ++i) {
+    if (belongs_to(actors_[i], dead_)) scheduler_.stop(i);
+  }
+  run_until(counts_.moves + random_.below(static_cast<unsigned>(length())));
+  trace("the others hear of node {}'s end: the job ends", dead_);
+  for (unsigned page = 0; page < model_.options.pages; ++page) {
+    checker_.exclusion(page);
+    checker_.backing(page);
+  }
+}
+
 void Simulator::run() {
+  if (model_.options.crash != 0) return crash();
   const bool cut = model_.options.cut_percent < 100;
   run_until(cut ? length() * model_.options.cut_percent / 100 : length() * 20);
   finish();

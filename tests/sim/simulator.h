@@ -154,6 +154,9 @@ class Simulator {
   // simulator.cpp: the run
   void make_homes();
   void make_actors();
+  void make_trouble();
+  bool belongs_to(const Actor& actor, NodeId node) const;
+  void crash();
   void run_until(std::uint64_t moves);
   void finish_fairly();
   void send_home();
@@ -292,6 +295,7 @@ class Simulator {
   std::vector<Fifo<ObjectLetter>> object_mail_;
   std::uint64_t last_value_ = 0;  // every write stores a new one
   bool generating_ = true;
+  NodeId dead_ = kNoNode;
   Counts counts_;
   Scheduler scheduler_;
 };

@@ -182,7 +182,7 @@ class OwnedFrame {
   void put(unsigned worker, unsigned part, std::span<const Record> records) {
     if (records.empty()) return;
     Part& to = parts_[worker][part];
-    to = dsm::make_owned<std::uint64_t[]>(records.size_bytes() / sizeof(std::uint64_t));
+    to = dsm::make_owned_for_overwrite<std::uint64_t[]>(records.size_bytes() / sizeof(std::uint64_t));
     if (!to) job_.die("global memory is used up. Take fewer rows or a larger heap.");
     std::memcpy(dsm::borrow_mut(to).get(), records.data(), records.size_bytes());
   }

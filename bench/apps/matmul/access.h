@@ -184,7 +184,7 @@ class OwnedTiles {
  private:
   using Owner = dsm::own_ptr<T[]>;
   static Owner made(const Job& job) {
-    Owner fresh = dsm::make_owned<T[]>(kTileElements);
+    Owner fresh = dsm::make_owned_for_overwrite<T[]>(kTileElements);
     if (!fresh) job.die("global memory is used up. Take a smaller matrix or a larger heap.");
     return fresh;
   }

@@ -141,7 +141,7 @@ class OwnedWays {
     job.sync_nodes();
   }
   Text write(const std::string& text) {
-    Text made = dsm::make_owned<char[]>(text.size());
+    Text made = dsm::make_owned_for_overwrite<char[]>(text.size());
     std::memcpy(dsm::borrow_mut(made).get(), text.data(), text.size());
     return made;
   }
@@ -153,7 +153,7 @@ class OwnedWays {
     Media made;
     for (std::size_t frame = 0; frame < kFrames; ++frame) {
       const auto from = dsm::borrow_shared(items_[item].frames[frame]);
-      made.frames[frame] = dsm::make_owned<Word[]>(kFrameWords);
+      made.frames[frame] = dsm::make_owned_for_overwrite<Word[]>(kFrameWords);
       const auto to = dsm::borrow_mut(made.frames[frame]);
       std::memcpy(to.get(), from.get(), kFrameBytes);
       to[0] = id;
@@ -253,7 +253,7 @@ class MessageWays {
  private:
   static Word* block() { return static_cast<Word*>(std::malloc(kFrameBytes)); }
   static dsm::own_ptr<Word[]> serialised(const Media& media) {
-    auto made = dsm::make_owned<Word[]>(kFrames * kFrameWords);
+    auto made = dsm::make_owned_for_overwrite<Word[]>(kFrames * kFrameWords);
     auto to = dsm::borrow_mut(made);
     for (std::size_t frame = 0; frame < kFrames; ++frame) {
       std::memcpy(to.get() + frame * kFrameWords, media.frames[frame], kFrameBytes);

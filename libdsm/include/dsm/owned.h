@@ -166,6 +166,17 @@ requires std::is_unbounded_array_v<T>
   std::uninitialized_value_construct_n(static_cast<element*>(fresh.data), count);
   return own_ptr<T>::adopt(detail::owned_begin(fresh.pin), count);
 }
+// The same with undefined content, for what is written whole at once.
+template <typename T>
+requires std::is_unbounded_array_v<T>
+[[nodiscard]] own_ptr<T> make_owned_for_overwrite(std::size_t count) {
+  using element = std::remove_extent_t<T>;
+  static_assert(std::is_trivially_copyable_v<element>,
+                "the objects have to be bytes that are written before they are read");
+  const detail::borrowed fresh = detail::owned_new(count * sizeof(element), dsm::source_location::current());
+  if (fresh.data == nullptr) return {};
+  return own_ptr<T>::adopt(detail::owned_begin(fresh.pin), count);
+}
 
 template <typename T>
 [[nodiscard]] shared_ref<T> borrow_shared(const own_ptr<T>& owner,

@@ -1,0 +1,114 @@
+"""The planted bugs. Each: its name, the file, the text that it changes, and what stands there in its place, where MUTANT
+is whether this bug was chosen. A text that is not there exactly once stops the build: the bug has to follow the code.
+"""
+
+PROTO = {
+    "libdsm/proto/page_gain.cpp": [
+        ("claim-over-members", "return exclusive_word(place_.self, place_.home, others) |",
+         "return exclusive_word(place_.self, place_.home, MUTANT ? 0 : others) |"),
+        ("grant-not-held", "page_.fresh = page_.fresh || !page_.soft || access == Access::kObject;",
+         "page_.fresh = (MUTANT && access != Access::kObject) ? false : page_.fresh || !page_.soft || access == Access::kObject;"),
+        ("look-not-asked", "(drop_due || changes_kind())) {\n    page_.look_asked = true;",
+         "(drop_due || changes_kind())) {\n    page_.look_asked = !MUTANT;"),
+        ("nudge-untold", "send(MessageKind::kNudge, node_bit(owner));", "if (!MUTANT) send(MessageKind::kNudge, node_bit(owner));"),
+        ("drop-not-asked", "send(MessageKind::kDrop, set_of(page_.seen));",
+         "if (!MUTANT) send(MessageKind::kDrop, set_of(page_.seen));"),
+        ("owner-beside-members", "if (set_of(word) != 0) {", "if (set_of(word) != 0 && !MUTANT) {"),
+    ],
+    "libdsm/proto/page_give.cpp": [
+        ("no-write-back", "do_.write_page = page_.access == Access::kWrite && bytes_elsewhere();",
+         "do_.write_page = !MUTANT && page_.access == Access::kWrite && bytes_elsewhere();"),
+        ("drop-untold", "if (is_exclusive(now) && set_of(now) == 0) send(", "if (!MUTANT && is_exclusive(now) && set_of(now) == 0) send("),
+        ("look-untold", "send(MessageKind::kLook, without(tell, place_.self));", "if (!MUTANT) send(MessageKind::kLook, without(tell, place_.self));"),
+        ("lowest-first", "const NodeId next = next_after(waiters_, place_.self);",
+         "const NodeId next = next_after(waiters_, MUTANT ? NodeId{63} : place_.self);"),
+        ("view-stays", "do_.unmap = !keep_reading && page_.access", "do_.unmap = !MUTANT && !keep_reading && page_.access"),
+    ],
+    "libdsm/proto/object_borrow.cpp": [
+        ("torn-snapshot", "version_of(before) == version_of(after) && !is_writing(before) && !is_writing(after);",
+         "MUTANT || (version_of(before) == version_of(after) && !is_writing(before) && !is_writing(after));"),
+        ("version-stays", "if (borrow_.changed && !borrow_.give_back) add += kOneVersion;",
+         "if (borrow_.changed && !borrow_.give_back && !MUTANT) add += kOneVersion;"),
+        ("no-mark", "if (!opened) do_.add_first = kWriting;", "if (!opened && !MUTANT) do_.add_first = kWriting;"),
+        ("freed-untold", "do_.tell_freed = is_asked(old);\n  end(Outcome::kReleased);",
+         "do_.tell_freed = !MUTANT && is_asked(old);\n  end(Outcome::kReleased);"),
+    ],
+    "libdsm/proto/object_queue.cpp": [
+        ("again-forgotten", "        queue.again = true;", "        queue.again = !MUTANT;"),
+        ("write-over-readers", "return readers_of(word) == 0 || (!turn.small && !turn.in_place);",
+         "return MUTANT || readers_of(word) == 0 || (!turn.small && !turn.in_place);"),
+        ("never-recalled", "todo.recall = holder_of(word);", "if (!MUTANT) todo.recall = holder_of(word);"),
+    ],
+}
+
+HEAP = {
+    "libdsm/heap/remote_frees.cpp": [
+        ("full-batch-lost", "if (batch.count == kFreesPerBatch) return take_locked(home, destination);",
+         "if (batch.count == kFreesPerBatch && MUTANT) batch.count = 0;\n"
+         "  if (batch.count == kFreesPerBatch) return take_locked(home, destination);"),
+        ("waiting-untold", "if (batch.count == 1) waiting_", "if (batch.count == 1 && !MUTANT) waiting_"),
+        ("batch-taken-twice", "destination.batch.count = 0;", "if (!MUTANT) destination.batch.count = 0;"),
+    ],
+    "libdsm/heap/chunk_arena.cpp": [
+        ("rest-overlaps", "keep_rest(number_of(address) + bytes);", "keep_rest(number_of(address) + (MUTANT ? bytes / 2 : bytes));"),
+        ("objects-unmarked", "if (kind_ == Kind::kObject) kinds_", "if (kind_ == Kind::kObject && !MUTANT) kinds_"),
+        ("purge-claims-all", "    begin = chunk_end;\n  }\n  return false;", "    begin = chunk_end;\n  }\n  return MUTANT;"),
+    ],
+    "libdsm/heap/heap.cpp": [
+        ("calloc-dirty", "return zero ? dsm_je_calloc(1, bytes)", "return zero && !MUTANT ? dsm_je_calloc(1, bytes)"),
+        ("alignment-lost", "if (!zero) return dsm_je_aligned_alloc(alignment, bytes);",
+         "if (!zero) return dsm_je_aligned_alloc(MUTANT ? std::size_t{16} : alignment, bytes);"),
+        ("thread-not-forgotten", "void ArenaHeap::thread_ends() {\n", "void ArenaHeap::thread_ends() {\n  if (MUTANT) return;\n"),
+    ],
+}
+
+HINTS = {
+    "hints/cache.cpp": [
+        ("pinned-freed", "if (copy->seen_pinned == now) {", "if (copy->seen_pinned == now && !MUTANT) {"),
+        ("older-over-newer", "(there->standing || proto::version_of", "!MUTANT && (there->standing || proto::version_of"),
+        ("copies-outlive-page", "if (address >= end || address + copy.bytes.load() <= begin) continue;",
+         "if (MUTANT || address >= end || address + copy.bytes.load() <= begin) continue;"),
+        ("standing-evicted", "if (uses != 0 || copy.standing.load()) {", "if (uses != 0 || (copy.standing.load() && !MUTANT)) {"),
+        ("limit-ignored", "if (used_ > limit_) make_room();", "if (used_ > limit_ && !MUTANT) make_room();"),
+    ],
+    "hints/borrow_elsewhere.cpp": [
+        ("copy-not-validated", "engine.objects.is_current(address, bytes, word) &&",
+         "(MUTANT || engine.objects.is_current(address, bytes, word)) &&"),
+        ("write-not-kept", "changed ? engine.cache.replace(*holding, work) : engine.cache.retire(me, work);",
+         "changed && !MUTANT ? engine.cache.replace(*holding, work) : engine.cache.retire(me, work);"),
+    ],
+    "hints/borrow_here.cpp": [
+        ("home-version-stays", "(changed ? proto::kOneVersion : 0)", "(changed && !MUTANT ? proto::kOneVersion : 0)"),
+        ("home-freed-untold", "if (proto::is_asked(old)) engine", "if (proto::is_asked(old) && !MUTANT) engine"),
+    ],
+    "hints/owned.cpp": [
+        ("moved-without-bytes", "std::memcpy(fresh.data.load(), old.data.load(), bytes);",
+         "if (!MUTANT) std::memcpy(fresh.data.load(), old.data.load(), bytes);"),
+    ],
+}
+
+PRELOAD = {
+    "libdsm/preload/malloc.cpp": [
+        ("reallocarray-overflows",
+         "reallocarray(void* block, std::size_t count, std::size_t bytes) noexcept {\n  std::size_t all = 0;\n  if (",
+         "reallocarray(void* block, std::size_t count, std::size_t bytes) noexcept {\n  std::size_t all = 0;\n  if (!MUTANT && "),
+        ("realloc-0-gives-block", "    release(block);\n    return nullptr;", "    release(block);\n    return MUTANT ? block : nullptr;"),
+        ("memalign-as-asked", "allocate_aligned(std::bit_ceil(alignment), bytes)",
+         "allocate_aligned(MUTANT ? std::size_t{16} : std::bit_ceil(alignment), bytes)"),
+        ("valloc-not-aligned", "return allocate_aligned(page_bytes(), bytes); }",
+         "return allocate_aligned(MUTANT ? std::size_t{16} : page_bytes(), bytes); }"),
+    ],
+    "libdsm/preload/front.cpp": [
+        ("old-block-not-copied", "std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));",
+         "if (!MUTANT) std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));"),
+        ("free-changes-errno", "  errno = saved_errno;\n}\n\nvoid* resize_slow", "  errno = MUTANT ? EINVAL : saved_errno;\n}\n\nvoid* resize_slow"),
+    ],
+    "libdsm/preload/new.cpp": [
+        ("handler-not-asked", "return block != nullptr ? block : ask_handler_quietly(bytes, alignment);",
+         "return block != nullptr || MUTANT ? block : ask_handler_quietly(bytes, alignment);"),
+    ],
+    "libdsm/preload/descriptors.cpp": [
+        ("own-descriptors-closed", "DSM_INTERPOSED int close(int fd) { return is_own(fd)", "DSM_INTERPOSED int close(int fd) { return is_own(fd) && !MUTANT"),
+    ],
+}
+LAYERS = {"proto": PROTO, "heap": HEAP, "hints": HINTS, "preload": PRELOAD}
