@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <set>
@@ -177,6 +178,8 @@ Report Analysis::run() {
 }
 
 }  // namespace
+
+Report analyse(const ProfileFile& file, Symbols& symbols) { return Analysis(file, symbols).run(); }
 
 std::string_view name_of(Hint hint) {
   constexpr std::string_view kNames[kHints] = {"none",     "borrow_mut", "borrow_shared",

@@ -28,8 +28,10 @@ namespace {
 // A thread that has been let go has surely made its access once it has run for this long.
 constexpr std::int64_t kUseNs = 3'000;
 constexpr std::int64_t kLongestLookNs = 1'000'000;
-// With DSM_KEEP_US: a hand-over takes as long as this, so whoever has not written meanwhile can do without the page.
-constexpr std::int64_t kKeepLookNs = 30'000;
+// With DSM_KEEP_US: how often a page is looked at that is kept, and how long its user may run without a store to it. A
+// hand-over takes about as long.
+constexpr std::int64_t kKeepLookNs = 100'000;
+constexpr std::int64_t kIdleNs = 100'000;
 
 std::uint32_t held_us(const Entry& entry) { return static_cast<std::uint32_t>(now_ns() / 1000) - entry.granted_us; }
 
@@ -75,8 +77,9 @@ std::int64_t Holds::look_again_ns(const Entry& entry) const {
   const std::int64_t held = std::int64_t{held_us(entry)} * 1000;
   const std::int64_t end = node_.config.hold_max_ms * 1'000'000;
   if (entry.user_cpu_ns == kUserWaits && held < end) return end - held;  // or when it is let go
-  if (node_.config.keep_us != 0) return std::clamp(held / 2, kFirstLookNs, kKeepLookNs);
-  return std::clamp(held / 2, kFirstLookNs, kLongestLookNs);
+  const std::int64_t left = turn_left_ns();
+  const std::int64_t longest = left != 0 ? std::clamp(left, kFirstLookNs, kKeepLookNs) : kLongestLookNs;
+  return std::clamp(held / 2, kFirstLookNs, longest);
 }
 
 bool Holds::may_go(PageId page, Entry& entry) {
@@ -87,18 +90,28 @@ bool Holds::may_go(PageId page, Entry& entry) {
   return entry.page.access != Access::kObject || node_.objects->may_leave(page);
 }
 
-// The access that the page was gained for has run. The first look only remembers what the page is like.
+// How long this node's turn lasts still; 0 if it is another's. Nodes of one host have one clock; where clocks differ,
+// turns overlap, which costs time and nothing else.
+std::int64_t Holds::turn_left_ns() const {
+  const std::int64_t turn_ns = node_.config.keep_us * 1000;
+  const std::int64_t now = now_ns();
+  const bool mine = turn_ns != 0 && now / turn_ns % node_.geometry.program_nodes() == node_.self;
+  return mine ? turn_ns - now % turn_ns : 0;
+}
+
+// The access that the page was gained for has run. The first look only remembers what the page is like. A thread that
+// has hardly run since then could not write: others have its CPU, or it waits for the next page of several.
 bool Holds::worth_keeping(PageId page, const Entry& entry) {
-  const bool here =
-      node_.local == nullptr || !node_.local->covers(page);  // a look never brings bytes of lent memory here
-  if (!here || entry.page.access != Access::kWrite || held_us(entry) >= node_.config.keep_us) return false;
+  const bool here = node_.local == nullptr || !node_.local->covers(page);  // a look never brings lent memory here
+  if (!here || entry.page.access != Access::kWrite || turn_left_ns() == 0) return false;
+  const std::int64_t cpu_ns = thread_cpu_ns(entry.user_tid);
   const std::uint64_t now = digest(page);
   const std::lock_guard guard(lock_);
   Seen& seen = seen_[page % seen_.size()];
   const bool first = seen.page != page || seen.granted_us != entry.granted_us;
   const bool changed = first || seen.digest != now;
-  seen = {page, entry.granted_us, now};
-  return changed;
+  if (changed) seen = {page, entry.granted_us, now, cpu_ns};
+  return changed || cpu_ns - seen.cpu_ns < kIdleNs;
 }
 
 // The program may be writing meanwhile; any digest of a page that changes differs from the one before.

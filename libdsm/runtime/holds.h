@@ -3,10 +3,10 @@
 // CPU clock of the thread that faulted has gone on. It runs for microseconds and then sleeps: the thread that is to use
 // the page may need this very CPU.
 //
-// With DSM_KEEP_US a page that others wait for is kept on after that, as long as each look finds its bytes changed
-// since the look before: a node that goes on writing would want it back at once (false sharing, one lock after
-// another), and a hand-over costs more than many writes. A node that only waits for another's store changes nothing,
-// and gives it away.
+// With DSM_KEEP_US nodes that fight over pages take turns by the clock. In its turn a node keeps what it has gained and
+// goes on writing, all such pages together; a node that would want a page back at once (false sharing, one lock after
+// another) then makes many writes for each hand-over. Out of turn all is as without it. A page whose user runs and does
+// not change it, since it waits for another node's store, is given away also in its turn.
 #pragma once
 
 #include <array>
@@ -45,6 +45,7 @@ class Holds {
   void loop();
   void defer(PageId page, Entry& entry);
   void arm(std::int64_t delay_ns);
+  std::int64_t turn_left_ns() const;
   bool worth_keeping(PageId page, const Entry& entry);
   std::uint64_t digest(PageId page) const;
   std::int64_t look_again_ns(const Entry& entry) const;
@@ -55,6 +56,7 @@ class Holds {
     PageId page;
     std::uint32_t granted_us;
     std::uint64_t digest;
+    std::int64_t cpu_ns;  // of the thread that it was gained for, when the page was found changed
   };
 
   static constexpr std::size_t kMost = 4096;

@@ -45,8 +45,8 @@ void open_standard_streams() {
   if (fd >= 0) ::close(fd);
 }
 
-// With --auto: long against a hand-over, short against a time slice.
-constexpr const char* kAutomaticKeepUs = "1000";
+// With --auto: as long as a hundred hand-overs, and about a time slice.
+constexpr const char* kAutomaticKeepUs = "4000";
 
 // What the nodes find in their environment.
 void export_options(const Request& request) {

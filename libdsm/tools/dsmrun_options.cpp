@@ -115,8 +115,8 @@ void declare(CLI::App& app, Raw& raw) {
       "put an unmodified program's heap into the global range (libdsm_preload.so); one node unless -n says so");
   app.add_flag(
       "--auto", raw.automatic,
-      "for programs without hints: nodes that fight over a page keep it as long as they go on writing it, up to "
-      "a millisecond (--keep-us)");
+      "for programs without hints: nodes that fight over pages take turns of some milliseconds, in which they keep what "
+      "they go on writing (--keep-us)");
   app.add_flag("--no-prefix", raw.no_prefix, "do not put \"[node] \" before each line of output");
   app.add_flag("--stats", raw.stats, "at the end, print all counters of every node to stderr");
   app.add_option("--stats-json", raw.stats_json, "at the end, write the counters to FILE as JSON")->type_name("FILE");
