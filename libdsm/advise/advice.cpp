@@ -14,6 +14,7 @@ namespace dsm::advise {
 namespace {
 
 constexpr std::size_t kUnknownSite = SIZE_MAX;
+constexpr std::uint64_t kOnePass = 2;    // faults of a node on a page that it fills or reads once
 constexpr double kShmRoundTripNs = 300;  // bench_object: the first read of a remote object
 constexpr double kShmBytesPerUs = 5000;
 
@@ -23,7 +24,7 @@ struct Group {
   std::map<std::string, AccessLine> accesses;
   std::map<unsigned, double> ns_by_node;
   std::map<unsigned, std::set<std::uint32_t>> threads;
-  std::uint64_t disturbed = 0;  // faults after another node took the page
+  std::uint64_t again = 0;  // faults beyond those that filling it once and reading it once would take
 };
 
 // The hint goes where the object's pointer is: not into an inlined member or function that only does the access.
@@ -99,7 +100,7 @@ void Analysis::add_page(const PageUse& page) {
     text.bytes += use.moved * kPageBytes;
     if (use.faults() != 0) text.nodes |= node_bit(use.node);
     group.ns_by_node[use.node] += static_cast<double>(use.fault_ns);
-    group.disturbed += use.invalidated;
+    group.again += use.faults() > kOnePass ? use.faults() - kOnePass : 0;
   }
 }
 
@@ -123,7 +124,7 @@ void Analysis::finish(Group& group) const {
   for (auto& [key, line] : group.accesses) text.accesses.push_back(std::move(line));
   std::stable_sort(text.accesses.begin(), text.accesses.end(),
                    [](const AccessLine& a, const AccessLine& b) { return a.fault_ns > b.fault_ns; });
-  text.hint = hint_for(text.pattern, group.disturbed * 4 >= text.faults);
+  text.hint = hint_for(text.pattern, group.again * 2 >= text.faults);
   const bool writes = text.hint == Hint::kBorrowMut || text.hint == Hint::kTransfer;
   const auto wanted = std::find_if(text.accesses.begin(), text.accesses.end(),
                                    [&](const AccessLine& line) { return line.write == writes; });
@@ -257,7 +258,24 @@ double cost_with(Hint hint, double faults, double bytes, const Network& network)
 std::string Suggestion::line() const {
   if (hint == Hint::kNone) return "";
   if (hint == Hint::kPlacement) return site.empty() ? "" : site.front().place();
-  return accesses.empty() ? "" : accesses[access].frames[accesses[access].hint_at].place();
+  if (accesses.empty()) return "";
+  const AccessLine& line = accesses[access];
+  return line.frames[in_caller() ? line.hint_at : 0].place();
+}
+
+std::string Suggestion::access_line() const {
+  return accesses.empty() || hint == Hint::kPlacement ? "" : accesses[access].frames.front().place();
+}
+
+// A borrow goes where the object's pointer is; memory is prefetched where it is read.
+bool Suggestion::in_caller() const { return hint == Hint::kBorrowMut || hint == Hint::kBorrowShared; }
+
+double Report::with_first(std::size_t count) const {
+  double saved = 0;
+  for (std::size_t i = 0; i < std::min(count, suggestions.size()); ++i) {
+    saved += suggestions[i].now_s - suggestions[i].then_s;
+  }
+  return std::max(seconds - saved, 0.0);
 }
 
 }  // namespace dsm::advise

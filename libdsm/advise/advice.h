@@ -52,7 +52,11 @@ struct Suggestion {
   double now_s = 0;        // of the job's time, by the node that loses most
   double then_s = 0;       // predicted, with the hint
 
-  std::string line() const;  // "file.cpp:12", "" if not known
+  std::string line() const;         // for the hint: "file.cpp:12", "" if not known
+  std::string access_line() const;  // where the memory is touched: the same, or in what it calls there
+
+ private:
+  bool in_caller() const;
 };
 
 struct Report {
@@ -63,6 +67,8 @@ struct Report {
   std::uint64_t samples = 0;
   std::string engines;
   std::vector<Suggestion> suggestions;  // what gains most first
+
+  double with_first(std::size_t count) const;  // predicted seconds if the first suggestions are followed
 };
 
 Report analyse(const ProfileFile& file, Symbols& symbols);

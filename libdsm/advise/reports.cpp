@@ -57,10 +57,12 @@ std::string suggestion_text(const Report& report, std::size_t rank, const Sugges
   if (of.hint == Hint::kNone || of.line().empty()) {
     return text + fmt::format("   hint        {}\n", of.hint == Hint::kNone ? advice_for(of.hint) : "no line is known");
   }
+  const bool called = !of.access_line().empty() && of.access_line() != of.line();
+  const std::string inside = called ? fmt::format(" (or inside what it calls, at {})", of.access_line()) : "";
   return text + fmt::format(
-                    "   hint        {} at {}\n               {}\n               it would cost {:.3f} s then: "
+                    "   hint        {} at {}{}\n               {}\n               it would cost {:.3f} s then: "
                     "{:.2f} times as fast a job, at best\n",
-                    name_of(of.hint), of.line(), advice_for(of.hint), of.then_s,
+                    name_of(of.hint), of.line(), inside, advice_for(of.hint), of.then_s,
                     report.seconds / std::max(report.seconds - (of.now_s - of.then_s), 1e-9));
 }
 
@@ -81,6 +83,7 @@ nlohmann::ordered_json suggestion_json(const Suggestion& of) {
                               {"pattern_share", of.pattern_share},
                               {"hint", name_of(of.hint)},
                               {"line", of.line()},
+                              {"access_line", of.access_line()},
                               {"text", advice_for(of.hint)},
                               {"now_s", of.now_s},
                               {"then_s", of.then_s},
@@ -122,9 +125,13 @@ std::string table_text(const Report& report, std::size_t most) {
 }
 
 std::string json_text(const Report& report) {
-  nlohmann::ordered_json json{{"seconds", report.seconds}, {"nodes", report.nodes},
-                              {"engine", report.engines},  {"faults", report.faults},
-                              {"samples", report.samples}, {"faults_without_record", report.lost_faults}};
+  nlohmann::ordered_json json{{"seconds", report.seconds},
+                              {"seconds_with_first_three", report.with_first(3)},
+                              {"nodes", report.nodes},
+                              {"engine", report.engines},
+                              {"faults", report.faults},
+                              {"samples", report.samples},
+                              {"faults_without_record", report.lost_faults}};
   auto list = nlohmann::ordered_json::array();
   for (const Suggestion& suggestion : report.suggestions) list.push_back(suggestion_json(suggestion));
   json["suggestions"] = std::move(list);

@@ -51,7 +51,9 @@ TEST(IsRuntime, KnowsWhereNobodyAddsHints) {
 }
 
 [[gnu::noinline]] std::size_t walk_from_here(std::uint64_t* addresses) {
-  return insight::walk_stack(insight::From::kCaller, addresses, insight::kDepth);
+  const std::size_t depth = insight::walk_stack(insight::From::kCaller, addresses, insight::kDepth);
+  asm volatile("" ::: "memory");  // no tail call, which would leave this function out
+  return depth;
 }
 
 TEST(WalkStack, BeginsWithTheCallersCaller) {
