@@ -270,12 +270,4 @@ std::string Suggestion::access_line() const {
 // A borrow goes where the object's pointer is; memory is prefetched where it is read.
 bool Suggestion::in_caller() const { return hint == Hint::kBorrowMut || hint == Hint::kBorrowShared; }
 
-double Report::with_first(std::size_t count) const {
-  double saved = 0;
-  for (std::size_t i = 0; i < std::min(count, suggestions.size()); ++i) {
-    saved += suggestions[i].now_s - suggestions[i].then_s;
-  }
-  return std::max(seconds - saved, 0.0);
-}
-
 }  // namespace dsm::advise

@@ -67,8 +67,6 @@ struct Report {
   std::uint64_t samples = 0;
   std::string engines;
   std::vector<Suggestion> suggestions;  // what gains most first
-
-  double with_first(std::size_t count) const;  // predicted seconds if the first suggestions are followed
 };
 
 Report analyse(const ProfileFile& file, Symbols& symbols);

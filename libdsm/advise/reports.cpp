@@ -125,13 +125,9 @@ std::string table_text(const Report& report, std::size_t most) {
 }
 
 std::string json_text(const Report& report) {
-  nlohmann::ordered_json json{{"seconds", report.seconds},
-                              {"seconds_with_first_three", report.with_first(3)},
-                              {"nodes", report.nodes},
-                              {"engine", report.engines},
-                              {"faults", report.faults},
-                              {"samples", report.samples},
-                              {"faults_without_record", report.lost_faults}};
+  nlohmann::ordered_json json{{"seconds", report.seconds}, {"nodes", report.nodes},
+                              {"engine", report.engines},  {"faults", report.faults},
+                              {"samples", report.samples}, {"faults_without_record", report.lost_faults}};
   auto list = nlohmann::ordered_json::array();
   for (const Suggestion& suggestion : report.suggestions) list.push_back(suggestion_json(suggestion));
   json["suggestions"] = std::move(list);

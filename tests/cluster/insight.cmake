@@ -4,5 +4,5 @@ dsm_test(insight_test
   SOURCES insight_test.cpp launcher_run.cpp
   DEPENDS cluster base
   LINK nlohmann_json::nlohmann_json
-  PROGRAMS dsmrun dsm-advise insight_program
+  PROGRAMS dsmrun dsm-advise insight_program torture
   LABELS cluster)
