@@ -51,7 +51,7 @@ INSTANTIATE_TEST_SUITE_P(Patterns, Insight,
                          });
 
 TEST_F(Insight, GivesOffsetsOfAStrippedProgram) {
-  Process strip(words("strip -o " + stripped_ + " " + bin("insight_program")));
+  Process strip(words("/usr/bin/strip -o " + stripped_ + " " + bin("insight_program")));
   ASSERT_EQ(strip.wait(), 0) << strip.err();
   const auto report = report_of("", stripped_ + " false-sharing");
   ASSERT_FALSE(report["suggestions"].empty());
