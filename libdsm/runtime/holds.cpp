@@ -32,6 +32,8 @@ constexpr std::int64_t kLongestLookNs = 1'000'000;
 // hand-over takes about as long.
 constexpr std::int64_t kKeepLookNs = 100'000;
 constexpr std::int64_t kIdleNs = 100'000;
+// And for how long it may stand still, waiting for a lock perhaps that somebody has who waits for this page.
+constexpr std::uint32_t kStillUs = 150;
 
 std::uint32_t held_us(const Entry& entry) { return static_cast<std::uint32_t>(now_ns() / 1000) - entry.granted_us; }
 
@@ -110,8 +112,8 @@ bool Holds::worth_keeping(PageId page, const Entry& entry) {
   Seen& seen = seen_[page % seen_.size()];
   const bool first = seen.page != page || seen.granted_us != entry.granted_us;
   const bool changed = first || seen.digest != now;
-  if (changed) seen = {page, entry.granted_us, now, cpu_ns};
-  return changed || cpu_ns - seen.cpu_ns < kIdleNs;
+  if (changed) seen = {page, entry.granted_us, now, cpu_ns, held_us(entry)};
+  return changed || (cpu_ns - seen.cpu_ns < kIdleNs && held_us(entry) - seen.held_us < kStillUs);
 }
 
 // The program may be writing meanwhile; any digest of a page that changes differs from the one before.

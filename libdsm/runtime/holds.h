@@ -56,7 +56,8 @@ class Holds {
     PageId page;
     std::uint32_t granted_us;
     std::uint64_t digest;
-    std::int64_t cpu_ns;  // of the thread that it was gained for, when the page was found changed
+    std::int64_t cpu_ns;    // of the thread that it was gained for, when the page was found changed
+    std::uint32_t held_us;  // then
   };
 
   static constexpr std::size_t kMost = 4096;
