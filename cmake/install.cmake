@@ -3,7 +3,7 @@
 #   lib/libdsm.a, libdsm.so   all layers and the private jemalloc in one library each
 #   lib/cmake/dsm/            find_package(dsm): dsm::dsm (the archive) and dsm::shared
 #   lib/pkgconfig/dsm.pc
-#   bin/                      dsmrun, dsmstat, dsm-memory-node
+#   bin/                      dsmrun, dsmstat, dsm-advise, dsm-memory-node
 # The placed layer stands on all others, so what it depends on is what the libraries hold.
 
 include(GNUInstallDirs)
@@ -112,7 +112,7 @@ if(TARGET dsm_placed AND NOT DSM_SANITIZE)
   add_test(NAME install COMMAND ${PROJECT_SOURCE_DIR}/scripts/test-install ${CMAKE_BINARY_DIR})
   set_tests_properties(install PROPERTIES LABELS install TIMEOUT 300)
 endif()
-foreach(program dsmrun dsmstat dsm-memory-node)
+foreach(program dsmrun dsmstat dsm-advise dsm-memory-node)
   if(TARGET ${program})
     install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()

@@ -33,6 +33,11 @@ runtime::Place place_of(const runtime::Node& node, placement where) {
   return {runtime::Place::Kind::kNode, kNoNode};
 }
 
+void* recorded(const runtime::Node& node, void* block, std::size_t bytes) {
+  if (node.recorder != nullptr) node.recorder->allocated(block, bytes);
+  return block;
+}
+
 std::error_code hint(const void* address, std::size_t bytes, const proto::Event& event) {
   runtime::Node& node = runtime::node();
   const Geometry& geometry = node.geometry;
@@ -72,13 +77,16 @@ void* alloc(std::size_t bytes, std::size_t alignment, placement where) {
   const bool power_of_two = (alignment & (alignment - 1)) == 0;
   if (!power_of_two || (where.where == placement::kind::on_node && where.node >= node.geometry.program_nodes()))
     return nullptr;
-  return node.blocks->allocate(std::max<std::size_t>(bytes, 1), alignment, place_of(node, where));
+  return recorded(node, node.blocks->allocate(std::max<std::size_t>(bytes, 1), alignment, place_of(node, where)),
+                  bytes);
 }
 
 void free(void* block) { runtime::node().blocks->release(block); }
 
 void* realloc(void* block, std::size_t bytes) {
-  return runtime::node().blocks->resize(block, std::max<std::size_t>(bytes, 1));
+  const runtime::Node& node = runtime::node();
+  void* const resized = node.blocks->resize(block, std::max<std::size_t>(bytes, 1));
+  return resized == block ? block : recorded(node, resized, bytes);
 }
 
 std::size_t usable_size(const void* block) { return runtime::node().blocks->usable_size(block); }
@@ -94,7 +102,7 @@ void* alloc_collective(std::size_t bytes, placement where) {
   if (where.where == placement::kind::on_node && where.node >= node.geometry.program_nodes()) return nullptr;
   // "Local" is the node that allocates for all: node 0.
   if (where.where == placement::kind::local) where = on_node(0);
-  return node.roots->collective(std::max<std::size_t>(bytes, 1), place_of(node, where));
+  return recorded(node, node.roots->collective(std::max<std::size_t>(bytes, 1), place_of(node, where)), bytes);
 }
 
 // --- named roots ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 //
 // 1. kDirect: the thread is bound to its arena and jemalloc's data of it stands; dsm_je_malloc gives it blocks of the
 //    global heap and no others. Only the heap sets it.
-// 2. kOwn: runtime code runs. What it allocates never comes from the global heap.
+// 2. While `watched_allocations` is set no thread becomes kDirect: every allocation takes the slow path, where it is recorded. Set
+//    before threads are bound.
+// 3. kOwn: runtime code runs. What it allocates never comes from the global heap.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +16,7 @@ enum class Allocations : std::uint8_t { kUnbound, kDirect, kOwn };
 
 // initial-exec: reached without __tls_get_addr, which may allocate.
 [[gnu::tls_model("initial-exec")]] extern constinit thread_local Allocations allocations;
+extern constinit bool watched_allocations;
 
 // For a scope on a thread of the program; for good on a thread of the runtime, whose first statement it is.
 class OwnAllocations {

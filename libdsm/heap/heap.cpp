@@ -280,7 +280,7 @@ bool ArenaHeap::enter_thread() {
   if (!this_thread.ended && pthread_setspecific(thread_end.key, this) == 0) {
     slots_[this_thread.slot].threads.fetch_add(1, std::memory_order_relaxed);
     this_thread.counted = true;
-    if (allocations == Allocations::kUnbound) allocations = Allocations::kDirect;
+    if (allocations == Allocations::kUnbound && !watched_allocations) allocations = Allocations::kDirect;
   }
   return true;
 }

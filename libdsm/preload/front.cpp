@@ -83,6 +83,7 @@ void* allocate_slow(std::size_t bytes, std::size_t alignment, bool zero) {
   if (from_libc()) return allocate_from_libc(bytes, alignment, zero);
   void* block = front_node()->heap->allocate(bytes, alignment, heap::Kind::kRaw, zero);
   if (block == nullptr) errno = ENOMEM;
+  if (insight::Recorder* const recorder = front_node()->recorder.get()) recorder->allocated(block, bytes);
   return block;
 }
 
@@ -103,6 +104,8 @@ void* resize_slow(void* block, std::size_t bytes) {
   if (global(block)) {
     resized = front_node()->blocks->resize(block, bytes);
     if (resized == nullptr) errno = ENOMEM;
+    insight::Recorder* const recorder = front_node()->recorder.get();
+    if (recorder != nullptr && resized != block) recorder->allocated(resized, bytes);
     return resized;
   }
   if (from_libc()) return __libc_realloc(block, bytes);

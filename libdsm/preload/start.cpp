@@ -39,6 +39,7 @@ std::string without_us(std::string_view preloaded) {
 // and is a job of its own.
 void prepare_environment(const Config& config) {
   ::unsetenv("DSM_CONTROL_FD");
+  ::unsetenv("DSM_PROFILE");  // one job, one profile
   const char* const preloaded = std::getenv("LD_PRELOAD");
   if (config.children != 0 || preloaded == nullptr) return;
   const std::string others = without_us(preloaded);

@@ -73,6 +73,7 @@ void Batch::take_away() {
              else
                latch_permission(*items[at].entry, Access::kRead);
              count(node.stats->downgrade, n);
+             if (node.recorder != nullptr) node.recorder->lowered({first + at, static_cast<std::uint32_t>(n)});
            });
   for_runs([](const Item& item) { return item.actions.unmap && item.had == Access::kObject; },
            [&](std::size_t at, std::size_t n) {
@@ -87,6 +88,7 @@ void Batch::take_away() {
              else
                latch_permission(*items[at].entry, Access::kNone);
              count(node.stats->invalidate, n);
+             if (node.recorder != nullptr) node.recorder->invalidated({first + at, static_cast<std::uint32_t>(n)});
              trace(TraceEvent::kUnmap, first + at, n);
            });
 }
@@ -153,6 +155,7 @@ void Batch::run_chain() {
   for_runs([](const Item& item) { return item.actions.write_page; },
            [&](std::size_t at, std::size_t n) {
              const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
+             if (node.recorder != nullptr) node.recorder->written_back({first + at, static_cast<std::uint32_t>(n)});
              ops[used++] = net::write_op(Region::kMemory, (first + at) << kPageShift, bytes_of(at, n), bytes);
            });
   const std::size_t words = used;
@@ -270,6 +273,7 @@ void Batch::map(std::size_t at, std::size_t n, Access access) {
     node.engine->map(pages, node.pages->mapped_as(access));
   }
   count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
+  if (node.recorder != nullptr && place().home != node.self) node.recorder->fetched(pages);
   trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
 }
 
@@ -296,6 +300,7 @@ void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
   if (node.local != nullptr && place().has_bytes) note_mapping(item);
   entry.granted_us = static_cast<std::uint32_t>(now_ns() / 1000);
+  if (node.recorder != nullptr) node.recorder->granted(page_of(item));
   if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
 }
 

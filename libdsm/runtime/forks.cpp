@@ -55,6 +55,7 @@ void fork_done_in_child(Node& node) {
   const auto end = reinterpret_cast<std::uintptr_t>(node.stats + 1);
   void* const own = ::mmap(reinterpret_cast<void*>(first), end - first, PROT_READ | PROT_WRITE, kFlags, -1, 0);
   if (own == MAP_FAILED) end_without_memory("a forked child's counters");
+  if (node.recorder != nullptr) node.recorder->detach();
   mem::note_forked_child(node.geometry.base, node.geometry.memory_bytes());
   inherited = node.geometry.memory_nodes == 0 || adopt_snapshot(node);
   release(node);

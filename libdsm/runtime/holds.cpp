@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cerrno>
 #include <mutex>
 #include <span>
@@ -15,6 +17,7 @@
 #include "base/clock.h"
 #include "base/latency.h"
 #include "base/signals.h"
+#include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
 #include "runtime/pages.h"
@@ -25,6 +28,12 @@ namespace {
 // A thread that has been let go has surely made its access once it has run for this long.
 constexpr std::int64_t kUseNs = 3'000;
 constexpr std::int64_t kLongestLookNs = 1'000'000;
+// With DSM_KEEP_US: how often a page is looked at that is kept, and how long its user may run without a store to it. A
+// hand-over takes about as long.
+constexpr std::int64_t kKeepLookNs = 100'000;
+constexpr std::int64_t kIdleNs = 100'000;
+// And for how long it may stand still, waiting for a lock perhaps that somebody has who waits for this page.
+constexpr std::uint32_t kStillUs = 150;
 
 std::uint32_t held_us(const Entry& entry) { return static_cast<std::uint32_t>(now_ns() / 1000) - entry.granted_us; }
 
@@ -70,15 +79,56 @@ std::int64_t Holds::look_again_ns(const Entry& entry) const {
   const std::int64_t held = std::int64_t{held_us(entry)} * 1000;
   const std::int64_t end = node_.config.hold_max_ms * 1'000'000;
   if (entry.user_cpu_ns == kUserWaits && held < end) return end - held;  // or when it is let go
-  return std::clamp(held / 2, kFirstLookNs, kLongestLookNs);
+  const std::int64_t left = turn_left_ns();
+  const std::int64_t longest = left != 0 ? std::clamp(left, kFirstLookNs, kKeepLookNs) : kLongestLookNs;
+  return std::clamp(held / 2, kFirstLookNs, longest);
 }
 
 bool Holds::may_go(PageId page, Entry& entry) {
-  if (!used(page, entry)) {
+  if (!used(page, entry) || (node_.config.keep_us != 0 && worth_keeping(page, entry))) {
     defer(page, entry);
     return false;
   }
   return entry.page.access != Access::kObject || node_.objects->may_leave(page);
+}
+
+// How long this node's turn lasts still; 0 if it is another's. Nodes of one host have one clock; where clocks differ,
+// turns overlap, which costs time and nothing else.
+std::int64_t Holds::turn_left_ns() const {
+  const std::int64_t turn_ns = node_.config.keep_us * 1000;
+  const std::int64_t now = now_ns();
+  const bool mine = turn_ns != 0 && now / turn_ns % node_.geometry.program_nodes() == node_.self;
+  return mine ? turn_ns - now % turn_ns : 0;
+}
+
+// The access that the page was gained for has run. The first look only remembers what the page is like. A thread that
+// has hardly run since then could not write: others have its CPU, or it waits for the next page of several.
+bool Holds::worth_keeping(PageId page, const Entry& entry) {
+  const bool here = node_.local == nullptr || !node_.local->covers(page);  // a look never brings lent memory here
+  if (!here || entry.page.access != Access::kWrite || turn_left_ns() == 0) return false;
+  const std::int64_t cpu_ns = thread_cpu_ns(entry.user_tid);
+  const std::uint64_t now = digest(page);
+  const std::lock_guard guard(lock_);
+  Seen& seen = seen_[page % seen_.size()];
+  const bool first = seen.page != page || seen.granted_us != entry.granted_us;
+  const bool changed = first || seen.digest != now;
+  if (changed) seen = {page, entry.granted_us, now, cpu_ns, held_us(entry)};
+  return changed || (cpu_ns - seen.cpu_ns < kIdleNs && held_us(entry) - seen.held_us < kStillUs);
+}
+
+// The program may be writing meanwhile; any digest of a page that changes differs from the one before.
+std::uint64_t Holds::digest(PageId page) const {
+  constexpr std::size_t kWords = kPageBytes / sizeof(std::uint64_t);
+  auto* const words = reinterpret_cast<std::uint64_t*>(node_.service_view + (page << kPageShift));
+  std::array<std::uint64_t, 4> sums{1, 2, 3, 4};
+  for (std::size_t i = 0; i < kWords; i += sums.size()) {
+    for (std::size_t lane = 0; lane < sums.size(); ++lane) {
+      const std::uint64_t word = std::atomic_ref(words[i + lane]).load(std::memory_order_relaxed);
+      sums[lane] = (sums[lane] ^ word) * 0x9e3779b97f4a7c15U;
+      sums[lane] ^= sums[lane] >> 29;
+    }
+  }
+  return sums[0] ^ std::rotl(sums[1], 16) ^ std::rotl(sums[2], 32) ^ std::rotl(sums[3], 48);
 }
 
 void Holds::defer(PageId page, Entry& entry) {

@@ -2,6 +2,11 @@
 // has run. Nothing tells when a load or store has run, so a thread of its own looks, when a timer says so, whether the
 // CPU clock of the thread that faulted has gone on. It runs for microseconds and then sleeps: the thread that is to use
 // the page may need this very CPU.
+//
+// With DSM_KEEP_US nodes that fight over pages take turns by the clock. In its turn a node keeps what it has gained and
+// goes on writing, all such pages together; a node that would want a page back at once (false sharing, one lock after
+// another) then makes many writes for each hand-over. Out of turn all is as without it. A page whose user runs and does
+// not change it, since it waits for another node's store, is given away also in its turn.
 #pragma once
 
 #include <array>
@@ -40,8 +45,20 @@ class Holds {
   void loop();
   void defer(PageId page, Entry& entry);
   void arm(std::int64_t delay_ns);
+  std::int64_t turn_left_ns() const;
+  bool worth_keeping(PageId page, const Entry& entry);
+  std::uint64_t digest(PageId page) const;
   std::int64_t look_again_ns(const Entry& entry) const;
   void tend();
+
+  // What a page that is kept on looked like; one slot for several pages, of which the last has it.
+  struct Seen {
+    PageId page;
+    std::uint32_t granted_us;
+    std::uint64_t digest;
+    std::int64_t cpu_ns;    // of the thread that it was gained for, when the page was found changed
+    std::uint32_t held_us;  // then
+  };
 
   static constexpr std::size_t kMost = 4096;
   static constexpr std::int64_t kNever = INT64_MAX;
@@ -58,6 +75,7 @@ class Holds {
   std::int64_t due_ns_ = kNever;
   std::array<PageId, kMost> pages_{};
   std::size_t count_ = 0;
+  std::array<Seen, 512> seen_{};
 };
 
 }  // namespace dsm::runtime

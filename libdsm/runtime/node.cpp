@@ -70,6 +70,15 @@ Result<void> join(Node& node) {
   return {};
 }
 
+Result<void> open_profile(Node& node) {
+  if (node.config.profile.empty()) return {};
+  auto recorder = insight::Recorder::open(node.config.profile, node.geometry, node.self, node.config.emulate);
+  if (!recorder) return tl::unexpected(recorder.error());
+  node.recorder = std::move(*recorder);
+  watched_allocations = true;
+  return {};
+}
+
 Result<std::unique_ptr<net::Transport>> make_verbs(Node& node) {
   net::VerbsParams params;
   params.self = node.self;
@@ -122,6 +131,7 @@ Result<void> map_memory(Node& node) {
   if (!engine) return tl::unexpected(engine.error());
   node.engine = std::move(*engine);
   std::snprintf(node.stats->engine, sizeof node.stats->engine, "%s", node.engine->name());
+  if (node.recorder != nullptr) node.recorder->engine(node.engine->name());
   const int memory_fd = node.job->fds()[node.self].memory_fd;
   auto space = mem::make_address_space(node.geometry, node.self, memory_fd, node.service_view, *node.engine);
   if (!space) return tl::unexpected(space.error());
@@ -188,7 +198,7 @@ Result<void> go(Node& node) {
 
 Result<void> take_steps(Node& node) {
   try {
-    for (const auto step : {read_options, join, connect, map_memory, make_parts, go}) {
+    for (const auto step : {read_options, join, open_profile, connect, map_memory, make_parts, go}) {
       if (auto done = step(node); !done) return done;
     }
     return {};
@@ -244,6 +254,7 @@ void finish_node() {
   const OwnAllocations own;
   std::call_once(once, [] {
     running->blocks->flush();
+    if (running->recorder != nullptr) running->recorder->finish();
     // Without a limit it is another node's end that has broken the job up, which the watcher tells.
     if (!running->job->finish(running->config.finish_ms) && running->config.finish_ms != 0) {
       log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)",

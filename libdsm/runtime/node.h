@@ -13,6 +13,7 @@
 #include "base/stats.h"
 #include "cluster/job.h"
 #include "heap/heap.h"
+#include "insight/recorder.h"
 #include "mem/address_space.h"
 #include "mem/fault_engine.h"
 #include "net/transport.h"
@@ -49,6 +50,7 @@ struct Node {
 
   // In the order of their start; the later stand on the earlier.
   std::unique_ptr<cluster::Job> job;
+  std::unique_ptr<insight::Recorder> recorder;  // only if there is a profile to be made
   std::unique_ptr<net::Transport> transport;
   std::unique_ptr<mem::FaultEngine> engine;
   std::unique_ptr<mem::AddressSpace> space;

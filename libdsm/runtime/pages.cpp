@@ -52,7 +52,20 @@ Pages::~Pages() = default;
 // --- faults ---------------------------------------------------------------------------------------------------------
 
 mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t tid) {
-  if (node_.engine->faults_inline()) tid = current_tid();
+  const bool in_thread = node_.engine->faults_inline();
+  if (in_thread) tid = current_tid();
+  if (node_.recorder == nullptr) [[likely]]
+    return resolve(address, wanted, tid);
+  const std::int64_t begin = now_ns();
+  const mem::FaultVerdict verdict = resolve(address, wanted, tid);
+  if (verdict == mem::FaultVerdict::kRetry || verdict == mem::FaultVerdict::kPending) {
+    const PageId page = node_.geometry.page_of(address);
+    node_.recorder->fault({page, address, wanted == Access::kWrite, in_thread, tid, begin, now_ns() - begin});
+  }
+  return verdict;
+}
+
+mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t tid) {
   const std::int64_t begin = now_ns();
   const PageId page = node_.geometry.page_of(address);
   switch (node_.space->state(page)) {
@@ -159,6 +172,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
     run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
   }
   if (!node_.engine->faults_inline()) {
+    if (node_.recorder != nullptr) node_.recorder->waits(page);
     const bool lost = no_such_page(entry);  // the engine's waiters were let go to find that out
     entry.lock.unlock();
     return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
@@ -180,7 +194,9 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   const bool awaited = entry.deferred;
   entry.lock.unlock();
   if (awaited) node_.holds->let_go();
-  node_.stats->wait_latency.add(now_ns() - begin);
+  const std::int64_t waited = now_ns() - begin;
+  node_.stats->wait_latency.add(waited);
+  if (node_.recorder != nullptr) node_.recorder->waited(page, waited);
   return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
 }
 
@@ -191,6 +207,7 @@ void Pages::read_ahead(PageId missed, Access wanted) {
   std::uint32_t ahead = streams.advise(missed, most);
   stream_lock_.unlock();
   if (ahead == 0) return;
+  if (node_.recorder != nullptr) node_.recorder->streamed(missed);
   Room room(node_.local.get());
   const bool bounded = node_.local != nullptr && node_.local->covers(missed);
   if (bounded && (ahead = room.spare(ahead)) == 0) return;

@@ -78,6 +78,7 @@ class Pages final : public mem::FaultSink {
 
  private:
   Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
+  mem::FaultVerdict resolve(std::uintptr_t address, Access wanted, pid_t tid);
   mem::FaultVerdict wait_thawed();
   bool untouched(PageId page) const;  // under its entry's lock
   bool private_fault_again(std::uintptr_t address) const;

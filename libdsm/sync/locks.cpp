@@ -1,4 +1,5 @@
 // mutex and shared_mutex: a lock is a slot's latch, nothing else.
+#include "insight/recorder.h"
 #include "runtime/latch_lock.h"
 #include "runtime/node.h"
 #include "sync/handle.h"
@@ -15,13 +16,17 @@ void take(const detail::slot& slot, const char* kind, Hold hold) {
   if (!runtime::latch_lock(runtime::node(), sync::page_of(slot, kind), hold)) [[unlikely]] {
     sync::misuse(kind, &slot, "locked by a thread that holds it already");
   }
+  ++insight::held_locks;
 }
 
 bool try_take(const detail::slot& slot, const char* kind, Hold hold) {
-  return runtime::latch_try_lock(runtime::node(), sync::page_of(slot, kind), hold);
+  const bool taken = runtime::latch_try_lock(runtime::node(), sync::page_of(slot, kind), hold);
+  if (taken) ++insight::held_locks;
+  return taken;
 }
 
 void give(const detail::slot& slot, const char* kind, Hold hold) {
+  --insight::held_locks;
   if (!runtime::latch_unlock(runtime::node(), sync::page_of(slot, kind), hold)) [[unlikely]] {
     sync::misuse(kind, &slot,
                  hold == Hold::kExclusive ? "unlock() by a thread that does not hold it"

@@ -45,9 +45,13 @@ void open_standard_streams() {
   if (fd >= 0) ::close(fd);
 }
 
+// With --auto: as long as a hundred hand-overs, and about a time slice.
+constexpr const char* kAutomaticKeepUs = "4000";
+
 // What the nodes find in their environment.
 void export_options(const Request& request) {
   for (const auto& [variable, value] : request.options) ::setenv(variable.c_str(), value.c_str(), 1);
+  if (request.automatic) ::setenv("DSM_KEEP_US", kAutomaticKeepUs, 0);
   ::unsetenv("DSM_CONTROL_FD");  // a job inside a node of another is a job of its own
   if (!request.threads) return;
   const std::string threads = std::to_string(*request.threads);
@@ -168,8 +172,20 @@ void show_stats(const Request& request, const cluster::JobOutcome& outcome, unsi
   if (json_file.is_open()) write_json(json_file, request, outcome.exit_code, *counters);
 }
 
+// The nodes' file, by a name that holds wherever they run, and empty: what an earlier job left must not show through.
+bool prepare_profile() {
+  const char* const named = std::getenv("DSM_PROFILE");
+  if (named == nullptr || *named == '\0') return true;
+  const std::string file = std::filesystem::absolute(named).string();
+  ::setenv("DSM_PROFILE", file.c_str(), 1);
+  const cluster::UniqueFd fd(::open(file.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!fd) say("cannot write {}: {}; name another file for --profile", file, ::strerror(errno));
+  return bool(fd);
+}
+
 int run(const Request& request) {
   export_options(request);
+  if (!prepare_profile()) return cluster::kExitUsage;
   auto config = read_config();
   if (!config) return cluster::kExitUsage;  // said already
   set_log(static_cast<LogLevel>(config->log), -1);

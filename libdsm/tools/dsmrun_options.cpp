@@ -77,6 +77,7 @@ struct Raw {
   std::string stats_json;
   bool no_prefix = false;
   bool preload = false;
+  bool automatic = false;
   bool stats = false;
   std::vector<std::string> values;  // in the order of option_table()
 };
@@ -112,6 +113,10 @@ void declare(CLI::App& app, Raw& raw) {
   app.add_flag(
       "--preload", raw.preload,
       "put an unmodified program's heap into the global range (libdsm_preload.so); one node unless -n says so");
+  app.add_flag(
+      "--auto", raw.automatic,
+      "for programs without hints: nodes that fight over pages take turns of some milliseconds, in which they keep what "
+      "they go on writing (--keep-us)");
   app.add_flag("--no-prefix", raw.no_prefix, "do not put \"[node] \" before each line of output");
   app.add_flag("--stats", raw.stats, "at the end, print all counters of every node to stderr");
   app.add_option("--stats-json", raw.stats_json, "at the end, write the counters to FILE as JSON")->type_name("FILE");
@@ -199,6 +204,7 @@ std::string read_request(const CLI::App& app, const Raw& raw, Request& request) 
     request.options[option.variable] = raw.values[i];
   }
   request.prefix = !raw.no_prefix;
+  request.automatic = raw.automatic;
   request.stats = raw.stats;
   request.stats_json = raw.stats_json;
   return request.program.empty() ? "say which program to run, after the options: dsmrun -n 4 -- program" : "";

@@ -22,7 +22,8 @@ struct Request {
   HostsRequest hosts;
   std::optional<unsigned> threads;
   bool prefix = true;
-  bool preload = false;  // the program knows nothing of libdsm: start it on libdsm_preload.so
+  bool preload = false;    // the program knows nothing of libdsm: start it on libdsm_preload.so
+  bool automatic = false;  // what helps at run time without a change of the program
   bool stats = false;
   std::string stats_json;                      // a file's name; "" for none
   std::map<std::string, std::string> options;  // DSM_* variable -> value, only what was given

@@ -17,6 +17,7 @@
 #include "cluster/endings.h"
 #include "cluster/stats_client.h"
 #include "tools/stats_json.h"
+#include "tools/stats_prometheus.h"
 #include "tools/stats_view.h"
 
 namespace dsm::tools {
@@ -29,6 +30,7 @@ using cluster::JobView;
 struct Request {
   std::optional<pid_t> job;
   bool json = false;
+  bool prometheus = false;
   bool once = false;
   bool list = false;
   double interval_s = 1;
@@ -113,6 +115,10 @@ int follow(const Request& request, const JobView& job) {
     if (!now) return complain_and(cluster::kExitUnavailable, "job {}: {}", job.launcher, describe(now.error()));
     if (earlier) earlier->seconds = static_cast<double>(time_ns - earlier_ns) / 1e9;
     if (clear) fmt::print("\x1b[H\x1b[2J");
+    if (request.prometheus) {
+      fmt::print("{}", prometheus_text(job.launcher, *now));
+      return 0;
+    }
     fmt::print("{}", request.json ? line_json(job, *now, earlier) : screen_text(job, *now, earlier));
     if (std::fflush(stdout) != 0 || request.once) return 0;  // a reader who has left is no error
     if (ended) return complain_and(0, "job {} has ended", job.launcher);
@@ -167,6 +173,7 @@ Examples:
   dsmstat                      watch the only job
   dsmstat 4711 --interval 0.2  watch that one, five times a second
   dsmstat --once --json        one reading as JSON
+  dsmstat --prometheus         the same for Prometheus (its node exporter's textfile collector reads such files)
   dsmstat --list               which jobs there are
 )";
 
@@ -182,6 +189,7 @@ int main(int argc, char** argv) {
     app.set_help_flag("-h,--help", "print this and exit");
     app.add_option("JOB", request.job, "pid of the job's dsmrun")->type_name("")->check(CLI::PositiveNumber);
     app.add_flag("--json", request.json, "one JSON object a line instead of a table");
+    app.add_flag("--prometheus", request.prometheus, "one reading in Prometheus' text format, and end");
     app.add_flag("--once", request.once, "show it once and end");
     app.add_flag("--list", request.list, "show which jobs are running, and end");
     app.add_option("--interval", request.interval_s, "seconds between two readings (default: 1)")

@@ -70,6 +70,17 @@ TEST_F(LauncherStat, OneReadingAsJson) {
   EXPECT_EQ(run.wait(), 0) << run.err();
 }
 
+TEST_F(LauncherStat, OneReadingForPrometheus) {
+  Process run(job("-n 2", "count"));
+  run.wait_for("ready", 2);
+  Process stat(LauncherStat::stat("--prometheus"));
+  EXPECT_EQ(stat.wait(), 0) << stat.err();
+  const std::string line = "dsm_fault_read_total{job_pid=\"" + std::to_string(run.pid()) + "\",node=\"1\"} 2000\n";
+  EXPECT_NE(stat.out().find(line), std::string::npos) << stat.out();
+  EXPECT_NE(stat.out().find("# TYPE dsm_fault_read_total counter\n"), std::string::npos);
+  EXPECT_EQ(run.wait(), 0) << run.err();
+}
+
 TEST_F(LauncherStat, FollowsAJobToItsEnd) {
   Process run(job("-n 2", "count"));
   run.wait_for("ready", 2);

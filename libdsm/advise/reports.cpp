@@ -1,0 +1,137 @@
+#include "advise/reports.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+namespace dsm::advise {
+namespace {
+
+constexpr std::size_t kShownFrames = 3;
+constexpr std::size_t kShownAccesses = 3;
+
+// Folders make lines long and say little: the last two are kept.
+std::string short_text(const Frame& frame) {
+  const std::string text = frame.text();
+  const std::size_t end = std::min(text.find(' '), text.size());
+  std::size_t slash = text.rfind('/', end);
+  for (int kept = 0; kept < 1 && slash != std::string::npos && slash != 0; ++kept) slash = text.rfind('/', slash - 1);
+  return slash == std::string::npos ? text : text.substr(slash + 1);
+}
+
+std::string frames_text(const std::vector<Frame>& frames) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(frames.size(), kShownFrames); ++i) {
+    text += fmt::format("{}{}", i == 0 ? "" : " < ", short_text(frames[i]));
+  }
+  return text.empty() ? "not known (no allocation was recorded there)" : text;
+}
+
+std::string bytes_text(std::uint64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes < 1 << 20) return fmt::format("{:.0f} KiB", value / 1024);
+  return fmt::format("{:.1f} MiB", value / (1 << 20));
+}
+
+double share_of(const Report& report, double seconds) {
+  return report.seconds > 0 ? seconds / report.seconds * 100 : 0;
+}
+
+std::string suggestion_text(const Report& report, std::size_t rank, const Suggestion& of) {
+  std::string text = fmt::format(
+      "{}. {} ({:.0f} % of the cost), {} page{}, {} node{}\n"
+      "   allocated   {}\n"
+      "   costs now   {:.3f} s of the job ({:.0f} %): {} faults, {} of them waited for another node, {} moved\n",
+      rank, name_of(of.pattern), of.pattern_share * 100, of.pages, of.pages == 1 ? "" : "s", std::popcount(of.nodes),
+      std::popcount(of.nodes) == 1 ? "" : "s", frames_text(of.site), of.now_s, share_of(report, of.now_s), of.faults,
+      of.waits, bytes_text(of.bytes));
+  for (std::size_t i = 0; i < std::min(of.accesses.size(), kShownAccesses); ++i) {
+    const AccessLine& access = of.accesses[i];
+    const double part = of.fault_ns == 0 ? 0 : access.fault_ns / static_cast<double>(of.fault_ns) * 100;
+    text += fmt::format("   {:<11} {:.0f} % {}  {}\n", i == 0 ? "touched at" : "", std::min(part, 100.0),
+                        access.write ? "writes" : "reads ", frames_text(access.frames));
+  }
+  if (of.hint == Hint::kNone || of.line().empty()) {
+    return text + fmt::format("   hint        {}\n", of.hint == Hint::kNone ? advice_for(of.hint) : "no line is known");
+  }
+  const bool called = !of.access_line().empty() && of.access_line() != of.line();
+  const std::string inside = called ? fmt::format(" (or inside what it calls, at {})", of.access_line()) : "";
+  return text + fmt::format(
+                    "   hint        {} at {}{}\n               {}\n               it would cost {:.3f} s then: "
+                    "{:.2f} times as fast a job, at best\n",
+                    name_of(of.hint), of.line(), inside, advice_for(of.hint), of.then_s,
+                    report.seconds / std::max(report.seconds - (of.now_s - of.then_s), 1e-9));
+}
+
+nlohmann::ordered_json frames_json(const std::vector<Frame>& frames) {
+  auto list = nlohmann::ordered_json::array();
+  for (const Frame& frame : frames) {
+    list.push_back({{"function", frame.function},
+                    {"file", frame.file},
+                    {"line", frame.line},
+                    {"module", frame.module},
+                    {"offset", frame.offset}});
+  }
+  return list;
+}
+
+nlohmann::ordered_json suggestion_json(const Suggestion& of) {
+  nlohmann::ordered_json json{{"pattern", name_of(of.pattern)},
+                              {"pattern_share", of.pattern_share},
+                              {"hint", name_of(of.hint)},
+                              {"line", of.line()},
+                              {"access_line", of.access_line()},
+                              {"text", advice_for(of.hint)},
+                              {"now_s", of.now_s},
+                              {"then_s", of.then_s},
+                              {"pages", of.pages},
+                              {"blocks", of.blocks},
+                              {"nodes", std::popcount(of.nodes)},
+                              {"faults", of.faults},
+                              {"waits", of.waits},
+                              {"fault_ns", of.fault_ns},
+                              {"bytes_moved", of.bytes},
+                              {"site", frames_json(of.site)}};
+  auto accesses = nlohmann::ordered_json::array();
+  for (const AccessLine& access : of.accesses) {
+    accesses.push_back({{"line", access.frames[access.hint_at].place()},
+                        {"write", access.write},
+                        {"faults", access.faults},
+                        {"fault_ns", access.fault_ns},
+                        {"frames", frames_json(access.frames)}});
+  }
+  json["accesses"] = std::move(accesses);
+  return json;
+}
+
+}  // namespace
+
+std::string table_text(const Report& report, std::size_t most) {
+  std::string text = fmt::format("{} nodes, {:.3f} s, engine {}: {} faults, of which {} were looked at closely\n",
+                                 report.nodes, report.seconds, report.engines, report.faults, report.samples);
+  if (report.lost_faults != 0) {
+    text +=
+        fmt::format("{} faults are missing: more pages were touched than a profile has room for\n", report.lost_faults);
+  }
+  for (std::size_t i = 0; i < std::min(report.suggestions.size(), most); ++i) {
+    text += '\n' + suggestion_text(report, i + 1, report.suggestions[i]);
+  }
+  if (report.suggestions.size() > most)
+    text += fmt::format("\nand {} more (--top)\n", report.suggestions.size() - most);
+  return text;
+}
+
+std::string json_text(const Report& report) {
+  nlohmann::ordered_json json{{"seconds", report.seconds}, {"nodes", report.nodes},
+                              {"engine", report.engines},  {"faults", report.faults},
+                              {"samples", report.samples}, {"faults_without_record", report.lost_faults}};
+  auto list = nlohmann::ordered_json::array();
+  for (const Suggestion& suggestion : report.suggestions) list.push_back(suggestion_json(suggestion));
+  json["suggestions"] = std::move(list);
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace dsm::advise

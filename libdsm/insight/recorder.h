@@ -1,0 +1,73 @@
+// Records what a node's pages cost it, into its part of the job's profile (profile.h). With --profile only: else there
+// is no Recorder, and the fault path has one test more.
+//
+// 1. All calls are safe in signal context and from any thread: no lock, no allocation. Stacks are walked by the
+//    compiler's unwinder, which finds its tables without a lock (glibc 2.35, gcc 12).
+// 2. Memory and the time for stacks are bounded: counters of a page are exact, samples grow rarer the more there are.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "base/geometry.h"
+#include "base/result.h"
+#include "insight/profile.h"
+
+namespace dsm::insight {
+
+struct Fault {
+  PageId page;
+  std::uint64_t address;
+  bool write;
+  bool in_thread;  // it is answered in the thread that faulted, whose stack is below ours
+  pid_t tid;
+  std::int64_t begin_ns;
+  std::int64_t ns;
+};
+
+class Recorder {
+ public:
+  // Makes the file if no other node has. REQUIRES: `file` is not empty.
+  static Result<std::unique_ptr<Recorder>> open(const std::string& file, const Geometry& geometry, NodeId self,
+                                                const std::string& emulate);
+  ~Recorder();
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+
+  void engine(const char* name);
+  void fault(const Fault& fault);
+  void waited(PageId page, std::int64_t ns);  // part of a fault that is told later
+  // A thread that the engine holds waits from here to granted().
+  void waits(PageId page);
+  void granted(PageId page);
+
+  void invalidated(PageRange pages) { add(pages, &PageRecord::invalidated); }
+  void lowered(PageRange pages) { add(pages, &PageRecord::lowered); }
+  void fetched(PageRange pages) { add(pages, &PageRecord::fetched); }
+  void written_back(PageRange pages) { add(pages, &PageRecord::written_back); }
+  void streamed(PageId page) { add({page, 1}, &PageRecord::streamed); }
+
+  // From the program's thread that allocates. nullptr is no block.
+  void allocated(const void* block, std::size_t bytes);
+  // Not in signal context: the modules as they are now, and the end.
+  void finish();
+  // In a forked child, whose doings are not the node's.
+  void detach();
+
+ private:
+  explicit Recorder(NodePart* part) : part_(part) {}
+  PageRecord* record(PageId page);
+  void add(PageRange pages, Counter PageRecord::*counter);
+  std::uint32_t site_of(const std::uint64_t* stack, std::size_t depth);
+  void take_maps();
+
+  NodePart* part_;
+};
+
+// Locks that a thread holds: what a fault under a lock is known by.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local unsigned held_locks;
+
+}  // namespace dsm::insight

@@ -1,0 +1,8 @@
+dsm_program(insight_program SOURCES insight_program.cpp DEPENDS api)
+target_compile_options(insight_program PRIVATE -g1)
+dsm_test(insight_test
+  SOURCES insight_test.cpp launcher_run.cpp
+  DEPENDS cluster base
+  LINK nlohmann_json::nlohmann_json
+  PROGRAMS dsmrun dsm-advise insight_program torture
+  LABELS cluster)

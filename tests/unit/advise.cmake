@@ -1,0 +1,2 @@
+dsm_test(advise_classify_test SOURCES advise_classify_test.cpp DEPENDS advise LABELS unit)
+dsm_test(advise_symbols_test SOURCES advise_symbols_test.cpp DEPENDS advise insight base LABELS unit)
