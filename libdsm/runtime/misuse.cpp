@@ -5,6 +5,7 @@
 #include <libunwind.h>
 
 #include <array>
+#include <atomic>
 #include <cstdlib>
 
 #include "base/log.h"
@@ -14,6 +15,16 @@ namespace dsm::runtime {
 namespace {
 
 using Text = std::array<char, 128>;
+
+// Return addresses, innermost first; the rest null.
+struct Callers {
+  std::array<void*, 12> frames{};
+};
+
+// What note_callers() has noted, by its number; 0 is none.
+constexpr std::uint32_t kNotes = 8192;
+constinit std::array<Callers, kNotes> notes{};
+constinit std::atomic<std::uint32_t> notes_made{0};
 
 // "function+0x12", or "file+0x1234" for addr2line where no symbol is known.
 Text place_of(std::uint64_t at) {
@@ -68,8 +79,8 @@ std::array<char, 160> site_text(CallSite site) {
 }  // namespace
 
 void note_callers(Pin& pin) {
-  pin.callers = callers_here(false);
-  pin.site.callers = &pin.callers;
+  pin.site.callers = 1 + notes_made.fetch_add(1) % (kNotes - 1);
+  notes[pin.site.callers] = callers_here(false);
 }
 
 void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address) {
@@ -80,8 +91,8 @@ void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address)
       "gave; the program ends",
       address, callers.frames[0] == nullptr ? "?" : place_of(reinterpret_cast<std::uint64_t>(callers.frames[0])).data(),
       changes ? "mutable" : "shared", pin.address.load(), site_text(pin.site).data());
-  if (pin.site.callers != nullptr && callers.frames[0] != nullptr) say_callers("the raw access:", callers);
-  if (pin.site.callers != nullptr) say_callers("the borrow began:", *pin.site.callers);
+  if (pin.site.callers != 0 && callers.frames[0] != nullptr) say_callers("the raw access:", callers);
+  if (pin.site.callers != 0) say_callers("the borrow began:", notes[pin.site.callers]);
   std::abort();
 }
 
@@ -90,7 +101,7 @@ void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, 
   log(LogLevel::kError, "borrow", "{} {:#x}{}{}{}{}; the program ends", what, address, site_text(now).data(),
       earlier.empty() ? "" : "; ", earlier, site_text(then).data());
   if (node_running() && node().config.check != 0) say_callers("now:", callers_here(false));
-  if (then.callers != nullptr) say_callers("the earlier borrow:", *then.callers);
+  if (then.callers != 0) say_callers("the earlier borrow:", notes[then.callers]);
   std::abort();
 }
 

@@ -19,7 +19,7 @@ struct Node;
 [[noreturn]] void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, std::string_view earlier,
                                  CallSite then);
 
-// DSM_CHECK=1: notes in the pin who called the borrow that has just begun.
+// DSM_CHECK=1: notes who called the borrow that has just begun. The last thousands of notes are kept.
 void note_callers(Pin& pin);
 
 }  // namespace dsm::runtime

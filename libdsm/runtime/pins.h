@@ -13,7 +13,6 @@
 
 #include <sys/types.h>
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -24,17 +23,11 @@
 
 namespace dsm::runtime {
 
-// Return addresses, innermost first; the rest null.
-struct Callers {
-  std::array<void*, 12> frames{};
-};
-
-// Where in the program something was borrowed. The text lives as long as the program, the callers (DSM_CHECK=1) until
-// that borrow's pin is used again.
+// Where in the program something was borrowed. The text lives as long as the program. 16 bytes: it goes in registers.
 struct CallSite {
   const char* file = nullptr;
   std::uint32_t line = 0;
-  const Callers* callers = nullptr;
+  std::uint32_t callers = 0;  // DSM_CHECK=1: who called there (misuse.h); 0: not noted
 };
 
 enum class PinKind : std::uint8_t {
@@ -58,7 +51,6 @@ struct alignas(64) Pin {
   proto::Borrow borrow;
   std::uint64_t note = 0;  // for the layer above, as the next
   std::uint64_t* owner_bits = nullptr;
-  Callers callers;  // DSM_CHECK=1
 
   bool overlaps(std::uint64_t begin, std::uint64_t length) const {
     const std::uint64_t at = address.load();
