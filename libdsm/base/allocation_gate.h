@@ -3,7 +3,8 @@
 //
 // 1. kDirect: the thread is bound to its arena and jemalloc's data of it stands; dsm_je_malloc gives it blocks of the
 //    global heap and no others. Only the heap sets it.
-// 2. While `watched_allocations` is set no thread becomes kDirect: every allocation takes the slow path, where it is recorded. Set
+// 2. While `watched_allocations` is set no thread becomes kDirect: every allocation takes the slow path, where it is
+// recorded. Set
 //    before threads are bound.
 // 3. kOwn: runtime code runs. What it allocates never comes from the global heap.
 #pragma once

@@ -34,7 +34,7 @@ namespace dsm {
   X(number, arenas, "0", 0, 256, false, "heap arenas of a node; 0 means one per CPU")                                 \
   X(number, children, "0", 0, 1, false, "preload: 1 puts programs that the program starts on the library, too")       \
   X(bytes, object_cache, "256M", 1 << 21, std::int64_t{1} << 40, false, "memory for copies of other nodes' objects")  \
-  X(text, profile, "", 0, 0, false, "file that gets a profile of the job, for dsm-advise; empty: none")                \
+  X(text, profile, "", 0, 0, false, "file that gets a profile of the job, for dsm-advise; empty: none")               \
   X(number, keep_us, "0", 0, 1000000, false, "microseconds a contended page is kept while the program changes it")    \
   X(number, log, "1", 0, 3, false, "log level: 0 errors, 1 warnings, 2 information, 3 debugging")                     \
   X(number, check, "0", 0, 1, false, "1 turns on the costly checks")                                                  \

@@ -66,7 +66,6 @@ class ShmTransport final : public Transport {
   void release_access() override;
   void wake(Waiter who) override;
 
-
  private:
   static std::byte* region_of(const View& view, Region region);
   void run_chain(NodeId node, std::span<Op> chain) const;

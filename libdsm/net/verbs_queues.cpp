@@ -8,7 +8,7 @@
 namespace dsm::net::verbs {
 namespace {
 
-constexpr std::uint8_t kRetries = 6;  // soft-RoCE takes 7 for ever
+constexpr std::uint8_t kRetries = 6;         // soft-RoCE takes 7 for ever
 constexpr std::uint8_t kForEver = 7;         // of rnr_retry: until the receiver has a buffer
 constexpr std::uint8_t kReceiverWaits = 12;  // 0.64 ms between two tries
 constexpr std::uint32_t kPacketNumbers = 0xffffff;

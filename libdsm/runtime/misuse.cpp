@@ -80,7 +80,9 @@ std::array<char, 160> site_text(CallSite site) {
 
 void note_callers(Pin& pin) {
   pin.site.callers = 1 + notes_made.fetch_add(1) % (kNotes - 1);
-  notes[pin.site.callers] = callers_here(false);
+  Callers& note = notes[pin.site.callers] = {};
+  ::unw_backtrace(note.frames.data(),
+                  static_cast<int>(note.frames.size()));  // 80 ns: it remembers how frames lie
 }
 
 void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address) {

@@ -113,10 +113,10 @@ void declare(CLI::App& app, Raw& raw) {
   app.add_flag(
       "--preload", raw.preload,
       "put an unmodified program's heap into the global range (libdsm_preload.so); one node unless -n says so");
-  app.add_flag(
-      "--auto", raw.automatic,
-      "for programs without hints: nodes that fight over pages take turns of some milliseconds, in which they keep what "
-      "they go on writing (--keep-us)");
+  app.add_flag("--auto", raw.automatic,
+               "for programs without hints: nodes that fight over pages take turns of some milliseconds, in which they "
+               "keep what "
+               "they go on writing (--keep-us)");
   app.add_flag("--no-prefix", raw.no_prefix, "do not put \"[node] \" before each line of output");
   app.add_flag("--stats", raw.stats, "at the end, print all counters of every node to stderr");
   app.add_option("--stats-json", raw.stats_json, "at the end, write the counters to FILE as JSON")->type_name("FILE");

@@ -16,7 +16,8 @@
 // borrowed is used through the guard only, never through the plain pointer inside the guard's scope. A shared borrow is
 // a snapshot: it does not see, and does not hold off, a mutable borrow on another node. A thread that borrows several
 // objects to change them does so in an order that all threads keep. A broken rule ends the program with one line that
-// names both places, where the library can see it (DSM_CHECK=1 sees more, at a cost).
+// names both places, where the library can see it (DSM_CHECK=1 sees more, and says who called, for some 80 ns a
+// borrow).
 //
 // The guard's address is not the object's: an object must be able to live anywhere, so its bytes are copied. Guards are
 // for one thread at a time; borrowing different objects is thread-safe, and so is borrowing one object by its address.
