@@ -50,9 +50,13 @@ def jemalloc():
     raise Failed("libjemalloc.so.2 is not there. Install Debian's libjemalloc2 (scripts/setup does).", exit_code=4)
 
 
+def programs_of(chosen):
+    return ["dsmrun"] + sorted({workloads.ALL[name].program for name in chosen})
+
+
 def check_programs(folder, chosen):
     jemalloc()
-    wanted = ["dsmrun"] + sorted({workloads.ALL[name].program for name in chosen})
+    wanted = programs_of(chosen)
     missing = [name for name in wanted if not os.access(folder / name, os.X_OK)]
     if missing:
         raise Failed(
