@@ -17,8 +17,8 @@ function(dsm_layer name)
   set_property(GLOBAL PROPERTY DSM_LINK_dsm_${name} "${ARG_LINK}")
 endfunction()
 
-# dsm_program(name SOURCES ... DEPENDS layers... LINK libraries...): an executable in build/bin
-function(dsm_program name)
+# An executable in build/<folder>.
+function(dsm_executable name folder)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
@@ -26,20 +26,19 @@ function(dsm_program name)
   target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
   list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK})
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${folder})
+endfunction()
+
+# dsm_program(name SOURCES ... DEPENDS layers... LINK libraries...): an executable in build/bin
+function(dsm_program name)
+  dsm_executable(${name} bin ${ARGN})
 endfunction()
 
 # dsm_test(name SOURCES ... DEPENDS layers... LABELS ... [PROGRAM targets the test starts]): a GoogleTest executable
 function(dsm_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPENDS;LINK;LABELS;PROGRAMS" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
-  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
-                             ${PROJECT_SOURCE_DIR})
-  target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
+  dsm_executable(${name} tests SOURCES ${ARG_SOURCES} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK} GTest::gtest GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE DSM_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
-  list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
-  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK} GTest::gtest GTest::gtest_main)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   if(ARG_PROGRAMS)
     add_dependencies(${name} ${ARG_PROGRAMS})
   endif()
@@ -54,11 +53,5 @@ endfunction()
 # dsm_rdma_test(name SOURCES ... DEPENDS layers...): a GoogleTest executable that needs an RDMA device
 function(dsm_rdma_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
-  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
-                             ${PROJECT_SOURCE_DIR})
-  target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
-  list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
-  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK} GTest::gtest GTest::gtest_main)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  dsm_executable(${name} tests SOURCES ${ARG_SOURCES} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK} GTest::gtest GTest::gtest_main)
 endfunction()
