@@ -13,6 +13,9 @@ using PageId = std::uint64_t;   // index of a 4 KiB page in the global range (an
 inline constexpr unsigned kMaxNodes = 48;
 inline constexpr NodeId kNoNode = 0xff;
 
+// What a node may give in one exchange while a job starts (cluster/exchange.h).
+inline constexpr std::size_t kMaxExchangeBytes = 4096;
+
 inline constexpr std::size_t kPageShift = 12;
 inline constexpr std::size_t kPageBytes = std::size_t{1} << kPageShift;
 inline constexpr std::size_t kChunkShift = 21;  // a chunk is private or shared as a whole

@@ -32,8 +32,6 @@ namespace dsm::cluster {
 inline constexpr std::uint32_t kControlMagic = 0x314d5344;  // "DSM1"
 inline constexpr std::uint16_t kControlVersion = 2;
 
-inline constexpr std::size_t kMaxExchangeBytes = 4096;
-
 enum class MessageKind : std::uint16_t {
   kHello = 1,
   kWelcome,

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -19,7 +20,8 @@
 
 namespace dsm::cluster {
 
-using Shares = std::vector<std::vector<std::byte>>;  // one a node
+using Shares = std::vector<std::vector<std::byte>>;                           // one a node
+using NodeShares = std::vector<std::pair<unsigned, std::vector<std::byte>>>;  // of some nodes
 
 // The launcher's side.
 class Exchange {

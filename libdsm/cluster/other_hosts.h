@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "cluster/exchange.h"
@@ -43,7 +42,7 @@ class OtherHosts {
   virtual std::vector<HostNews> serve() = 0;
 
   // What this host tells, each once (give: once a round). News may follow at once: call serve().
-  virtual void give(const std::vector<std::pair<unsigned, std::vector<std::byte>>>& shares) = 0;  // of all its nodes
+  virtual void give(const NodeShares& shares) = 0;    // of all its nodes
   virtual void finished() = 0;                        // all of its nodes are through
   virtual void broken(const Breakage& breakage) = 0;  // the job breaks up, because of one of its nodes
   virtual void ended(int exit_code) = 0;              // none of its processes is left

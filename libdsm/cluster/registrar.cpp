@@ -137,8 +137,8 @@ void Registrar::end_late_exchange(std::vector<NodeProcess>& nodes) {
   refuse_all(nodes, fmt::format("{} has not come so far within {} s; is it stopped?", who, kExchangeNs / kSecond));
 }
 
-std::vector<std::pair<unsigned, std::vector<std::byte>>> Registrar::take_local_shares() {
-  std::vector<std::pair<unsigned, std::vector<std::byte>>> taken;
+NodeShares Registrar::take_local_shares() {
+  NodeShares taken;
   if (rounds_told_ > exchange_.round()) return taken;
   for (unsigned node = 0; node < geometry_.nodes; ++node) {
     if (!contains(local_, static_cast<NodeId>(node))) continue;

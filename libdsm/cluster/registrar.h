@@ -37,7 +37,7 @@ class Registrar {
   // When end_late_exchange() is due; 0: not.
   std::int64_t exchange_due_ns() const;
   // What the other hosts are to be told: this host's shares, once all of its nodes have given. Once a round.
-  std::vector<std::pair<unsigned, std::vector<std::byte>>> take_local_shares();
+  NodeShares take_local_shares();
   // And what they have told: those of all nodes.
   void take_shares(Shares shares) { exchange_.give_all(std::move(shares)); }
   // Whether somebody waits for this node in an exchange.

@@ -23,8 +23,7 @@ std::optional<NodeShares> unpack(std::span<const std::byte> payload, NodeSet nod
     if (payload.size() < sizeof head) return std::nullopt;
     std::memcpy(&head, payload.data(), sizeof head);
     payload = payload.subspan(sizeof head);
-    if (head.node != node || head.bytes > cluster::kMaxExchangeBytes || head.bytes > payload.size())
-      return std::nullopt;
+    if (head.node != node || head.bytes > kMaxExchangeBytes || head.bytes > payload.size()) return std::nullopt;
     shares.emplace_back(node, std::vector<std::byte>(payload.begin(), payload.begin() + head.bytes));
     payload = payload.subspan(head.bytes);
   }

@@ -100,7 +100,7 @@ struct Ended {
 };
 static_assert(sizeof(Ended) == 4);
 
-using NodeShares = std::vector<std::pair<unsigned, std::vector<std::byte>>>;
+using cluster::NodeShares;
 
 std::vector<std::byte> pack(const NodeShares& shares);
 // Nothing unless the payload is what pack() makes of the shares of just those nodes, in order.
@@ -110,6 +110,6 @@ Broken pack(const cluster::Breakage& breakage);
 std::optional<cluster::Breakage> unpack(const Broken* broken, NodeSet nodes);
 
 // No payload is longer.
-inline constexpr std::size_t kMaxPayload = kMaxNodes * (sizeof(ShareHead) + cluster::kMaxExchangeBytes);
+inline constexpr std::size_t kMaxPayload = kMaxNodes * (sizeof(ShareHead) + kMaxExchangeBytes);
 
 }  // namespace dsm::hosts

@@ -23,7 +23,6 @@ namespace dsm::net {
 // A collective all-gather: every node calls it the same number of times; gives what all nodes passed, in node order.
 // At most kMaxExchangeBytes a node and call.
 using Exchange = std::function<Result<std::vector<std::vector<std::byte>>>(std::span<const std::byte> mine)>;
-inline constexpr std::size_t kMaxExchangeBytes = 4096;
 
 struct VerbsParams {
   NodeId self = 0;

@@ -126,7 +126,7 @@ TEST(Shares, ComeBackAsTheyWere) {
   EXPECT_EQ(unpack(std::span(packed).first(packed.size() - 1), nodes), std::nullopt);
   packed.push_back({});
   EXPECT_EQ(unpack(packed, nodes), std::nullopt);
-  const ShareHead large{0, cluster::kMaxExchangeBytes + 1};
+  const ShareHead large{0, kMaxExchangeBytes + 1};
   std::vector<std::byte> too_large(sizeof large + large.bytes);
   std::memcpy(too_large.data(), &large, sizeof large);
   EXPECT_EQ(unpack(too_large, node_bit(0)), std::nullopt);

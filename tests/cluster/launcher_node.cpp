@@ -214,7 +214,7 @@ int be_alone() {
 
 // What a node gives in a round of the exchange: another size each time, none and the most among them.
 std::vector<std::byte> share(unsigned node, unsigned round) {
-  const std::size_t most = dsm::cluster::kMaxExchangeBytes;
+  const std::size_t most = dsm::kMaxExchangeBytes;
   const std::size_t sizes[] = {0, most, 1 + node, most - round};
   return std::vector<std::byte>(sizes[(node + round) % 4], static_cast<std::byte>(16 * round + node));
 }
