@@ -17,7 +17,7 @@ void VerbsTransport::attend() {
   const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-rdma");
   pollfd events[3] = {
-      {stop_fd_, POLLIN, 0}, {control_channel_->fd, POLLIN, 0}, {device_.context()->async_fd, POLLIN, 0}};
+      {stop_fd_, POLLIN, 0}, {control_.channel->fd, POLLIN, 0}, {device_.context()->async_fd, POLLIN, 0}};
   for (;;) {
     if (::poll(events, 3, -1) < 0) continue;  // EINTR
     if (events[0].revents != 0) return;
@@ -29,18 +29,18 @@ void VerbsTransport::attend() {
 void VerbsTransport::take_requests() {
   ibv_cq* queue = nullptr;
   void* context = nullptr;
-  if (library_.get_cq_event(control_channel_.get(), &queue, &context) != 0) return;
+  if (library_.get_cq_event(control_.channel.get(), &queue, &context) != 0) return;
   library_.ack_cq_events(queue, 1);
   ibv_req_notify_cq(queue, 0);
   for (ibv_wc completion{}; ibv_poll_cq(queue, 1, &completion) == 1;) {
     if (completion.status != IBV_WC_SUCCESS) continue;  // a connection has ended: who uses it finds out
     const auto slot = static_cast<std::uint32_t>(completion.wr_id);
     std::uint64_t unit = 0;
-    std::memcpy(&unit, control_slots_.data() + slot * kSlotBytes, sizeof unit);
+    std::memcpy(&unit, control_.slot(slot), sizeof unit);
     const MailWord word = unpack_mail(ntohl(completion.imm_data));
     const bool whole = (completion.wc_flags & IBV_WC_WITH_IMM) != 0 && completion.byte_len == sizeof unit &&
                        word.kind == MailKind::kRegister && word.from < nodes_;
-    post_control_receive(slot);
+    control_.post(slot);
     if (whole && unit < units_.count()) {
       own_->expose(units_.at(unit));
     } else {

@@ -110,8 +110,6 @@ class VerbsTransport final : public Transport {
   Hello hello() const;
   Result<void> meet(const std::vector<std::vector<std::byte>>& all);
   Result<void> connect_to(NodeId node, const Hello& peer);
-  void post_receive(std::uint32_t slot);
-  void post_control_receive(std::uint32_t slot);
 
   // verbs_operations.cpp
   Lane& take_lane();
@@ -167,16 +165,9 @@ class VerbsTransport final : public Transport {
   std::vector<Hello> peers_;
   std::vector<std::atomic<std::uint64_t>*> known_;  // by node: its key table as far as read
 
-  SharedReceives control_srq_;
-  Channel control_channel_;
-  CompletionQueue control_cq_;
-  Buffer control_slots_;
-
-  Channel mail_channel_;  // of both of these
-  CompletionQueue arrivals_cq_;
-  CompletionQueue sends_cq_;
-  SharedReceives mail_srq_;
-  Buffer mail_slots_;
+  Receiver control_;
+  Receiver mail_;
+  CompletionQueue sends_cq_;  // reports to the mail's channel, too
   unsigned mail_inline_ = 0;
 
   std::array<Lane, kLanes> lanes_;

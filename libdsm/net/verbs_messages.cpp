@@ -121,7 +121,7 @@ void VerbsTransport::drain() {
   const std::lock_guard guard(drain_lock_);
   ibv_wc completions[kAtOnce];
   for (int found = kAtOnce; found == kAtOnce;) {
-    found = ibv_poll_cq(arrivals_cq_.get(), kAtOnce, completions);
+    found = ibv_poll_cq(mail_.completions.get(), kAtOnce, completions);
     DSM_CHECK(found >= 0, "ibv_poll_cq: {}", found);
     for (const ibv_wc& completion : std::span(completions, static_cast<std::size_t>(found))) arrived(completion);
   }
@@ -139,14 +139,14 @@ void VerbsTransport::arrived(const ibv_wc& completion) {
                      completion.byte_len <= kMaxMessageBytes;
   if (whole && word.kind == MailKind::kCredit && word.number <= kWindow) {
     outboxes_[from].allowed.fetch_add(word.number);
-    post_receive(slot);
+    mail_.post(slot);
   } else if (whole && word.kind == MailKind::kMessage) {
     const std::uint64_t number = arrived_.load(std::memory_order_relaxed);
     arrivals_[number % arrivals_.size()] = {slot, static_cast<std::uint8_t>(completion.byte_len), from};
     arrived_.store(number + 1);
   } else {
     if (from != kNoNode) give_up(from, "sent what is no message of ours", "nothing more is taken from it");
-    post_receive(slot);
+    mail_.post(slot);
   }
 }
 
@@ -205,8 +205,8 @@ void VerbsTransport::hand_out_one(const MessageSink& sink) {
     const std::lock_guard guard(drain_lock_);
     const std::uint64_t number = taken_.load(std::memory_order_relaxed);
     arrival = arrivals_[number % arrivals_.size()];
-    std::memcpy(bytes, mail_slots_.data() + arrival.slot * kSlotBytes, arrival.bytes);
-    post_receive(arrival.slot);
+    std::memcpy(bytes, mail_.slot(arrival.slot), arrival.bytes);
+    mail_.post(arrival.slot);
     taken_.store(number + 1);
   }
   Inbox& box = inboxes_[arrival.from];

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/check.h"
+
 namespace dsm::net::verbs {
 namespace {
 
@@ -52,6 +54,29 @@ Result<SharedReceives> make_srq(const Device& device, unsigned entries) {
   SharedReceives queue(device.library().create_srq(device.domain(), &wanted), Ender{&device.library()});
   if (queue == nullptr) return fail(Errc::kSystem, "the RDMA device gives no shared receive queue", errno);
   return queue;
+}
+
+Result<Receiver> Receiver::make(const Device& device, unsigned slots) {
+  auto channel = make_channel(device);
+  if (!channel) return tl::unexpected(channel.error());
+  auto completions = make_cq(device, slots + 1, channel->get());
+  if (!completions) return tl::unexpected(completions.error());
+  auto srq = make_srq(device, slots);
+  if (!srq) return tl::unexpected(srq.error());
+  auto buffer = Buffer::make(device, slots * kSlotBytes);
+  if (!buffer) return tl::unexpected(buffer.error());
+  Receiver made{std::move(*channel), std::move(*completions), std::move(*srq), std::move(*buffer)};
+  for (std::uint32_t number = 0; number < slots; ++number) made.post(number);
+  ibv_req_notify_cq(made.completions.get(), 0);
+  return made;
+}
+
+void Receiver::post(std::uint32_t number) {
+  ibv_sge piece{reinterpret_cast<std::uint64_t>(slot(number)), kSlotBytes, slots.lkey()};
+  ibv_recv_wr request{number, nullptr, &piece, 1};
+  ibv_recv_wr* refused = nullptr;
+  const int error = ibv_post_srq_recv(srq.get(), &request, &refused);
+  DSM_CHECK(error == 0, "ibv_post_srq_recv: errno {}", error);
 }
 
 Result<QueuePair> make_qp(const Device& device, const QueuePairShape& shape, unsigned& got_inline) {

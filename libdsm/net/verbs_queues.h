@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "net/verbs_device.h"
+#include "net/verbs_memory.h"
 
 namespace dsm::net::verbs {
 
@@ -23,6 +24,20 @@ using QueuePair = std::unique_ptr<ibv_qp, Ender>;
 Result<Channel> make_channel(const Device& device);  // its descriptor does not block
 Result<CompletionQueue> make_cq(const Device& device, unsigned entries, ibv_comp_channel* channel);
 Result<SharedReceives> make_srq(const Device& device, unsigned entries);
+
+inline constexpr std::size_t kSlotBytes = 256;
+
+// Where what several queue pairs receive arrives: in slots of kSlotBytes, which each completion names by its wr_id.
+struct Receiver {
+  Channel channel;
+  CompletionQueue completions;
+  SharedReceives srq;
+  Buffer slots;
+
+  static Result<Receiver> make(const Device& device, unsigned slots);  // with all slots posted, and the channel armed
+  const std::byte* slot(std::uint32_t number) const { return slots.data() + number * kSlotBytes; }
+  void post(std::uint32_t number);  // the slot may be used again
+};
 
 struct QueuePairShape {
   ibv_cq* sends;

@@ -99,25 +99,14 @@ Result<void> VerbsTransport::make_lanes() {
 
 Result<void> VerbsTransport::make_mail() {
   const unsigned slots = receives(nodes_);
-  auto channel = make_channel(device_);
-  if (!channel) return tl::unexpected(channel.error());
-  mail_channel_ = std::move(*channel);
-  auto arrivals = make_cq(device_, slots + 1, mail_channel_.get());
-  if (!arrivals) return tl::unexpected(arrivals.error());
-  auto sends = make_cq(device_, nodes_ * kMailDepth + 1, mail_channel_.get());
+  auto mail = Receiver::make(device_, slots);
+  if (!mail) return tl::unexpected(mail.error());
+  mail_ = std::move(*mail);
+  auto sends = make_cq(device_, nodes_ * kMailDepth + 1, mail_.channel.get());
   if (!sends) return tl::unexpected(sends.error());
-  auto srq = make_srq(device_, slots);
-  if (!srq) return tl::unexpected(srq.error());
-  auto buffer = Buffer::make(device_, slots * kSlotBytes);
-  if (!buffer) return tl::unexpected(buffer.error());
-  arrivals_cq_ = std::move(*arrivals);
   sends_cq_ = std::move(*sends);
-  mail_srq_ = std::move(*srq);
-  mail_slots_ = std::move(*buffer);
-  arrivals_.resize(slots);
-  for (std::uint32_t slot = 0; slot < slots; ++slot) post_receive(slot);
-  ibv_req_notify_cq(arrivals_cq_.get(), 0);
   ibv_req_notify_cq(sends_cq_.get(), 0);  // failures, too
+  arrivals_.resize(slots);
   for (int& fd : bell_fds_) fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   stop_fd_ = ::eventfd(0, EFD_CLOEXEC);
   if (bell_fds_[0] < 0 || bell_fds_[1] < 0 || stop_fd_ < 0) return fail(Errc::kSystem, "cannot make an eventfd", errno);
@@ -126,33 +115,22 @@ Result<void> VerbsTransport::make_mail() {
 
 Result<void> VerbsTransport::make_control() {
   const unsigned slots = std::min(requests(nodes_), static_cast<unsigned>(device_.limits().max_srq_wr));
-  auto channel = make_channel(device_);
-  if (!channel) return tl::unexpected(channel.error());
-  control_channel_ = std::move(*channel);
-  auto queue = make_cq(device_, slots + 1, control_channel_.get());
-  if (!queue) return tl::unexpected(queue.error());
-  auto srq = make_srq(device_, slots);
-  if (!srq) return tl::unexpected(srq.error());
-  auto buffer = Buffer::make(device_, slots * kSlotBytes);
-  if (!buffer) return tl::unexpected(buffer.error());
-  control_cq_ = std::move(*queue);
-  control_srq_ = std::move(*srq);
-  control_slots_ = std::move(*buffer);
-  for (std::uint32_t slot = 0; slot < slots; ++slot) post_control_receive(slot);
-  ibv_req_notify_cq(control_cq_.get(), 0);
+  auto control = Receiver::make(device_, slots);
+  if (!control) return tl::unexpected(control.error());
+  control_ = std::move(*control);
 
   for (unsigned node = 0; node < nodes_; ++node) {
     for (Lane& lane : lanes_) {
-      auto pair =
-          make_qp(device_, {lane.completions.get(), control_cq_.get(), control_srq_.get(), kLaneDepth, kSlotBytes},
-                  lane.inline_bytes);
+      auto pair = make_qp(
+          device_, {lane.completions.get(), control_.completions.get(), control_.srq.get(), kLaneDepth, kSlotBytes},
+          lane.inline_bytes);
       if (!pair) return tl::unexpected(pair.error());
       lane.pairs.push_back(std::move(*pair));
     }
     if (node == self_) continue;
     Outbox& box = outboxes_[node];
-    auto pair =
-        make_qp(device_, {sends_cq_.get(), arrivals_cq_.get(), mail_srq_.get(), kMailDepth, kSlotBytes}, mail_inline_);
+    auto pair = make_qp(device_, {sends_cq_.get(), mail_.completions.get(), mail_.srq.get(), kMailDepth, kSlotBytes},
+                        mail_inline_);
     if (!pair) return tl::unexpected(pair.error());
     box.pair = std::move(*pair);
     if (mail_inline_ >= kMaxMessageBytes) continue;
@@ -161,24 +139,6 @@ Result<void> VerbsTransport::make_control() {
     box.slots = std::move(*sending);
   }
   return {};
-}
-
-void VerbsTransport::post_receive(std::uint32_t slot) {
-  ibv_sge piece{reinterpret_cast<std::uint64_t>(mail_slots_.data() + slot * kSlotBytes), kSlotBytes,
-                mail_slots_.lkey()};
-  ibv_recv_wr request{slot, nullptr, &piece, 1};
-  ibv_recv_wr* refused = nullptr;
-  const int error = ibv_post_srq_recv(mail_srq_.get(), &request, &refused);
-  DSM_CHECK(error == 0, "ibv_post_srq_recv: errno {}", error);
-}
-
-void VerbsTransport::post_control_receive(std::uint32_t slot) {
-  ibv_sge piece{reinterpret_cast<std::uint64_t>(control_slots_.data() + slot * kSlotBytes), kSlotBytes,
-                control_slots_.lkey()};
-  ibv_recv_wr request{slot, nullptr, &piece, 1};
-  ibv_recv_wr* refused = nullptr;
-  const int error = ibv_post_srq_recv(control_srq_.get(), &request, &refused);
-  DSM_CHECK(error == 0, "ibv_post_srq_recv: errno {}", error);
 }
 
 Hello VerbsTransport::hello() const {

@@ -72,7 +72,7 @@ void VerbsTransport::wait(Waiter who, std::int64_t timeout_ns) {
 
 void VerbsTransport::sleep(Waiter who, bool for_messages, std::int64_t timeout_ns) {
   const int saved_errno = errno;
-  pollfd events[2] = {{bell_fds_[index(who)], POLLIN, 0}, {mail_channel_->fd, POLLIN, 0}};
+  pollfd events[2] = {{bell_fds_[index(who)], POLLIN, 0}, {mail_.channel->fd, POLLIN, 0}};
   const timespec limit{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
   const int ready = ::ppoll(events, for_messages ? 2 : 1, timeout_ns < 0 ? nullptr : &limit, nullptr);
   if (ready > 0 && (events[0].revents & POLLIN) != 0) {
@@ -87,7 +87,7 @@ void VerbsTransport::sleep(Waiter who, bool for_messages, std::int64_t timeout_n
 void VerbsTransport::take_event() {
   ibv_cq* queue = nullptr;
   void* context = nullptr;
-  while (library_.get_cq_event(mail_channel_.get(), &queue, &context) == 0) {
+  while (library_.get_cq_event(mail_.channel.get(), &queue, &context) == 0) {
     library_.ack_cq_events(queue, 1);
     ibv_req_notify_cq(queue, 0);
     if (queue == sends_cq_.get()) {

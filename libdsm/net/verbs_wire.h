@@ -19,7 +19,6 @@ inline constexpr unsigned kCreditStep = kWindow / 4;  // taken messages are told
 inline constexpr unsigned kCreditsOnWay = 2 * kWindow / kCreditStep;
 inline constexpr unsigned kMailDepth = 2 * kWindow + kCreditsOnWay + 16;
 inline constexpr unsigned kSignalEvery = 16;
-inline constexpr std::size_t kSlotBytes = 256;
 
 // A node's part of the first exchange. Queue pairs have the number of the node that they lead to.
 struct Hello {
