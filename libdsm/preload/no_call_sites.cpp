@@ -7,10 +7,7 @@
 extern "C" {
 int _Ux86_64_getcontext(unw_tdep_context_t*) { return -1; }  // what unw_getcontext() is
 int unw_init_local(unw_cursor_t*, unw_context_t*) { return -UNW_EUNSPEC; }
-int unw_step(unw_cursor_t*) { return -UNW_EUNSPEC; }
-int unw_get_reg(unw_cursor_t*, int, unw_word_t*) { return -UNW_EUNSPEC; }
 int unw_backtrace(void**, int) { return 0; }
 int unw_set_reg(unw_cursor_t*, int, unw_word_t) { return -UNW_EUNSPEC; }
 int unw_get_proc_name(unw_cursor_t*, char*, size_t, unw_word_t*) { return -UNW_EUNSPEC; }
-int unw_is_signal_frame(unw_cursor_t*) { return -UNW_EUNSPEC; }
 }

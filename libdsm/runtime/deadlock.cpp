@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/meta_layout.h"
 #include "runtime/calls.h"
+#include "runtime/misuse.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
 #include "runtime/pins.h"
@@ -23,9 +24,6 @@ enum Question : std::uint64_t {
 };
 
 constexpr unsigned kMostHops = 64;
-
-// The executor's borrows have no place in the program.
-const char* file_of(CallSite site) { return site.file != nullptr ? site.file : "a call at the object"; }
 
 const ThreadPins* holder_here(std::uint64_t address, const Pin** held = nullptr) {
   const ThreadPins* found = nullptr;
@@ -80,15 +78,14 @@ std::uint64_t answer(Node& node, std::uint64_t address, std::uint64_t question) 
   if (thread == nullptr) return 0;
   if (question == kWhichWait) return wait_of(*thread);
   if (question == kSay) {
-    log(LogLevel::kError, "deadlock", "thread {} borrowed {:#x} at {}:{} and waits for {:#x} at {}:{}",
-        thread->tid.load(), address, file_of(held->site), held->site.line, thread->waits_for.load(),
-        file_of(thread->waits_at), thread->waits_at.line);
+    log(LogLevel::kError, "deadlock", "thread {} borrowed {:#x}{} and waits for {:#x}{}", thread->tid.load(), address,
+        site_text(held->site).data(), thread->waits_for.load(), site_text(thread->waits_at).data());
   }
   if (question == kSayHeld) {
     log(LogLevel::kWarn, "borrow",
-        "a thread of another node has waited {} s for {:#x}, which thread {} has borrowed at {}:{}; if that borrow was "
+        "a thread of another node has waited {} s for {:#x}, which thread {} has borrowed{}; if that borrow was "
         "left without its end (longjmp), it waits for ever",
-        kLongNs / 1'000'000'000, address, thread->tid.load(), file_of(held->site), held->site.line);
+        kLongNs / 1'000'000'000, address, thread->tid.load(), site_text(held->site).data());
   }
   return thread->waits_for.load();
 }

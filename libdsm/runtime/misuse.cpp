@@ -4,11 +4,13 @@
 #include <dlfcn.h>
 #include <libunwind.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
 
 #include "base/log.h"
+#include "insight/stack.h"
 #include "runtime/node.h"
 
 namespace dsm::runtime {
@@ -18,7 +20,7 @@ using Text = std::array<char, 128>;
 
 // Return addresses, innermost first; the rest null.
 struct Callers {
-  std::array<void*, 12> frames{};
+  std::array<std::uint64_t, 12> frames{};
 };
 
 // What note_callers() has noted, by its number; 0 is none.
@@ -45,28 +47,14 @@ Text place_of(std::uint64_t at) {
   return text;
 }
 
-// Who called this, or, in a signal handler, who was interrupted and called that.
-Callers callers_here(bool behind_signal) {
-  Callers callers;
-  unw_context_t context;
-  unw_cursor_t cursor;
-  if (unw_getcontext(&context) != 0 || unw_init_local(&cursor, &context) != 0) return callers;
-  std::size_t count = 0;
-  while (unw_step(&cursor) > 0 && count < callers.frames.size()) {
-    unw_word_t at = 0;
-    unw_get_reg(&cursor, UNW_REG_IP, &at);
-    if (!behind_signal) callers.frames[count++] = reinterpret_cast<void*>(at);
-    behind_signal = behind_signal && unw_is_signal_frame(&cursor) <= 0;
-  }
-  return callers;
-}
-
 void say_callers(const char* what, const Callers& callers) {
   log(LogLevel::kError, "borrow", "{}", what);
-  for (void* const at : callers.frames) {
-    if (at != nullptr) log(LogLevel::kError, "borrow", "  {}", place_of(reinterpret_cast<std::uint64_t>(at)).data());
+  for (const std::uint64_t at : callers.frames) {
+    if (at != 0) log(LogLevel::kError, "borrow", "  {}", place_of(at).data());
   }
 }
+
+}  // namespace
 
 std::array<char, 160> site_text(CallSite site) {
   std::array<char, 160> text{};
@@ -76,24 +64,28 @@ std::array<char, 160> site_text(CallSite site) {
   return text;
 }
 
-}  // namespace
-
+// Not walk_stack(): libunwind remembers how frames lie, and takes 80 ns.
 void note_callers(Pin& pin) {
+  std::array<void*, 12> frames{};
+  ::unw_backtrace(frames.data(), static_cast<int>(frames.size()));
   pin.site.callers = 1 + notes_made.fetch_add(1) % (kNotes - 1);
-  Callers& note = notes[pin.site.callers] = {};
-  ::unw_backtrace(note.frames.data(),
-                  static_cast<int>(note.frames.size()));  // 80 ns: it remembers how frames lie
+  std::transform(frames.begin(), frames.end(), notes[pin.site.callers].frames.begin(),
+                 [](void* at) { return reinterpret_cast<std::uint64_t>(at); });
 }
 
 void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address) {
   const bool changes = pin.kind.load() == PinKind::kWrite;
-  const Callers callers = node.engine->faults_inline() ? callers_here(true) : Callers{};
+  Callers callers;
+  if (node.engine->faults_inline()) {
+    insight::walk_stack(insight::From::kInterrupted, callers.frames.data(), callers.frames.size());
+  }
+  const std::uint64_t accessed = callers.frames[0];
   log(LogLevel::kError, "borrow",
       "raw access to {:#x} at {} inside the thread's own {} borrow of the object {:#x}, begun{}: use what the borrow "
       "gave; the program ends",
-      address, callers.frames[0] == nullptr ? "?" : place_of(reinterpret_cast<std::uint64_t>(callers.frames[0])).data(),
-      changes ? "mutable" : "shared", pin.address.load(), site_text(pin.site).data());
-  if (pin.site.callers != 0 && callers.frames[0] != nullptr) say_callers("the raw access:", callers);
+      address, accessed == 0 ? "?" : place_of(accessed).data(), changes ? "mutable" : "shared", pin.address.load(),
+      site_text(pin.site).data());
+  if (pin.site.callers != 0 && accessed != 0) say_callers("the raw access:", callers);
   if (pin.site.callers != 0) say_callers("the borrow began:", notes[pin.site.callers]);
   std::abort();
 }
@@ -102,7 +94,11 @@ void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, 
                     CallSite then) {
   log(LogLevel::kError, "borrow", "{} {:#x}{}{}{}{}; the program ends", what, address, site_text(now).data(),
       earlier.empty() ? "" : "; ", earlier, site_text(then).data());
-  if (node_running() && node().config.check != 0) say_callers("now:", callers_here(false));
+  if (node_running() && node().config.check != 0) {
+    Callers callers;
+    insight::walk_stack(insight::From::kCaller, callers.frames.data(), callers.frames.size());
+    say_callers("now:", callers);
+  }
   if (then.callers != 0) say_callers("the earlier borrow:", notes[then.callers]);
   std::abort();
 }

@@ -3,6 +3,7 @@
 // in signal context as far as the walk up the stack is.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -18,6 +19,9 @@ struct Node;
 // "{what} of the object 0x... at file:line; {earlier} at file:line". A site without a file is left out.
 [[noreturn]] void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, std::string_view earlier,
                                  CallSite then);
+
+// " at file:line"; "" for a site without a file.
+std::array<char, 160> site_text(CallSite site);
 
 // DSM_CHECK=1: notes who called the borrow that has just begun. The last thousands of notes are kept.
 void note_callers(Pin& pin);
