@@ -9,18 +9,6 @@
 namespace dsm::hints {
 namespace {
 
-// A copy of the cache that will do, kept alive by the pin; nullptr if there is none.
-Copy* keep_copy(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes) {
-  Copy* const copy = engine.cache.find(me, address);
-  if (copy == nullptr) return nullptr;
-  pin.copy.store(copy, std::memory_order_relaxed);
-  publish(pin, address, bytes, PinKind::kCopy);
-  if (copy->address.load(std::memory_order_acquire) == address && copy->bytes.load() == bytes) return copy;
-  pin.copy.store(nullptr, std::memory_order_relaxed);
-  pin.address.store(0, std::memory_order_release);
-  return nullptr;
-}
-
 // Fetches the object. False: what was fetched may be older than what this node has as its standing owner, or has just
 // given back; `again` has not been asked yet.
 bool fetch(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes, bool again) {
@@ -52,6 +40,17 @@ Holding* hold(Engine& engine, std::uint64_t address, CallSite site) {
 }
 
 }  // namespace
+
+Copy* keep_copy(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes) {
+  Copy* const copy = engine.cache.find(me, address);
+  if (copy == nullptr) return nullptr;
+  pin.copy.store(copy, std::memory_order_relaxed);
+  pin.publish(address, bytes, PinKind::kCopy);
+  if (copy->address.load(std::memory_order_acquire) == address && copy->bytes.load() == bytes) return copy;
+  pin.copy.store(nullptr, std::memory_order_relaxed);
+  pin.address.store(0, std::memory_order_release);
+  return nullptr;
+}
 
 Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site,
                       std::uint32_t colour) {

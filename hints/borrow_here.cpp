@@ -44,7 +44,7 @@ bool copy_quickly(const Engine& engine, std::uint64_t address, std::size_t bytes
 
 void hold_pages(Engine& engine, Pin& pin, std::uint64_t address, std::size_t bytes, PinKind kind) {
   if (engine.alone) {
-    publish(pin, address, bytes, kind);
+    pin.publish(address, bytes, kind);
   } else {
     engine.objects.pin(pin, address, bytes, kind);
   }
@@ -66,7 +66,7 @@ Pin& shared_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::siz
   const bool fits = bytes <= runtime::kScratchBytes;
   if (fits && copy_quickly(engine, address, bytes, pin.scratch)) [[likely]] {
     pin.data.store(pin.scratch, std::memory_order_relaxed);
-    publish(pin, address, bytes, PinKind::kCopy);
+    pin.publish(address, bytes, PinKind::kCopy);
     return pin;
   }
   check_own_borrows(address, bytes, false, site);

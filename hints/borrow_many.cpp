@@ -11,8 +11,6 @@
 namespace dsm::hints {
 namespace {
 
-constexpr std::size_t kAtOnce = 64;
-
 // One of the objects that are homed elsewhere.
 struct Look {
   std::uint64_t address;
@@ -27,20 +25,13 @@ struct Look {
 bool begin(Engine& engine, ThreadPins& me, Look& look, std::size_t bytes, bool fetch, CallSite site) {
   Pin& pin = *(look.pin = &take(me, site));
   pin.borrow = {};
-  look.copy = fetch ? nullptr : engine.cache.find(me, look.address);
+  look.copy = fetch ? nullptr : keep_copy(engine, me, pin, look.address, bytes);
   look.fetching = look.copy == nullptr;
   if (look.fetching) {
     check_own_borrows(look.address, bytes, false, site);
     engine.objects.pin(pin, look.address, bytes, PinKind::kFetch);
     look.copy = &engine.cache.make(me, bytes);
     return false;
-  }
-  pin.copy.store(look.copy, std::memory_order_relaxed);
-  publish(pin, look.address, bytes, PinKind::kCopy);
-  if (look.copy->address.load(std::memory_order_acquire) != look.address || look.copy->bytes.load() != bytes) {
-    pin.copy.store(nullptr, std::memory_order_relaxed);
-    pin.address.store(0, std::memory_order_release);
-    return begin(engine, me, look, bytes, true, site);
   }
   pin.data.store(look.copy->data, std::memory_order_relaxed);
   Cache::note_use(*look.copy);
@@ -79,38 +70,34 @@ bool keep_current(Engine& engine, Look& look, Outcome outcome) {
 
 // One chain for all, which have one home. Those whose borrow it did not settle lose their pin.
 void ask_home(Engine& engine, ThreadPins& me, std::span<Look*> looks, std::size_t bytes) {
-  std::array<runtime::ObjectStep, kAtOnce> steps;
+  std::array<runtime::ObjectStep, kMostInChain> steps;
   for (std::size_t i = 0; i < looks.size(); ++i) {
     Look& look = *looks[i];
-    const Header known = look.fetching ? 0 : look.copy->word.load(std::memory_order_relaxed);
-    const BorrowEvent begin{
-        .kind = BorrowEventKind::kBorrow, .wish = Wish::kRead, .have = !look.fetching, .copy = known};
-    const auto todo = step(look.pin->borrow, engine.objects.place(look.address, bytes), begin);
-    look.event = {BorrowEventKind::kDone};
-    steps[i] = {todo, {look.address, bytes, look.copy->data}, &look.event};
+    steps[i] = begin_read(engine, look.pin->borrow, {look.address, bytes, look.copy->data},
+                          look.fetching ? nullptr : look.copy, look.event);
   }
   const std::uint64_t seen = engine.cache.forgotten();
-  std::array<net::Op, kAtOnce * kReadOps> ops;
+  std::array<net::Op, kMostInChain * kReadOps> ops;
   const auto chain = std::span(steps).first(looks.size());
   engine.objects.finish_all(chain, engine.objects.post_all(chain, ops));
   for (Look* look : looks) {
-    const auto end = step(look->pin->borrow, engine.objects.place(look->address, bytes), look->event);
+    const Outcome outcome = end_read(engine, look->pin->borrow, look->address, bytes, look->event);
     const bool kept =
-        look->fetching ? keep_fetched(engine, me, *look, end.outcome, seen) : keep_current(engine, *look, end.outcome);
+        look->fetching ? keep_fetched(engine, me, *look, outcome, seen) : keep_current(engine, *look, outcome);
     if (!kept) look->pin = nullptr;
   }
 }
 
 // Looks for all that have no pin yet, sorted by address and so by home.
 void pass(Engine& engine, ThreadPins& me, std::span<Look> looks, std::size_t bytes, bool fetch, CallSite site) {
-  std::array<Look*, kAtOnce> chain;
+  std::array<Look*, kMostInChain> chain;
   std::size_t count = 0;
   NodeId home = kNoNode;
   for (Look& look : looks) {
     if (look.pin != nullptr) continue;
     const proto::ObjectPlace place = engine.objects.place(look.address, bytes);
     if (place.scattered) continue;
-    if (count == kAtOnce || (count != 0 && place.home != home)) {
+    if (count == kMostInChain || (count != 0 && place.home != home)) {
       ask_home(engine, me, std::span(chain).first(count), bytes);
       count = 0;
     }

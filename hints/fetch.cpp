@@ -12,7 +12,6 @@
 namespace dsm::hints {
 namespace {
 
-constexpr std::size_t kMostInChain = 64;                              // objects
 constexpr std::uint64_t kMostBytesOnTheWay = std::uint64_t{4} << 20;  // unless it is one object
 
 // One object on its way: the machine of its borrow, and where its bytes go.
@@ -66,10 +65,8 @@ void add(Engine& engine, ThreadPins& me, Flight& flight, std::uint64_t address, 
   engine.objects.unpin(pin);
   const std::size_t at = me.fetches++;
   Fetch& fetch = flight.fetches[at] = {address, stamp, &engine.cache.make(me, flight.bytes), {}, {}};
-  const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
-  const auto todo = step(fetch.borrow, engine.objects.place(address, flight.bytes), begin);
-  fetch.event = {BorrowEventKind::kDone};
-  flight.steps[at] = {todo, {address, flight.bytes, fetch.copy->data}, &fetch.event};
+  const ObjectAt object{address, flight.bytes, fetch.copy->data};
+  flight.steps[at] = begin_read(engine, fetch.borrow, object, nullptr, fetch.event);
 }
 
 void post(Engine& engine, Flight& flight, std::size_t begin, std::size_t end) {
@@ -82,9 +79,9 @@ void post(Engine& engine, Flight& flight, std::size_t begin, std::size_t end) {
 
 // What has arrived is the object if its pages are in object mode now, and have been since before it was fetched.
 void arrive(Engine& engine, ThreadPins& me, Fetch& fetch, std::size_t bytes, std::uint64_t seen) {
-  const auto end = step(fetch.borrow, engine.objects.place(fetch.address, bytes), fetch.event);
+  const Outcome outcome = end_read(engine, fetch.borrow, fetch.address, bytes, fetch.event);
   Pin& pin = take(me, {});
-  if (end.outcome != Outcome::kSnapshot || !engine.objects.try_pin(pin, fetch.address, bytes, PinKind::kFetch)) {
+  if (outcome != Outcome::kSnapshot || !engine.objects.try_pin(pin, fetch.address, bytes, PinKind::kFetch)) {
     return engine.cache.retire(me, *fetch.copy);
   }
   if (engine.objects.stamp(fetch.address, bytes) == fetch.stamp) {

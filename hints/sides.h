@@ -22,10 +22,24 @@ using runtime::ThreadPins;
 // Borrows that a thread counts itself before it adds them to the node's counters.
 inline constexpr std::uint32_t kCountEvery = 256;
 
-// Operations that fetch an object or look at it: header, bytes, header.
+// A shared borrow's chain {header, bytes, header}, of the bytes only if there is no copy: begun, for finish_all() ...
 inline constexpr std::size_t kReadOps = 3;
-
-inline void fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+inline constexpr std::size_t kMostInChain = 64;  // objects
+inline runtime::ObjectStep begin_read(Engine& engine, proto::Borrow& borrow, const ObjectAt& object, const Copy* have,
+                                      BorrowEvent& event) {
+  const BorrowEvent begin{.kind = BorrowEventKind::kBorrow,
+                          .wish = Wish::kRead,
+                          .have = have != nullptr,
+                          .copy = have != nullptr ? have->word.load(std::memory_order_relaxed) : Header{}};
+  const auto todo = step(borrow, engine.objects.place(object.address, object.bytes), begin);
+  event = {BorrowEventKind::kDone};
+  return {todo, object, &event};
+}
+// ... and what it has come to.
+inline Outcome end_read(Engine& engine, proto::Borrow& borrow, std::uint64_t address, std::uint64_t bytes,
+                        const BorrowEvent& event) {
+  return step(borrow, engine.objects.place(address, bytes), event).outcome;
+}
 
 inline void count_some(std::uint32_t& mine, std::atomic<std::uint64_t>& counter) {
   if (++mine < kCountEvery) return;
@@ -37,13 +51,6 @@ inline void count_rest(Engine& engine, ThreadPins& me) {
   if (me.hits != 0) count(engine.node.stats->object_hit, me.hits);
   if (me.locals != 0) count(engine.node.stats->object_local, me.locals);
   me.hits = me.locals = 0;
-}
-
-inline void publish(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
-  pin.kind.store(kind, std::memory_order_relaxed);
-  pin.bytes.store(bytes, std::memory_order_relaxed);
-  pin.address.store(address, std::memory_order_release);
-  fence();
 }
 
 inline Pin& take(ThreadPins& me, CallSite site) {
@@ -64,6 +71,9 @@ inline void give_pin_back(Engine& engine, Pin& pin) {
     engine.objects.unpin(pin);
   }
 }
+
+// A copy of the cache that will do, kept alive by the pin; nullptr if there is none.
+Copy* keep_copy(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes);
 
 Pin& shared_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site);
 Pin& mut_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site);

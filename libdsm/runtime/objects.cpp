@@ -27,9 +27,6 @@ constexpr std::uint64_t in_state(std::uint64_t word, State state) { return (word
 // An event that changes nothing: the protocol just considers again what it has put off.
 constexpr proto::Event kReconsider{.kind = proto::EventKind::kPrefetch, .access = Access::kNone};
 
-// Loads come after the stores before, for the compiler; revokers see to the processor (pins.h).
-void publish() { std::atomic_signal_fence(std::memory_order_seq_cst); }
-
 }  // namespace
 
 Result<std::unique_ptr<Objects>> Objects::create(Node& node) {
@@ -60,10 +57,7 @@ bool Objects::holds_all(std::uint64_t address, std::uint64_t bytes) const {
 }
 
 void Objects::pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
-  pin.kind.store(kind, std::memory_order_relaxed);
-  pin.bytes.store(bytes, std::memory_order_relaxed);
-  pin.address.store(address, std::memory_order_release);
-  publish();
+  pin.publish(address, bytes, kind);
   if (!holds_all(address, bytes) || pin.owner->raw_page.load(std::memory_order_relaxed) != 0) [[unlikely]] {
     pin.owner->raw_page.store(0);  // the thread runs, so its raw access has been made
     if (!holds_all(address, bytes)) enter(pin);
@@ -71,10 +65,7 @@ void Objects::pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind 
 }
 
 bool Objects::try_pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
-  pin.kind.store(kind, std::memory_order_relaxed);
-  pin.bytes.store(bytes, std::memory_order_relaxed);
-  pin.address.store(address, std::memory_order_release);
-  publish();
+  pin.publish(address, bytes, kind);
   if (holds_all(address, bytes)) return true;
   unpin(pin);
   return false;
@@ -93,7 +84,7 @@ void Objects::let_pages_go(Pin& pin) {
   const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
   const std::uint64_t bytes = pin.bytes.load(std::memory_order_relaxed);
   pin.kind.store(PinKind::kCopy, std::memory_order_release);
-  publish();
+  pin_fence();
   if (!holds_all(address, bytes)) [[unlikely]]
     reconsider(address, bytes);
 }
@@ -104,7 +95,7 @@ void Objects::unpin(Pin& pin) {
   const std::uint64_t bytes = pin.bytes.load(std::memory_order_relaxed);
   pin.copy.store(nullptr, std::memory_order_relaxed);
   pin.address.store(0, std::memory_order_release);
-  publish();
+  pin_fence();
   if (held && !holds_all(address, bytes)) [[unlikely]]
     reconsider(address, bytes);
 }

@@ -116,7 +116,6 @@ class Objects final : public ObjectPages {
   proto::Outcome run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event, CallSite site);
   // The chains of several borrows, none of a scattered object, all of one home, as one chain: begun, and ended by the
   // same thread. `ops` and what the steps name stay where they are in between.
-  static constexpr std::size_t kMostOps = 7;  // of one step: look, swap, mark, bytes out, bytes in, look, add
   PostedSteps post_all(std::span<ObjectStep> steps, std::span<net::Op> ops);
   void finish_all(std::span<ObjectStep> steps, const PostedSteps& posted);
   // Whether a copy with that header is what the home has, and no node has a newer one: one read.

@@ -39,6 +39,9 @@ enum class PinKind : std::uint8_t {
 
 struct ThreadPins;
 
+// Loads come after the stores before, for the compiler; revokers see to the processor.
+inline void pin_fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
+
 struct alignas(64) Pin {
   std::atomic<std::uint64_t> address{0};  // of the object; 0: the pin is free
   std::atomic<std::uint64_t> bytes{0};
@@ -57,6 +60,13 @@ struct alignas(64) Pin {
     return at != 0 && at < begin + length && begin < at + bytes.load();
   }
   bool holds_pages() const { return kind.load() != PinKind::kCopy; }
+  // By its owner. Loads that follow see what a revoker has stored before it looked through the pins (1).
+  void publish(std::uint64_t of, std::uint64_t length, PinKind as) {
+    kind.store(as, std::memory_order_relaxed);
+    bytes.store(length, std::memory_order_relaxed);
+    address.store(of, std::memory_order_release);
+    pin_fence();
+  }
 };
 inline constexpr std::size_t kScratchBytes = 1024;  // as much as a small object has
 
