@@ -1,4 +1,4 @@
-// What locks and barriers cost: dsmrun -n <nodes> -- bench_sync [threads per node]. Node 0 prints, in ns or us.
+// What locks and barriers cost: dsmrun -n NODES -- bench_sync THREADS (of each node). Node 0 prints, in ns or us.
 //
 //   local        lock and unlock by a node that has the lock
 //   hand-over    lock() by a node when another has it and does not need it; nobody else is at work
@@ -6,6 +6,7 @@
 //   barrier      arrive_and_wait of all threads
 #include <dsm/dsm.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -78,8 +79,11 @@ double on_all_threads_us(unsigned threads, World& world, unsigned rounds, Act ac
 }  // namespace
 
 int main(int argc, char** argv) {
-  const unsigned threads = argc > 1 ? static_cast<unsigned>(std::strtoul(argv[1], nullptr, 10)) : 1;
-  if (threads == 0 || dsm::start()) return 2;
+  unsigned threads = 1;
+  CLI::App cli{"What locks and barriers cost: alone, handed from node to node, and with all threads at one lock."};
+  cli.add_option("THREADS", threads, "of each node")->check(CLI::Range(1U, 256U))->capture_default_str();
+  CLI11_PARSE(cli, argc, argv);
+  if (dsm::start()) return 2;
   if (dsm::node() == 0) {
     auto* made = dsm::make<World>(dsm::nodes(), std::size_t{dsm::nodes()} * threads);
     if (made == nullptr || dsm::publish("bench", made)) return 1;

@@ -50,7 +50,10 @@ Bytes mutated(Bytes bytes, std::mt19937_64& random) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2) return 64;
+  if (argc < 2 || !std::filesystem::is_directory(argv[1])) {
+    std::fprintf(stderr, "usage: %s CORPUS [MUTATIONS [SEED]], where CORPUS is a folder of inputs\n", argv[0]);
+    return 64;
+  }
   const unsigned long mutations = argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 0;
   const unsigned long seed = argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 1;
   // What the code under test says to people is not of interest here; a sanitizer's report goes to its own file.

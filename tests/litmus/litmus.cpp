@@ -55,7 +55,7 @@ std::vector<Case> cases_of(const Request& request) {
   return cases;
 }
 
-CLI::App& declare(CLI::App& app, Request& request) {
+void declare(CLI::App& app, Request& request) {
   std::vector<std::string> names;
   for (const litmus::Program& program : litmus::all_programs()) names.push_back(program.name);
   const auto list = [&](const char* name, std::vector<std::string>& chosen, const char* help, const auto& allowed) {
@@ -77,7 +77,6 @@ CLI::App& declare(CLI::App& app, Request& request) {
   app.add_flag("--need-relaxed", request.need_relaxed,
                "fail unless SB's relaxed outcome was seen: shows that the threads do meet");
   app.add_flag("--verbose", options.verbose, "print how often each outcome was seen");
-  return app;
 }
 
 // All threads of all nodes go through the cases together.
@@ -119,7 +118,8 @@ int report(const Request& request, const std::vector<Row>& rows) {
 int main(int argc, char** argv) {
   Request request;
   CLI::App app{kAbout, "litmus"};
-  CLI11_PARSE(declare(app, request), argc, argv);
+  declare(app, request);
+  CLI11_PARSE(app, argc, argv);
   if (dsm::start()) return 1;
   const unsigned workers = dsm::nodes() * request.options.threads;
   if (workers < litmus::kRolesMax || workers > litmus::kWorkersMax) {

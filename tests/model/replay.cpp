@@ -225,4 +225,8 @@ int run() {
 }  // namespace
 }  // namespace dsm::model
 
-int main() { return dsm::model::run(); }
+int main(int argc, char**) {
+  if (argc == 1) return dsm::model::run();
+  fmt::print(stderr, "usage: modelreplay < STEPS, as tests/model/check.py replay has them printed\n");
+  return 64;
+}
