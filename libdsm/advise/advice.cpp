@@ -15,6 +15,9 @@ namespace {
 constexpr std::size_t kUnknownSite = SIZE_MAX;
 constexpr std::uint64_t kOnePass = 2;  // faults of a node on a page that it fills or reads once
 
+constexpr std::size_t kMoreLines = 3;  // that a hint is shown for
+constexpr double kMuch = 5;            // at least so great a part of what the first line costs
+
 struct Group {
   Suggestion text;
   Vote vote;
@@ -41,7 +44,8 @@ bool after_call(const insight::Sample& sample, std::size_t i) {
 
 class Analysis {
  public:
-  Analysis(const ProfileFile& file, Symbols& symbols) : file_(file), symbols_(symbols), blocks_(file) {}
+  Analysis(const ProfileFile& file, Symbols& symbols)
+      : file_(file), symbols_(symbols), blocks_(file), begin_ns_(file.begin_ns()) {}
   Report run();
 
  private:
@@ -51,15 +55,21 @@ class Analysis {
   void add_page(const PageUse& page);
   void add_lock(const PageUse& lock);
   void add_sample(unsigned node, const insight::Sample& sample);
+  void add_event(unsigned node, const insight::Sample& sample, std::size_t site, const std::vector<Frame>& frames);
+  void fill_nodes();
+  void rank();
   void finish(Group& group) const;
   std::size_t site_of(PageId page) const;
 
   const ProfileFile& file_;
   Symbols& symbols_;
   BlockMap blocks_;
+  const std::int64_t begin_ns_;
   std::map<PageId, std::size_t> site_by_page_;
   std::map<std::size_t, Group> groups_;  // by site
   std::map<PageId, std::size_t> site_by_lock_;
+  std::map<std::string, std::uint32_t> place_numbers_;
+  Report report_;
 };
 
 template <typename Do>
@@ -140,9 +150,11 @@ void Analysis::add_sample(unsigned node, const insight::Sample& sample) {
   const bool lock = sample.what == insight::What::kLockWait;
   const auto lock_site = site_by_lock_.find(sample.page);
   if (lock && lock_site == site_by_lock_.end()) return;
-  Group& group = groups_[lock ? lock_site->second : site_of(sample.page)];
+  const std::size_t site = lock ? lock_site->second : site_of(sample.page);
+  Group& group = groups_[site];
   group.threads[node].insert(sample.tid);
   std::vector<Frame> frames = own_frames(symbols_, node, sample.stack, sample.depth, !lock);
+  add_event(node, sample, site, frames);
   if (frames.empty()) return;
   const std::size_t hint_at = line_for_hint(frames);
   AccessLine& line = group.accesses[frames.front().place() + '\n' + frames[hint_at].place()];
@@ -150,6 +162,26 @@ void Analysis::add_sample(unsigned node, const insight::Sample& sample) {
   if (line.what == insight::What::kReadFault) line.what = sample.what;
   line.faults += sample.weight;
   line.fault_ns += static_cast<double>(sample.weight) * static_cast<double>(sample.fault_ns);
+}
+
+void Analysis::add_event(unsigned node, const insight::Sample& sample, std::size_t site,
+                         const std::vector<Frame>& frames) {
+  Event event{node,
+              sample.tid,
+              sample.at_ns - begin_ns_,
+              sample.fault_ns,
+              sample.weight,
+              sample.what,
+              sample.page,
+              file_.geometry().address_of(sample.page) + sample.offset,
+              site,
+              {}};
+  for (const Frame& frame : frames) {
+    const auto [place, fresh] = place_numbers_.emplace(frame.text(), static_cast<std::uint32_t>(report_.places.size()));
+    if (fresh) report_.places.push_back(place->first);
+    event.stack.push_back(place->second);
+  }
+  report_.events.push_back(std::move(event));
 }
 
 void Analysis::finish(Group& group) const {
@@ -170,6 +202,10 @@ void Analysis::finish(Group& group) const {
   const auto wanted = std::find_if(text.accesses.begin(), text.accesses.end(),
                                    [&](const AccessLine& line) { return line.what == what; });
   if (wanted != text.accesses.end()) text.access = static_cast<std::size_t>(wanted - text.accesses.begin());
+  for (std::size_t i = text.access + 1; i < text.accesses.size() && text.more.size() < kMoreLines; ++i) {
+    const AccessLine& line = text.accesses[i];
+    if (line.what == what && line.fault_ns * kMuch >= text.accesses[text.access].fault_ns) text.more.push_back(i);
+  }
   const Network network = network_of(file_.head().emulate);
   for (const auto& [node, ns] : group.ns_by_node) {
     const auto threads = group.threads.find(node);
@@ -204,17 +240,34 @@ Report Analysis::run() {
   }
   for_samples([&](unsigned node, const insight::Sample& sample) { add_sample(node, sample); });
 
-  Report report;
-  report.seconds = static_cast<double>(file_.end_ns() - file_.begin_ns()) / 1e9;
-  report.nodes = file_.nodes();
+  fill_nodes();
+  rank();
+  return std::move(report_);
+}
+
+void Analysis::fill_nodes() {
+  report_.seconds = static_cast<double>(file_.end_ns() - begin_ns_) / 1e9;
+  report_.nodes = file_.nodes();
   for (unsigned node = 0; node < file_.nodes(); ++node) {
     const insight::NodePart& part = file_.part(node);
-    report.faults += part.faults.load();
-    report.lost_faults += part.faults_without_slot.load();
-    report.samples += file_.samples(node);
-    report.stacks_ns += part.stacks_ns.load();
-    if (report.engines.empty()) report.engines.assign(part.engine, ::strnlen(part.engine, sizeof part.engine));
+    report_.faults += part.faults.load();
+    report_.lost_faults += part.faults_without_slot.load();
+    report_.samples += file_.samples(node);
+    report_.stacks_ns += part.stacks_ns.load();
+    if (report_.engines.empty()) report_.engines.assign(part.engine, ::strnlen(part.engine, sizeof part.engine));
+    NodeCounts counts;
+    counts.source.assign(part.counters_source, ::strnlen(part.counters_source, sizeof part.counters_source));
+    for (const insight::Counted& one : part.counted) {
+      if (one.name[0] == '\0') continue;
+      counts.values.emplace_back(std::string(one.name, ::strnlen(one.name, sizeof one.name)), one.value.load());
+    }
+    report_.counts.push_back(std::move(counts));
   }
+}
+
+// The suggestions in their order, and the events told which is theirs.
+void Analysis::rank() {
+  std::vector<std::pair<std::size_t, Suggestion>> ranked;
   for (auto& [site, group] : groups_) {
     if (site < blocks_.sites().size()) {
       const Site& known = blocks_.sites()[site];
@@ -223,11 +276,17 @@ Report Analysis::run() {
       group.text.block_bytes = known.blocks == 0 ? 0 : known.bytes / known.blocks;
     }
     finish(group);
-    if (group.text.faults + group.text.lock_waits != 0) report.suggestions.push_back(std::move(group.text));
+    if (group.text.faults + group.text.lock_waits != 0) ranked.emplace_back(site, std::move(group.text));
   }
-  std::stable_sort(report.suggestions.begin(), report.suggestions.end(),
-                   [](const Suggestion& a, const Suggestion& b) { return a.now_s - a.then_s > b.now_s - b.then_s; });
-  return report;
+  const auto gain = [](const auto& one) { return one.second.now_s - one.second.then_s; };
+  std::stable_sort(ranked.begin(), ranked.end(), [&](const auto& a, const auto& b) { return gain(a) > gain(b); });
+  std::map<std::size_t, std::size_t> rank_of;
+  for (auto& [site, suggestion] : ranked) {
+    rank_of[site] = report_.suggestions.size();
+    report_.suggestions.push_back(std::move(suggestion));
+  }
+  std::erase_if(report_.events, [&](const Event& event) { return !rank_of.contains(event.suggestion); });
+  for (Event& event : report_.events) event.suggestion = rank_of[event.suggestion];
 }
 
 }  // namespace
@@ -237,10 +296,20 @@ Report analyse(const ProfileFile& file, Symbols& symbols) { return Analysis(file
 std::string Suggestion::line() const {
   if (hint == Hint::kNone) return "";
   if (hint == Hint::kPlacement) return site.empty() ? "" : site.front().place();
-  if (accesses.empty()) return "";
-  const AccessLine& line = accesses[access];
-  return line.frames[in_caller() ? line.hint_at : 0].place();
+  return accesses.empty() ? "" : line_of(accesses[access]);
 }
+
+std::vector<std::string> Suggestion::more_lines() const {
+  std::vector<std::string> lines;
+  if (hint == Hint::kNone || hint == Hint::kPlacement) return lines;
+  for (const std::size_t i : more) {
+    std::string place = line_of(accesses[i]);
+    if (place != line() && std::find(lines.begin(), lines.end(), place) == lines.end()) lines.push_back(place);
+  }
+  return lines;
+}
+
+std::string Suggestion::line_of(const AccessLine& of) const { return of.frames[in_caller() ? of.hint_at : 0].place(); }
 
 std::string Suggestion::access_line() const {
   return accesses.empty() || hint == Hint::kPlacement ? "" : accesses[access].frames.front().place();

@@ -39,16 +39,41 @@ struct Suggestion {
   std::uint64_t block_bytes = 0;     // of one block on average; 0: not known
   std::vector<AccessLine> accesses;  // the dearest first
   Hint hint = Hint::kNone;
-  std::size_t access = 0;   // which of them the hint is for; with kPlacement the site is the line
-  double now_s = 0;         // of the job's time, by the node that loses most
-  double then_s = 0;        // predicted, with the hint
-  Hint also = Hint::kNone;  // what takes more changes to the program, and may gain more
+  std::size_t access = 0;         // which of them the hint is for; with kPlacement the site is the line
+  std::vector<std::size_t> more;  // others of the same kind that cost much as well, and need it too
+  double now_s = 0;               // of the job's time, by the node that loses most
+  double then_s = 0;              // predicted, with the hint
+  Hint also = Hint::kNone;        // what takes more changes to the program, and may gain more
 
-  std::string line() const;         // for the hint: "file.cpp:12", "" if not known
+  std::string line() const;  // for the hint: "file.cpp:12", "" if not known
+  std::vector<std::string> more_lines() const;
   std::string access_line() const;  // where the memory is touched: the same, or in what it calls there
 
  private:
   bool in_caller() const;
+  std::string line_of(const AccessLine& access) const;
+};
+
+// A sample, with what is known of it.
+struct Event {
+  unsigned node;
+  std::uint32_t tid;
+  std::int64_t at_ns;  // from the job's start
+  std::uint64_t ns;
+  std::uint32_t weight;
+  insight::What what;
+  PageId page;
+  std::uint64_t address;
+  std::size_t suggestion;            // index in the report
+  std::vector<std::uint32_t> stack;  // of Report::places, innermost first; the program's own frames
+
+  double cost_ns() const { return static_cast<double>(weight) * static_cast<double>(ns); }
+};
+
+// What was counted of a node's process, by its name.
+struct NodeCounts {
+  std::string source;  // "hardware", "software", "none"; "" if the node was killed
+  std::vector<std::pair<std::string, std::uint64_t>> values;
 };
 
 struct Report {
@@ -60,6 +85,9 @@ struct Report {
   std::uint64_t stacks_ns = 0;  // that looking closely has taken, of all nodes together
   std::string engines;
   std::vector<Suggestion> suggestions;  // what gains most first
+  std::vector<Event> events;            // by node, as they were recorded
+  std::vector<std::string> places;      // "file.cpp:12 function", each once
+  std::vector<NodeCounts> counts;       // by node
 };
 
 Report analyse(const ProfileFile& file, Symbols& symbols);

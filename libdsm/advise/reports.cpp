@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 namespace dsm::advise {
@@ -14,19 +15,26 @@ constexpr std::size_t kShownFrames = 3;
 constexpr std::size_t kShownAccesses = 3;
 constexpr std::string_view kVerbs[] = {"reads ", "writes", "waits "};  // by insight::What
 
-// Folders make lines long and say little: the last two are kept.
-std::string short_text(const Frame& frame) {
-  const std::string text = frame.text();
+}  // namespace
+
+std::string_view name_of(insight::What what) {
+  constexpr std::string_view kNames[] = {"read fault", "write fault", "lock wait"};
+  return kNames[static_cast<std::size_t>(what)];
+}
+
+std::string short_text(const std::string& text) {
   const std::size_t end = std::min(text.find(' '), text.size());
   std::size_t slash = text.rfind('/', end);
   for (int kept = 0; kept < 1 && slash != std::string::npos && slash != 0; ++kept) slash = text.rfind('/', slash - 1);
   return slash == std::string::npos ? text : text.substr(slash + 1);
 }
 
+namespace {
+
 std::string frames_text(const std::vector<Frame>& frames) {
   std::string text;
   for (std::size_t i = 0; i < std::min(frames.size(), kShownFrames); ++i) {
-    text += fmt::format("{}{}", i == 0 ? "" : " < ", short_text(frames[i]));
+    text += fmt::format("{}{}", i == 0 ? "" : " < ", short_text(frames[i].text()));
   }
   return text.empty() ? "not known (no allocation was recorded there)" : text;
 }
@@ -70,7 +78,24 @@ std::string suggestion_text(const Report& report, std::size_t rank, const Sugges
       "{:.2f} times as fast a job, at best\n",
       name_of(of.hint), of.line(), inside, advice_for(of.hint), of.then_s,
       report.seconds / std::max(report.seconds - (of.now_s - of.then_s), 1e-9));
+  for (const std::string& line : of.more_lines()) text += fmt::format("   and at      {}\n", line);
   return text + (of.also == Hint::kNone ? "" : fmt::format("   or          {}\n", advice_for(of.also)));
+}
+
+// The processor's counters of all nodes together, or the kernel's.
+std::string counts_text(const Report& report) {
+  std::map<std::string, std::uint64_t> sums;
+  std::string source;
+  for (const NodeCounts& node : report.counts) {
+    if (source.empty()) source = node.source;
+    for (const auto& [name, value] : node.values) sums[name] += value;
+  }
+  if (sums.empty()) return "";
+  std::string text;
+  for (const auto& [name, value] : sums) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, value);
+  const std::string_view why =
+      source == "software" ? " (this machine shows no hardware counters, or has no libpfm4)" : "";
+  return fmt::format("counted by {}{}: {}\n", source, why, text);
 }
 
 nlohmann::ordered_json frames_json(const std::vector<Frame>& frames) {
@@ -90,6 +115,7 @@ nlohmann::ordered_json suggestion_json(const Suggestion& of) {
                               {"pattern_share", of.pattern_share},
                               {"hint", name_of(of.hint)},
                               {"line", of.line()},
+                              {"more_lines", of.more_lines()},
                               {"access_line", of.access_line()},
                               {"text", advice_for(of.hint)},
                               {"also", name_of(of.also)},
@@ -127,6 +153,7 @@ std::string table_text(const Report& report, std::size_t most) {
     text +=
         fmt::format("{} faults are missing: more pages were touched than a profile has room for\n", report.lost_faults);
   }
+  text += counts_text(report);
   for (std::size_t i = 0; i < std::min(report.suggestions.size(), most); ++i) {
     text += '\n' + suggestion_text(report, i + 1, report.suggestions[i]);
   }
@@ -143,6 +170,13 @@ std::string json_text(const Report& report) {
   auto list = nlohmann::ordered_json::array();
   for (const Suggestion& suggestion : report.suggestions) list.push_back(suggestion_json(suggestion));
   json["suggestions"] = std::move(list);
+  auto counts = nlohmann::ordered_json::array();
+  for (const NodeCounts& node : report.counts) {
+    nlohmann::ordered_json one{{"source", node.source}};
+    for (const auto& [name, value] : node.values) one[name] = value;
+    counts.push_back(std::move(one));
+  }
+  json["counters"] = std::move(counts);
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
 }
 
