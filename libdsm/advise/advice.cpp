@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <cstring>
 #include <map>
 #include <optional>
@@ -14,15 +13,17 @@ namespace dsm::advise {
 namespace {
 
 constexpr std::size_t kUnknownSite = SIZE_MAX;
-constexpr std::uint64_t kOnePass = 2;    // faults of a node on a page that it fills or reads once
-constexpr double kShmRoundTripNs = 300;  // bench_object: the first read of a remote object
-constexpr double kShmBytesPerUs = 5000;
+constexpr std::uint64_t kOnePass = 2;  // faults of a node on a page that it fills or reads once
+
+constexpr std::size_t kMoreLines = 3;  // that a hint is shown for
+constexpr double kMuch = 5;            // at least so great a part of what the first line costs
 
 struct Group {
   Suggestion text;
   Vote vote;
   std::map<std::string, AccessLine> accesses;
   std::map<unsigned, double> ns_by_node;
+  std::map<PageId, double> locked_ns;  // of faults under a lock, by its page
   std::map<unsigned, std::set<std::uint32_t>> threads;
   std::uint64_t again = 0;  // faults beyond those that filling it once and reading it once would take
 };
@@ -36,9 +37,15 @@ std::size_t line_for_hint(const std::vector<Frame>& frames) {
   return lambda ? 0 : 1;
 }
 
+// Whether an address of a sample's stack is behind the call that it stands for.
+bool after_call(const insight::Sample& sample, std::size_t i) {
+  return i != 0 || sample.what == insight::What::kLockWait;
+}
+
 class Analysis {
  public:
-  Analysis(const ProfileFile& file, Symbols& symbols) : file_(file), symbols_(symbols), blocks_(file) {}
+  Analysis(const ProfileFile& file, Symbols& symbols)
+      : file_(file), symbols_(symbols), blocks_(file), begin_ns_(file.begin_ns()) {}
   Report run();
 
  private:
@@ -46,15 +53,23 @@ class Analysis {
   void for_samples(Do act) const;
   void place_pages();
   void add_page(const PageUse& page);
+  void add_lock(const PageUse& lock);
   void add_sample(unsigned node, const insight::Sample& sample);
+  void add_event(unsigned node, const insight::Sample& sample, std::size_t site, const std::vector<Frame>& frames);
+  void fill_nodes();
+  void rank();
   void finish(Group& group) const;
   std::size_t site_of(PageId page) const;
 
   const ProfileFile& file_;
   Symbols& symbols_;
   BlockMap blocks_;
+  const std::int64_t begin_ns_;
   std::map<PageId, std::size_t> site_by_page_;
   std::map<std::size_t, Group> groups_;  // by site
+  std::map<PageId, std::size_t> site_by_lock_;
+  std::map<std::string, std::uint32_t> place_numbers_;
+  Report report_;
 };
 
 template <typename Do>
@@ -72,6 +87,7 @@ void Analysis::place_pages() {
   const Geometry geometry = file_.geometry();
   std::map<PageId, std::map<std::size_t, std::uint64_t>> votes;
   for_samples([&](unsigned, const insight::Sample& sample) {
+    if (sample.what == insight::What::kLockWait) return;
     if (const auto site = blocks_.site_at(geometry.address_of(sample.page) + sample.offset)) {
       votes[sample.page][*site] += sample.weight;
     }
@@ -100,21 +116,72 @@ void Analysis::add_page(const PageUse& page) {
     text.bytes += use.moved * kPageBytes;
     if (use.faults() != 0) text.nodes |= node_bit(use.node);
     group.ns_by_node[use.node] += static_cast<double>(use.fault_ns);
+    if (use.locked != 0) {
+      const double share = static_cast<double>(use.locked) / static_cast<double>(std::max(use.faults(), use.locked));
+      group.locked_ns[use.lock_page] += share * static_cast<double>(use.fault_ns) + 1;
+    }
     group.again += use.faults() > kOnePass ? use.faults() - kOnePass : 0;
   }
 }
 
+// What waiting for a lock costs belongs to the memory that is used under it; a lock under which nothing faulted stands
+// for itself.
+void Analysis::add_lock(const PageUse& lock) {
+  std::size_t site = kUnknownSite - 1 - site_by_lock_.size();
+  double most = 0;
+  for (const auto& [candidate, group] : groups_) {
+    const auto under = group.locked_ns.find(lock.page);
+    if (under == group.locked_ns.end() || under->second <= most) continue;
+    most = under->second;
+    site = candidate;
+  }
+  site_by_lock_[lock.page] = site;
+  Group& group = groups_[site];
+  for (const NodeUse& use : lock.nodes) {
+    group.vote.add(Pattern::kLockProtected, use.wait_ns);
+    group.text.lock_waits += use.waits;
+    group.text.lock_wait_ns += use.wait_ns;
+    if (use.waits != 0) group.text.nodes |= node_bit(use.node);
+    group.ns_by_node[use.node] += static_cast<double>(use.wait_ns);
+  }
+}
+
 void Analysis::add_sample(unsigned node, const insight::Sample& sample) {
-  Group& group = groups_[site_of(sample.page)];
+  const bool lock = sample.what == insight::What::kLockWait;
+  const auto lock_site = site_by_lock_.find(sample.page);
+  if (lock && lock_site == site_by_lock_.end()) return;
+  const std::size_t site = lock ? lock_site->second : site_of(sample.page);
+  Group& group = groups_[site];
   group.threads[node].insert(sample.tid);
-  std::vector<Frame> frames = own_frames(symbols_, node, sample.stack, sample.depth, true);
+  std::vector<Frame> frames = own_frames(symbols_, node, sample.stack, sample.depth, !lock);
+  add_event(node, sample, site, frames);
   if (frames.empty()) return;
   const std::size_t hint_at = line_for_hint(frames);
   AccessLine& line = group.accesses[frames.front().place() + '\n' + frames[hint_at].place()];
   if (line.frames.empty()) line = {std::move(frames), hint_at};
-  line.write |= sample.write != 0;
+  if (line.what == insight::What::kReadFault) line.what = sample.what;
   line.faults += sample.weight;
   line.fault_ns += static_cast<double>(sample.weight) * static_cast<double>(sample.fault_ns);
+}
+
+void Analysis::add_event(unsigned node, const insight::Sample& sample, std::size_t site,
+                         const std::vector<Frame>& frames) {
+  Event event{node,
+              sample.tid,
+              sample.at_ns - begin_ns_,
+              sample.fault_ns,
+              sample.weight,
+              sample.what,
+              sample.page,
+              file_.geometry().address_of(sample.page) + sample.offset,
+              site,
+              {}};
+  for (const Frame& frame : frames) {
+    const auto [place, fresh] = place_numbers_.emplace(frame.text(), static_cast<std::uint32_t>(report_.places.size()));
+    if (fresh) report_.places.push_back(place->first);
+    event.stack.push_back(place->second);
+  }
+  report_.events.push_back(std::move(event));
 }
 
 void Analysis::finish(Group& group) const {
@@ -124,18 +191,29 @@ void Analysis::finish(Group& group) const {
   for (auto& [key, line] : group.accesses) text.accesses.push_back(std::move(line));
   std::stable_sort(text.accesses.begin(), text.accesses.end(),
                    [](const AccessLine& a, const AccessLine& b) { return a.fault_ns > b.fault_ns; });
-  text.hint = hint_for(text.pattern, group.again * 2 >= text.faults);
+  const bool disturbed = group.again * 2 >= text.faults;
+  text.hint = text.faults == 0 ? Hint::kGuarded : hint_for(text.pattern, disturbed);
+  text.also = more_for(text.pattern, disturbed, text.block_bytes != 0 && text.block_bytes * 4 <= kPageBytes);
+  if (text.also == text.hint) text.also = Hint::kNone;
   const bool writes = text.hint == Hint::kBorrowMut || text.hint == Hint::kTransfer;
+  const insight::What what = text.faults == 0 ? insight::What::kLockWait
+                             : writes         ? insight::What::kWriteFault
+                                              : insight::What::kReadFault;
   const auto wanted = std::find_if(text.accesses.begin(), text.accesses.end(),
-                                   [&](const AccessLine& line) { return line.write == writes; });
+                                   [&](const AccessLine& line) { return line.what == what; });
   if (wanted != text.accesses.end()) text.access = static_cast<std::size_t>(wanted - text.accesses.begin());
+  for (std::size_t i = text.access + 1; i < text.accesses.size() && text.more.size() < kMoreLines; ++i) {
+    const AccessLine& line = text.accesses[i];
+    if (line.what == what && line.fault_ns * kMuch >= text.accesses[text.access].fault_ns) text.more.push_back(i);
+  }
   const Network network = network_of(file_.head().emulate);
   for (const auto& [node, ns] : group.ns_by_node) {
     const auto threads = group.threads.find(node);
     const auto count = static_cast<double>(threads != group.threads.end() ? threads->second.size() : 1);
     const double seconds = ns / count / 1e9;
     if (seconds <= text.now_s) continue;
-    const double share = text.fault_ns == 0 ? 0 : ns / static_cast<double>(text.fault_ns);
+    const auto all = static_cast<double>(text.fault_ns + text.lock_wait_ns);
+    const double share = all == 0 ? 0 : ns / all;
     text.now_s = seconds;
     text.then_s = std::min(seconds, cost_with(text.hint, static_cast<double>(text.faults) * share,
                                               static_cast<double>(text.bytes) * share, network) /
@@ -147,121 +225,91 @@ void Analysis::finish(Group& group) const {
 Report Analysis::run() {
   blocks_.want(symbols_);
   for_samples([&](unsigned node, const insight::Sample& sample) {
-    for (std::size_t i = 0; i < sample.depth; ++i) symbols_.want({node, sample.stack[i], i != 0});
+    for (std::size_t i = 0; i < sample.depth; ++i) symbols_.want({node, sample.stack[i], after_call(sample, i)});
   });
   symbols_.resolve();
   blocks_.build(symbols_);
   place_pages();
-  for (const PageUse& page : file_.pages()) add_page(page);
+  const Geometry geometry = file_.geometry();
+  const std::vector<PageUse> pages = file_.pages();
+  for (const PageUse& page : pages) {
+    if (geometry.has_bytes(page.page)) add_page(page);
+  }
+  for (const PageUse& page : pages) {
+    if (!geometry.has_bytes(page.page)) add_lock(page);
+  }
   for_samples([&](unsigned node, const insight::Sample& sample) { add_sample(node, sample); });
 
-  Report report;
-  report.seconds = static_cast<double>(file_.end_ns() - file_.begin_ns()) / 1e9;
-  report.nodes = file_.nodes();
+  fill_nodes();
+  rank();
+  return std::move(report_);
+}
+
+void Analysis::fill_nodes() {
+  report_.seconds = static_cast<double>(file_.end_ns() - begin_ns_) / 1e9;
+  report_.nodes = file_.nodes();
   for (unsigned node = 0; node < file_.nodes(); ++node) {
     const insight::NodePart& part = file_.part(node);
-    report.faults += part.faults.load();
-    report.lost_faults += part.faults_without_slot.load();
-    report.samples += file_.samples(node);
-    if (report.engines.empty()) report.engines.assign(part.engine, ::strnlen(part.engine, sizeof part.engine));
-  }
-  for (auto& [site, group] : groups_) {
-    finish(group);
-    if (site != kUnknownSite) {
-      group.text.site = blocks_.sites()[site].frames;
-      group.text.blocks = blocks_.sites()[site].blocks;
+    report_.faults += part.faults.load();
+    report_.lost_faults += part.faults_without_slot.load();
+    report_.samples += file_.samples(node);
+    report_.stacks_ns += part.stacks_ns.load();
+    if (report_.engines.empty()) report_.engines.assign(part.engine, ::strnlen(part.engine, sizeof part.engine));
+    NodeCounts counts;
+    counts.source.assign(part.counters_source, ::strnlen(part.counters_source, sizeof part.counters_source));
+    for (const insight::Counted& one : part.counted) {
+      if (one.name[0] == '\0') continue;
+      counts.values.emplace_back(std::string(one.name, ::strnlen(one.name, sizeof one.name)), one.value.load());
     }
-    if (group.text.faults != 0) report.suggestions.push_back(std::move(group.text));
+    report_.counts.push_back(std::move(counts));
   }
-  std::stable_sort(report.suggestions.begin(), report.suggestions.end(),
-                   [](const Suggestion& a, const Suggestion& b) { return a.now_s - a.then_s > b.now_s - b.then_s; });
-  return report;
+}
+
+// The suggestions in their order, and the events told which is theirs.
+void Analysis::rank() {
+  std::vector<std::pair<std::size_t, Suggestion>> ranked;
+  for (auto& [site, group] : groups_) {
+    if (site < blocks_.sites().size()) {
+      const Site& known = blocks_.sites()[site];
+      group.text.site = known.frames;
+      group.text.blocks = known.blocks;
+      group.text.block_bytes = known.blocks == 0 ? 0 : known.bytes / known.blocks;
+    }
+    finish(group);
+    if (group.text.faults + group.text.lock_waits != 0) ranked.emplace_back(site, std::move(group.text));
+  }
+  const auto gain = [](const auto& one) { return one.second.now_s - one.second.then_s; };
+  std::stable_sort(ranked.begin(), ranked.end(), [&](const auto& a, const auto& b) { return gain(a) > gain(b); });
+  std::map<std::size_t, std::size_t> rank_of;
+  for (auto& [site, suggestion] : ranked) {
+    rank_of[site] = report_.suggestions.size();
+    report_.suggestions.push_back(std::move(suggestion));
+  }
+  std::erase_if(report_.events, [&](const Event& event) { return !rank_of.contains(event.suggestion); });
+  for (Event& event : report_.events) event.suggestion = rank_of[event.suggestion];
 }
 
 }  // namespace
 
 Report analyse(const ProfileFile& file, Symbols& symbols) { return Analysis(file, symbols).run(); }
 
-std::string_view name_of(Hint hint) {
-  constexpr std::string_view kNames[kHints] = {"none",     "borrow_mut", "borrow_shared",
-                                               "prefetch", "transfer",   "placement"};
-  return kNames[static_cast<std::size_t>(hint)];
-}
-
-std::string_view advice_for(Hint hint) {
-  switch (hint) {
-    case Hint::kBorrowMut:
-      return "change the object through auto object = dsm::borrow_mut(pointer) (C: dsm_borrow_mut, dsm_release)";
-    case Hint::kBorrowShared:
-      return "read the object through auto object = dsm::borrow_shared(pointer); dsm::borrow_shared_each for many";
-    case Hint::kPrefetch:
-      return "call dsm::prefetch(begin, bytes) ahead of this, for all that it is about to touch";
-    case Hint::kTransfer:
-      return "call dsm::transfer(begin, bytes, node) once the data is written, to the node that reads it next";
-    case Hint::kPlacement:
-      return "allocate it at the node that uses it: dsm::alloc there, or with dsm::on_node(n)";
-    case Hint::kNone:
-      break;
-  }
-  return "nothing: it costs little, or no hint helps";
-}
-
-Network network_of(std::string_view emulate) {
-  if (emulate == "rdma") return {2'000, 5'000};
-  if (emulate == "tcp") return {25'000, 1'100};
-  double latency = 0, bandwidth = 0;
-  const std::size_t colon = emulate.find(':');
-  if (colon == std::string_view::npos) return {kShmRoundTripNs, kShmBytesPerUs};
-  std::from_chars(emulate.data(), emulate.data() + colon, latency);
-  std::from_chars(emulate.data() + colon + 1, emulate.data() + emulate.size(), bandwidth);
-  return {latency, std::max(bandwidth, 1.0)};
-}
-
-Hint hint_for(Pattern pattern, bool disturbed) {
-  switch (pattern) {
-    case Pattern::kPrivate:
-      return Hint::kPlacement;
-    case Pattern::kReadMostly:
-      return disturbed ? Hint::kBorrowShared : Hint::kPrefetch;
-    case Pattern::kStreaming:
-      return Hint::kPrefetch;
-    case Pattern::kProducerConsumer:
-      return disturbed ? Hint::kBorrowMut : Hint::kTransfer;
-    case Pattern::kMigratory:
-    case Pattern::kWriteShared:
-    case Pattern::kFalseSharing:
-    case Pattern::kLockProtected:
-      return Hint::kBorrowMut;
-  }
-  return Hint::kNone;
-}
-
-// At the least, since only faults are known: with a borrow each access that faulted is a round trip and moves a granule
-// there and back; what is prefetched comes at the network's speed; what is placed does not move.
-double cost_with(Hint hint, double faults, double bytes, const Network& network) {
-  switch (hint) {
-    case Hint::kBorrowMut:
-      return faults * (2 * network.round_trip_ns + 128 / network.bytes_per_us * 1000);
-    case Hint::kBorrowShared:
-      return faults * (network.round_trip_ns + 64 / network.bytes_per_us * 1000);
-    case Hint::kPrefetch:
-      return bytes / network.bytes_per_us * 1000;
-    case Hint::kTransfer:
-      return faults * network.round_trip_ns + bytes / network.bytes_per_us * 1000;
-    case Hint::kPlacement:
-    case Hint::kNone:
-      break;
-  }
-  return 0;
-}
-
 std::string Suggestion::line() const {
   if (hint == Hint::kNone) return "";
   if (hint == Hint::kPlacement) return site.empty() ? "" : site.front().place();
-  if (accesses.empty()) return "";
-  const AccessLine& line = accesses[access];
-  return line.frames[in_caller() ? line.hint_at : 0].place();
+  return accesses.empty() ? "" : line_of(accesses[access]);
 }
+
+std::vector<std::string> Suggestion::more_lines() const {
+  std::vector<std::string> lines;
+  if (hint == Hint::kNone || hint == Hint::kPlacement) return lines;
+  for (const std::size_t i : more) {
+    std::string place = line_of(accesses[i]);
+    if (place != line() && std::find(lines.begin(), lines.end(), place) == lines.end()) lines.push_back(place);
+  }
+  return lines;
+}
+
+std::string Suggestion::line_of(const AccessLine& of) const { return of.frames[in_caller() ? of.hint_at : 0].place(); }
 
 std::string Suggestion::access_line() const {
   return accesses.empty() || hint == Hint::kPlacement ? "" : accesses[access].frames.front().place();

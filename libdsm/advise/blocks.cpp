@@ -31,7 +31,7 @@ void BlockMap::want(Symbols& symbols) const {
 }
 
 std::size_t BlockMap::site_of(unsigned node, const insight::SiteRecord& record, const Symbols& symbols) {
-  Site site{own_frames(symbols, node, record.stack, depth_of(record), false), 0};
+  Site site{own_frames(symbols, node, record.stack, depth_of(record), false)};
   std::string key;
   for (const Frame& frame : site.frames) key += frame.module + frame.place() + '\n';
   const auto [found, fresh] = by_frames_.emplace(key, sites_.size());
@@ -53,6 +53,7 @@ void BlockMap::build(const Symbols& symbols) {
       }
       blocks_.push_back({block.begin, block.begin + block.bytes, found->second});
       sites_[found->second].blocks += block.weight;
+      sites_[found->second].bytes += block.weight * block.bytes;
     }
   }
   std::stable_sort(blocks_.begin(), blocks_.end(), [](const Block& a, const Block& b) { return a.begin < b.begin; });

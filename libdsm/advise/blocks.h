@@ -16,6 +16,7 @@ namespace dsm::advise {
 struct Site {
   std::vector<Frame> frames;  // the program's own
   std::uint64_t blocks = 0;   // as far as known from those that were recorded
+  std::uint64_t bytes = 0;    // of all these together
 };
 
 class BlockMap {

@@ -29,10 +29,12 @@ struct NodeUse {
   std::uint64_t reads = 0, writes = 0;  // faults
   std::uint64_t waits = 0;
   std::uint64_t fault_ns = 0;
+  std::uint64_t wait_ns = 0;
   std::uint64_t invalidated = 0;
   std::uint64_t moved = 0;  // pages fetched and written back
   std::uint64_t streamed = 0;
-  std::uint64_t locked = 0;
+  std::uint64_t locked = 0;     // faults by threads that held a lock
+  std::uint64_t lock_page = 0;  // of the last of these locks; 0: there was none. No lock's page is 0
   std::uint64_t granules_read = 0, granules_written = 0;  // one bit for each 64 bytes
 
   std::uint64_t faults() const { return reads + writes; }

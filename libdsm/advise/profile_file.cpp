@@ -85,10 +85,12 @@ std::vector<PageUse> ProfileFile::pages() const {
       use.writes = record.writes.load();
       use.waits = record.waits.load();
       use.fault_ns = record.fault_ns.load();
+      use.wait_ns = record.wait_ns.load();
       use.invalidated = record.invalidated.load() + record.lowered.load();
       use.moved = record.fetched.load() + record.written_back.load();
       use.streamed = record.streamed.load();
       use.locked = record.locked.load();
+      if (const std::uint64_t lock = record.lock.load(); lock != 0) use.lock_page = lock - 1;
       use.granules_read = record.granules_read.load();
       use.granules_written = record.granules_written.load();
       PageUse& page = found[key - 1];

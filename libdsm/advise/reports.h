@@ -9,5 +9,13 @@ namespace dsm::advise {
 
 std::string table_text(const Report& report, std::size_t most);
 std::string json_text(const Report& report);
+// One file that needs no other: suggestions, pages over time by node, where fault time goes, what each node did when.
+std::string html_text(const Report& report, const std::string& title);
+// Samples as the events of chrome://tracing and Perfetto: a process a node, a track a thread.
+std::string trace_text(const Report& report);
+
+// What reports share: frames without their folders, all but the last; what an event is, in words.
+std::string short_text(const std::string& place);
+std::string_view name_of(insight::What what);
 
 }  // namespace dsm::advise

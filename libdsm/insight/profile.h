@@ -14,13 +14,14 @@
 
 namespace dsm::insight {
 
-inline constexpr char kProfileMagic[8] = {'d', 's', 'm', 'p', 'r', 'o', 'f', '1'};
+inline constexpr char kProfileMagic[8] = {'d', 's', 'm', 'p', 'r', 'o', 'f', '2'};
 inline constexpr std::size_t kPageSlots = std::size_t{1} << 16;
 inline constexpr std::size_t kSamples = std::size_t{1} << 16;
 inline constexpr std::size_t kBlocks = std::size_t{1} << 16;
 inline constexpr std::size_t kSites = std::size_t{1} << 12;
 inline constexpr std::size_t kDepth = 8;            // return addresses of a sample or site
 inline constexpr std::size_t kMapsBytes = 1 << 18;  // of /proc/self/maps
+inline constexpr std::size_t kMostCounted = 12;
 
 using Counter = std::atomic<std::uint64_t>;
 
@@ -41,10 +42,13 @@ struct alignas(128) PageRecord {
   Counter locked;            // faults by threads that held a dsm::mutex
   Counter granules_read;     // one bit for each 64 bytes in which a read faulted
   Counter granules_written;  // likewise
+  Counter lock;              // the page of the lock, plus 1, that a thread held whose fault came last
 };
 static_assert(sizeof(PageRecord) == 128);
 
-// A fault, one of `weight`.
+enum class What : std::uint8_t { kReadFault, kWriteFault, kLockWait };
+
+// A fault, or a wait for a lock, one of `weight`.
 struct Sample {
   std::int64_t at_ns;  // monotonic
   PageId page;
@@ -52,10 +56,11 @@ struct Sample {
   std::uint32_t tid;
   std::uint32_t weight;  // 0: the slot was taken and not filled yet
   std::uint16_t offset;  // in the page
-  std::uint8_t write;
+  What what;
   std::uint8_t depth;
   std::uint32_t zero;
-  std::uint64_t stack[kDepth];  // innermost first; the first is the access itself, the rest return addresses
+  std::uint64_t stack[kDepth];  // innermost first; the first is the access itself, the rest return addresses.
+                                // Of a lock all are return addresses
 };
 
 // A block of the global heap that the program got, one of `weight` of its size and less.
@@ -72,6 +77,12 @@ struct SiteRecord {
   std::uint64_t stack[kDepth];  // return addresses, innermost first
 };
 
+// What the processor, or the kernel, has counted of a node from its start to its end.
+struct Counted {
+  char name[32];  // "": the slot is not used
+  Counter value;
+};
+
 struct NodePart {
   std::int32_t pid;  // 0: the node never joined
   std::uint32_t zero;
@@ -80,10 +91,15 @@ struct NodePart {
   char engine[16];
   Counter faults;
   Counter faults_without_slot;  // the page table was full
-  Counter samples;              // taken; beyond kSamples they were not kept
+  Counter lock_waits;
+  Counter samples;  // taken; beyond kSamples they were not kept
   Counter allocations;
-  Counter blocks;  // as samples
+  Counter blocks;                                // as samples
+  Counter rate_period, rate_window, rate_taken;  // how rare samples are at present: Rate in recorder.cpp
+  Counter stacks_ns;                             // what taking samples and sites has taken, all threads together
   Counter maps_bytes;
+  char counters_source[16];  // "hardware", "software": where `counted` is from
+  Counted counted[kMostCounted];
   char maps[kMapsBytes];  // modules of the process, as /proc/self/maps shows them
   PageRecord page[kPageSlots];
   Sample sample[kSamples];
@@ -105,11 +121,28 @@ static_assert(sizeof(FileHead) == 4096);
 
 inline constexpr std::uint64_t kPartBytes = (sizeof(NodePart) + kPageBytes - 1) / kPageBytes * kPageBytes;
 
-// How rare samples become so that they never fill their table: one in so many, when `taken` have been taken. The first
-// of a job are all kept, so that short jobs are seen well; a sixteenth of the table later half as many are, and so on.
+// How rare samples become so that they never fill their table: one in so many, when `taken` have been taken. A
+// sixteenth of the table later half as many are, and so on.
 constexpr std::uint32_t sampling_period(std::uint64_t taken, std::size_t room) {
   const std::uint64_t step = taken / (room / 16);
   return std::uint32_t{1} << (step < 30 ? step : 30);
+}
+
+// And so that they take little time. Time goes in windows; each may take kWindowSamples, after which one in twice as
+// many is taken; a window that has taken few makes the next take one in half as many.
+inline constexpr std::int64_t kWindowNs = 20'000'000;
+inline constexpr std::uint64_t kWindowSamples = 8;
+constexpr std::uint64_t period_after(std::uint64_t period, std::uint64_t taken_in_window) {
+  return taken_in_window * 2 < kWindowSamples && period > 1 ? period / 2 : period;
+}
+
+// Of blocks of less than a page, when so many blocks have been taken: the first are all kept, so that a program's few
+// objects are known; then ever fewer, since a program that allocates without end must not feel it.
+inline constexpr std::uint64_t kAllBlocks = 1024;
+constexpr std::uint32_t small_block_period(std::uint64_t taken) {
+  std::uint32_t period = 1;
+  for (std::uint64_t reached = kAllBlocks; taken >= reached && period < (1U << 20); reached += kAllBlocks) period *= 2;
+  return period;
 }
 
 }  // namespace dsm::insight

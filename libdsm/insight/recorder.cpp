@@ -14,12 +14,13 @@
 
 namespace dsm::insight {
 
-[[gnu::tls_model("initial-exec")]] constinit thread_local unsigned held_locks = 0;
+[[gnu::tls_model("initial-exec")]] constinit thread_local HeldLocks held_locks{};
 
 namespace {
 
 constexpr std::size_t kMostProbes = 64;  // of a table that is nearly full
 constexpr std::size_t kSmallBlock = kPageBytes;
+constexpr std::uint64_t kRarest = 1 << 20;  // one sample in so many, at the least
 
 std::uint64_t mix(std::uint64_t value) {
   value ^= value >> 33;
@@ -31,18 +32,33 @@ std::uint64_t mix(std::uint64_t value) {
 
 void bump(Counter& counter, std::uint64_t by = 1) { counter.fetch_add(by, std::memory_order_relaxed); }
 
-// The slot of `key`, which is not 0; nullptr if the table has no room for it.
+// The slot of `key`, which is not 0; nullptr if the table has no room for it. Keys that follow each other have slots
+// that do: the file's pages are touched one after another, and a run of pages is in the cache.
 template <typename Slot>
 Slot* find_slot(Slot* table, std::size_t slots, std::uint64_t key) {
-  const std::uint64_t first = mix(key);
+  constexpr std::uint64_t kRun = 32;
+  const std::uint64_t first = mix(key / kRun);
   for (std::size_t probe = 0; probe < kMostProbes; ++probe) {
-    Slot& slot = table[(first + probe) % slots];
+    Slot& slot = table[((first + probe) * kRun + key % kRun) % slots];
     std::uint64_t seen = slot.key.load(std::memory_order_relaxed);
     if (seen == 0 && slot.key.compare_exchange_strong(seen, key, std::memory_order_relaxed)) return &slot;
     if (seen == key) return &slot;
   }
   return nullptr;
 }
+
+// Adds the time to its end to a counter.
+class Timed {
+ public:
+  Timed(Counter& sum, std::int64_t begin) : sum_(sum), begin_(begin) {}
+  ~Timed() { bump(sum_, static_cast<std::uint64_t>(std::max<std::int64_t>(now_ns() - begin_, 0))); }
+  Timed(const Timed&) = delete;
+  Timed& operator=(const Timed&) = delete;
+
+ private:
+  Counter& sum_;
+  const std::int64_t begin_;
+};
 
 // Whether the `number`th event is one of those that are kept, one in `period`; not every so many, lest a program
 // that does things in turn be seen to do the same always.
@@ -82,10 +98,15 @@ Result<std::unique_ptr<Recorder>> Recorder::open(const std::string& file, const 
   write_head(*static_cast<FileHead*>(head), geometry, emulate);
   ::munmap(head, sizeof(FileHead));
   auto recorder = std::unique_ptr<Recorder>(new Recorder(static_cast<NodePart*>(part)));
-  recorder->part_->pid = ::getpid();
-  recorder->part_->begin_ns = now_ns();
-  recorder->take_maps();
   return recorder;
+}
+
+Recorder::Recorder(NodePart* part) : part_(part) {
+  part_->pid = ::getpid();
+  part_->begin_ns = now_ns();
+  part_->rate_period.store(1);
+  counters_.start();
+  take_maps();
 }
 
 Recorder::~Recorder() { ::munmap(part_, kPartBytes); }
@@ -111,30 +132,68 @@ void Recorder::fault(const Fault& fault) {
   if (PageRecord* const page = record(fault.page)) {
     bump(fault.write ? page->writes : page->reads);
     bump(page->fault_ns, ns);
-    if (held_locks != 0 && fault.in_thread) bump(page->locked);
+    if (held_locks.count != 0 && fault.in_thread) {
+      bump(page->locked);
+      page->lock.store(held_locks.last + 1, std::memory_order_relaxed);
+    }
     Counter& granules = fault.write ? page->granules_written : page->granules_read;
     const std::uint64_t bit = std::uint64_t{1} << offset / 64;
     if ((granules.load(std::memory_order_relaxed) & bit) == 0) granules.fetch_or(bit, std::memory_order_relaxed);
   }
-  const std::uint32_t period = sampling_period(part_->samples.load(std::memory_order_relaxed), kSamples);
-  if (!chosen(number, period)) return;
-  const std::uint64_t index = part_->samples.fetch_add(1, std::memory_order_relaxed);
-  if (index >= kSamples) return;
-  Sample& sample = part_->sample[index];
-  sample.at_ns = fault.begin_ns;
-  sample.page = fault.page;
-  sample.fault_ns = ns;
-  sample.tid = static_cast<std::uint32_t>(fault.tid);
-  sample.offset = static_cast<std::uint16_t>(offset);
-  sample.write = fault.write ? 1 : 0;
+  const auto [sample, weight] = take_sample(number, fault.begin_ns + fault.ns);
+  if (sample == nullptr) return;
+  const Timed timed(part_->stacks_ns, fault.begin_ns + fault.ns);
+  sample->at_ns = fault.begin_ns;
+  sample->page = fault.page;
+  sample->fault_ns = ns;
+  sample->tid = static_cast<std::uint32_t>(fault.tid);
+  sample->offset = static_cast<std::uint16_t>(offset);
+  sample->what = fault.write ? What::kWriteFault : What::kReadFault;
   std::size_t depth = 0;
   if (fault.in_thread) {
-    depth = walk_stack(From::kInterrupted, sample.stack, kDepth);
-  } else if ((sample.stack[0] = suspended_at(fault.tid)) != 0) {
+    depth = walk_stack(From::kInterrupted, sample->stack, kDepth);
+  } else if ((sample->stack[0] = suspended_at(fault.tid)) != 0) {
     depth = 1;
   }
-  sample.depth = static_cast<std::uint8_t>(depth);
-  sample.weight = period;
+  sample->depth = static_cast<std::uint8_t>(depth);
+  sample->weight = weight;
+}
+
+// A slot for event `number` if it is to be sampled. Threads that come at the same time may take some
+// more or fewer than a window has.
+Recorder::Taken Recorder::take_sample(std::uint64_t number, std::int64_t now) {
+  const auto window = static_cast<std::uint64_t>(now / kWindowNs);
+  std::uint64_t before = part_->rate_window.load(std::memory_order_relaxed);
+  if (window != before && part_->rate_window.compare_exchange_strong(before, window, std::memory_order_relaxed)) {
+    const std::uint64_t taken = part_->rate_taken.exchange(0, std::memory_order_relaxed);
+    const std::uint64_t rate = part_->rate_period.load(std::memory_order_relaxed);
+    part_->rate_period.store(period_after(rate, taken), std::memory_order_relaxed);
+  }
+  const std::uint64_t rate = part_->rate_period.load(std::memory_order_relaxed);
+  const std::uint32_t scarce = sampling_period(part_->samples.load(std::memory_order_relaxed), kSamples);
+  const std::uint32_t period = std::max(scarce, static_cast<std::uint32_t>(rate));
+  if (!chosen(number, period)) return {};
+  if (part_->rate_taken.fetch_add(1, std::memory_order_relaxed) % kWindowSamples == kWindowSamples - 1 &&
+      rate < kRarest) {
+    part_->rate_period.store(rate * 2, std::memory_order_relaxed);
+  }
+  const std::uint64_t index = part_->samples.fetch_add(1, std::memory_order_relaxed);
+  return index < kSamples ? Taken{&part_->sample[index], period} : Taken{};
+}
+
+void Recorder::lock_waited(PageId page, std::int64_t begin_ns, std::int64_t ns, pid_t tid) {
+  waited(page, ns);
+  const std::uint64_t number = part_->lock_waits.fetch_add(1, std::memory_order_relaxed);
+  const auto [sample, weight] = take_sample(number, begin_ns + ns);
+  if (sample == nullptr) return;
+  const Timed timed(part_->stacks_ns, begin_ns + ns);
+  sample->at_ns = begin_ns;
+  sample->page = page;
+  sample->fault_ns = static_cast<std::uint64_t>(std::max<std::int64_t>(ns, 0));
+  sample->tid = static_cast<std::uint32_t>(tid);
+  sample->what = What::kLockWait;
+  sample->depth = static_cast<std::uint8_t>(walk_stack(From::kCaller, sample->stack, kDepth));
+  sample->weight = weight;
 }
 
 void Recorder::waited(PageId page, std::int64_t ns) {
@@ -164,21 +223,30 @@ void Recorder::granted(PageId page) {
 
 // --- allocations ----------------------------------------------------------------------------------------------------
 
-// Large blocks are all kept as long as there is room; of small ones one in so many is.
+// Large blocks are all kept as long as there is room; of small ones one in so many is. A thread counts for itself how
+// many it still passes by.
 void Recorder::allocated(const void* block, std::size_t bytes) {
+  thread_local std::uint32_t passed = 0, next = 0;
   if (block == nullptr) return;
-  const std::uint64_t number = part_->allocations.fetch_add(1, std::memory_order_relaxed);
   const std::uint64_t taken = part_->blocks.load(std::memory_order_relaxed);
-  const std::uint32_t period = bytes >= kSmallBlock && taken < kBlocks ? 1 : sampling_period(taken, kBlocks);
-  if (!chosen(number, period)) return;
+  const bool large = bytes >= kSmallBlock && taken < kBlocks;
+  if (!large && ++passed < next) return;
+  const std::uint64_t number = part_->allocations.fetch_add(large ? 1 : passed, std::memory_order_relaxed);
+  const std::uint32_t weight = large ? 1 : passed;
+  if (!large) {
+    const std::uint32_t period = small_block_period(taken);
+    passed = 0;
+    next = 1 + static_cast<std::uint32_t>(mix(number + 1) % (2 * period - 1));  // `period` on average
+  }
   const std::uint64_t index = part_->blocks.fetch_add(1, std::memory_order_relaxed);
   if (index >= kBlocks) return;
+  const Timed timed(part_->stacks_ns, now_ns());
   std::uint64_t stack[kDepth];
   const std::size_t depth = walk_stack(From::kCaller, stack, kDepth);
   BlockRecord& record = part_->block[index];
   record.begin = reinterpret_cast<std::uint64_t>(block);
   record.bytes = bytes;
-  record.weight = period;
+  record.weight = weight;
   record.site = site_of(stack, depth);
 }
 
@@ -208,6 +276,7 @@ void Recorder::take_maps() {
 
 void Recorder::finish() {
   take_maps();
+  counters_.stop(*part_);
   part_->end_ns.store(static_cast<std::uint64_t>(now_ns()));
 }
 

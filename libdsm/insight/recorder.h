@@ -3,7 +3,8 @@
 //
 // 1. All calls are safe in signal context and from any thread: no lock, no allocation. Stacks are walked by the
 //    compiler's unwinder, which finds its tables without a lock (glibc 2.35, gcc 12).
-// 2. Memory and the time for stacks are bounded: counters of a page are exact, samples grow rarer the more there are.
+// 2. Memory and the time for stacks are bounded: counters of a page are exact; of what takes a stack there are some
+//    hundred samples a second and as many as the file has room for (profile.h).
 #pragma once
 
 #include <sys/types.h>
@@ -14,6 +15,7 @@
 
 #include "base/geometry.h"
 #include "base/result.h"
+#include "insight/process_counters.h"
 #include "insight/profile.h"
 
 namespace dsm::insight {
@@ -40,6 +42,8 @@ class Recorder {
   void engine(const char* name);
   void fault(const Fault& fault);
   void waited(PageId page, std::int64_t ns);  // part of a fault that is told later
+  // This thread has waited for a lock, whose latch `page` is.
+  void lock_waited(PageId page, std::int64_t begin_ns, std::int64_t ns, pid_t tid);
   // A thread that the engine holds waits from here to granted().
   void waits(PageId page);
   void granted(PageId page);
@@ -58,16 +62,26 @@ class Recorder {
   void detach();
 
  private:
-  explicit Recorder(NodePart* part) : part_(part) {}
+  explicit Recorder(NodePart* part);
   PageRecord* record(PageId page);
   void add(PageRange pages, Counter PageRecord::*counter);
+  struct Taken {
+    Sample* sample = nullptr;
+    std::uint32_t weight = 0;  // to be stored last
+  };
+  Taken take_sample(std::uint64_t number, std::int64_t now);
   std::uint32_t site_of(const std::uint64_t* stack, std::size_t depth);
   void take_maps();
 
   NodePart* part_;
+  ProcessCounters counters_;
 };
 
-// Locks that a thread holds: what a fault under a lock is known by.
-[[gnu::tls_model("initial-exec")]] extern constinit thread_local unsigned held_locks;
+// Locks that a thread holds, and the page of the one it took last: what a fault under a lock is known by.
+struct HeldLocks {
+  unsigned count = 0;
+  PageId last = 0;
+};
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local HeldLocks held_locks;
 
 }  // namespace dsm::insight

@@ -31,10 +31,10 @@ struct alignas(64) Entry {
   std::int32_t user_tid;               // the thread whose access the last grant was for
   std::int64_t user_cpu_ns;            // its CPU time when it was let go, or one of the above
   std::uint32_t granted_us;            // low bits of the monotonic clock at the last grant
+  bool user_locks;                     // it held a dsm::mutex then, for which others may wait
   bool deferred;                       // on the list of pages whose use is awaited
   bool no_such;                        // its home says that there is no such page: for the waiting thread to find
   bool ask_again;                      // a thread has found that; who wants the page next has to ask once more
-  std::uint8_t pad[1];
 };
 static_assert(sizeof(Entry) == 64);
 

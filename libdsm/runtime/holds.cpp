@@ -102,10 +102,11 @@ std::int64_t Holds::turn_left_ns() const {
 }
 
 // The access that the page was gained for has run. The first look only remembers what the page is like. A thread that
-// has hardly run since then could not write: others have its CPU, or it waits for the next page of several.
+// has hardly run since then could not write: others have its CPU, or it waits for the next page of several. One that
+// had a lock is done with the page when it gives the lock to the next node, who wants the page then.
 bool Holds::worth_keeping(PageId page, const Entry& entry) {
   const bool here = node_.local == nullptr || !node_.local->covers(page);  // a look never brings lent memory here
-  if (!here || entry.page.access != Access::kWrite || turn_left_ns() == 0) return false;
+  if (!here || entry.user_locks || entry.page.access != Access::kWrite || turn_left_ns() == 0) return false;
   const std::int64_t cpu_ns = thread_cpu_ns(entry.user_tid);
   const std::uint64_t now = digest(page);
   const std::lock_guard guard(lock_);

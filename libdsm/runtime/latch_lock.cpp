@@ -120,7 +120,9 @@ void lock_slow(Node& node, PageId page, Entry& entry, Hold hold) {
       // The node that waits may be content with reading beside us.
       if (outcome == Outcome::kTakenClosed && hold == Hold::kShared) node.pages->event(page, kReconsider);
       count(waiter.asked ? node.stats->lock_remote : node.stats->lock_local);
-      if (waiter.asked) node.stats->lock_latency.add(now_ns() - begin);
+      const std::int64_t took = now_ns() - begin;
+      if (waiter.asked) node.stats->lock_latency.add(took);
+      if (node.recorder != nullptr) node.recorder->lock_waited(page, begin, took, current_tid());
       return;
     }
     if (outcome == Outcome::kNoRight) {

@@ -147,6 +147,7 @@ void Pages::note_user(PageId page, Entry& entry, pid_t tid) {
   if (entry.page.fresh && !asks && entry.user_tid != tid && node_.holds->used(page, entry))
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_tid = tid;
+  entry.user_locks = node_.engine->faults_inline() && insight::held_locks.count != 0;
   entry.user_cpu_ns = kUserRuns;
 }
 
@@ -190,6 +191,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   }
   const bool lost = no_such_page(entry);
   entry.user_tid = tid;
+  entry.user_locks = node_.engine->faults_inline() && insight::held_locks.count != 0;
   entry.user_cpu_ns = thread_cpu_ns(tid);
   const bool awaited = entry.deferred;
   entry.lock.unlock();

@@ -12,21 +12,28 @@ using runtime::Hold;
 constexpr const char* kMutex = "dsm::mutex";
 constexpr const char* kSharedMutex = "dsm::shared_mutex";
 
+void note_taken(PageId page) {
+  ++insight::held_locks.count;
+  insight::held_locks.last = page;
+}
+
 void take(const detail::slot& slot, const char* kind, Hold hold) {
-  if (!runtime::latch_lock(runtime::node(), sync::page_of(slot, kind), hold)) [[unlikely]] {
+  const PageId page = sync::page_of(slot, kind);
+  if (!runtime::latch_lock(runtime::node(), page, hold)) [[unlikely]] {
     sync::misuse(kind, &slot, "locked by a thread that holds it already");
   }
-  ++insight::held_locks;
+  note_taken(page);
 }
 
 bool try_take(const detail::slot& slot, const char* kind, Hold hold) {
-  const bool taken = runtime::latch_try_lock(runtime::node(), sync::page_of(slot, kind), hold);
-  if (taken) ++insight::held_locks;
+  const PageId page = sync::page_of(slot, kind);
+  const bool taken = runtime::latch_try_lock(runtime::node(), page, hold);
+  if (taken) note_taken(page);
   return taken;
 }
 
 void give(const detail::slot& slot, const char* kind, Hold hold) {
-  --insight::held_locks;
+  --insight::held_locks.count;
   if (!runtime::latch_unlock(runtime::node(), sync::page_of(slot, kind), hold)) [[unlikely]] {
     sync::misuse(kind, &slot,
                  hold == Hold::kExclusive ? "unlock() by a thread that does not hold it"

@@ -2,8 +2,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
+#include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "advise/advice.h"
@@ -25,13 +29,25 @@ Examples:
   dsmrun -n 4 --profile job.dsmprof -- ./program
   dsm-advise job.dsmprof              the first suggestions, as text
   dsm-advise job.dsmprof --json       all of them
+  dsm-advise job.dsmprof --html report.html --trace trace.json
 )";
 
 struct Request {
   std::string file;
   std::size_t top = 5;
   bool json = false;
+  std::string html;
+  std::string trace;
 };
+
+// False, and told, if it cannot be written.
+bool write_file(const std::string& name, const std::string& text) {
+  std::ofstream file(name, std::ios::binary);
+  file << text;
+  file.close();
+  if (!file) fmt::print(stderr, "dsm-advise: cannot write {}: {}; name another file\n", name, ::strerror(errno));
+  return bool(file);
+}
 
 int run(const Request& request) {
   const auto file = advise::ProfileFile::open(request.file);
@@ -44,6 +60,9 @@ int run(const Request& request) {
   if (!symbols.found_addr2line()) {
     fmt::print(stderr, "dsm-advise: addr2line cannot be run: there are no files and lines; install binutils\n");
   }
+  const std::string title = std::filesystem::path(request.file).filename().string();
+  if (!request.html.empty() && !write_file(request.html, advise::html_text(report, title))) return cluster::kExitUsage;
+  if (!request.trace.empty() && !write_file(request.trace, advise::trace_text(report))) return cluster::kExitUsage;
   fmt::print("{}", request.json ? advise::json_text(report) : advise::table_text(report, request.top));
   return 0;
 }
@@ -61,6 +80,11 @@ int main(int argc, char** argv) {
         ->type_name("N")
         ->check(CLI::Range(1, 1000));
     app.add_flag("--json", request.json, "everything as JSON");
+    app.add_option("--html", request.html,
+                   "also writes the report for a browser: pages over time, flame graph, timelines")
+        ->type_name("FILE");
+    app.add_option("--trace", request.trace, "also writes the samples for chrome://tracing or ui.perfetto.dev")
+        ->type_name("FILE");
     app.footer(dsm::tools::kNotes);
     try {
       app.parse(argc, argv);

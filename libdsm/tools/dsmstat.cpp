@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -19,6 +20,7 @@
 #include "tools/stats_json.h"
 #include "tools/stats_prometheus.h"
 #include "tools/stats_view.h"
+#include "tools/terminal.h"
 
 namespace dsm::tools {
 
@@ -104,7 +106,41 @@ std::string screen_text(const JobView& job, const std::vector<NodeView>& now, co
   return text + '\n' + table_text(now, earlier);
 }
 
+// On a terminal, until the job or the user ends it. A key is answered at once, with the reading that there is.
+int watch(const Request& request, const JobView& job) {
+  Terminal terminal;
+  TopView view;
+  std::optional<Earlier> earlier;
+  std::vector<NodeView> now;
+  std::int64_t read_ns = 0;
+  const auto interval_ns = static_cast<std::int64_t>(request.interval_s * 1e9);
+  for (;;) {
+    if (!view.stands && now_ns() - read_ns >= interval_ns) {
+      auto next = read_stats(job.counters.get(), job.nodes);
+      if (!next) return complain_and(cluster::kExitUnavailable, "job {}: {}", job.launcher, describe(next.error()));
+      const std::int64_t time_ns = now_ns();
+      if (read_ns != 0) earlier = Earlier{std::move(now), static_cast<double>(time_ns - read_ns) / 1e9};
+      now = std::move(*next);
+      read_ns = time_ns;
+    }
+    const std::string head = fmt::format("job {}: {}, {} node{}, running for {:.1f} s", job.launcher, job.program,
+                                         job.nodes, job.nodes == 1 ? "" : "s", running_s(job));
+    terminal.show(top_text(view, head, now, earlier, terminal.screen()));
+    const std::int64_t left_ms = std::clamp<std::int64_t>((read_ns + interval_ns - now_ns()) / 1'000'000, 1, 1000);
+    for (const char key : terminal.keys(static_cast<int>(left_ms), job.connection.get())) {
+      if (!view.press(key)) return 0;
+    }
+    if (cluster::job_has_ended(job)) break;
+  }
+  return 0;
+}
+
 int follow(const Request& request, const JobView& job) {
+  if (Terminal::there() && !request.once && !request.json && !request.prometheus) {
+    const int exit_code = watch(request, job);
+    return cluster::job_has_ended(job) && exit_code == 0 ? complain_and(0, "job {} has ended", job.launcher)
+                                                         : exit_code;
+  }
   const bool clear = ::isatty(STDOUT_FILENO) == 1 && !request.once && !request.json;
   std::optional<Earlier> earlier;
   std::int64_t earlier_ns = 0;
@@ -168,6 +204,9 @@ constexpr const char* kNotes = R"(
 Shows, for every node and for all together, what has been counted since the job's start and how much of it a second; and
 how long faults and waits took. JOB is the pid of its dsmrun, and may be left out if one job is running. It ends when the
 job does, with exit code 0.
+
+On a terminal single keys choose what is shown: n a line for each node, c one for each counter, s by what they are sorted
+(as they come, faults, waits, bytes, locks, borrows), space keeps the reading that is shown, q ends.
 
 Examples:
   dsmstat                      watch the only job

@@ -180,5 +180,21 @@ TEST(PreloadShared, AChildThatTouchesSharedMemoryIsTold) {
   run_shared("sigsegv", "forks", "a forked child has none of it");
 }
 
+// A program as its distribution has stripped it: what it exports has a name, the rest an offset.
+TEST(PreloadProfile, NamesWhatAStrippedProgramExports) {
+  const std::string profile = testing::TempDir() + "preload-profile";
+  Process job({bin("dsmrun"), "--preload", "--memory-nodes", "1", "--local-memory", "8M", "--profile", profile, "--",
+               "/usr/bin/perl", "-e",
+               "my @a = map { \"x$_\" x 300 } 1..20000; my $n = 0; $n += length for @a; print $n"});
+  job.close_input();
+  EXPECT_EQ(job.wait(), 0) << job.err();
+  Process advise({bin("dsm-advise"), "--json", profile});
+  EXPECT_EQ(advise.wait(), 0) << advise.err();
+  std::filesystem::remove(profile);
+  EXPECT_NE(advise.out().find("\"function\": \"Perl_safesysrealloc+0x"), std::string::npos) << "where it allocates";
+  EXPECT_NE(advise.out().find("\"function\": \"Perl_sv_"), std::string::npos) << "where it touches";
+  EXPECT_NE(advise.out().find("+0x"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace dsm::cluster::test

@@ -1,0 +1,116 @@
+#include "insight/process_counters.h"
+
+#include <dlfcn.h>
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace dsm::insight {
+namespace {
+
+struct Event {
+  const char* name;      // in the report
+  const char* encoding;  // libpfm4's name; nullptr: the kernel's own, `config`
+  std::uint64_t config = 0;
+};
+
+constexpr Event kEvents[] = {
+    {"cycles", "PERF_COUNT_HW_CPU_CYCLES"},
+    {"instructions", "PERF_COUNT_HW_INSTRUCTIONS"},
+    {"cache_misses", "PERF_COUNT_HW_CACHE_MISSES"},
+    {"tlb_read_misses", "PERF_COUNT_HW_CACHE_DTLB:READ:MISS"},
+    {"branch_misses", "PERF_COUNT_HW_BRANCH_MISSES"},
+    {"task_clock_ns", nullptr, PERF_COUNT_SW_TASK_CLOCK},
+    {"kernel_page_faults", nullptr, PERF_COUNT_SW_PAGE_FAULTS},
+    {"context_switches", nullptr, PERF_COUNT_SW_CONTEXT_SWITCHES},
+    {"cpu_migrations", nullptr, PERF_COUNT_SW_CPU_MIGRATIONS},
+};
+constexpr std::size_t kCount = std::size(kEvents);
+static_assert(kCount <= kMostCounted);
+
+// The part of libpfm4 that is used, by its documented interface (perfmon/pfmlib_perf_event.h).
+class Pfm {
+ public:
+  Pfm() : library_(::dlopen("libpfm.so.4", RTLD_NOW | RTLD_LOCAL)) {
+    if (library_ == nullptr) return;
+    auto* const initialize = reinterpret_cast<int (*)()>(::dlsym(library_, "pfm_initialize"));
+    encode_ = reinterpret_cast<Encode*>(::dlsym(library_, "pfm_get_os_event_encoding"));
+    if (initialize == nullptr || initialize() != 0) encode_ = nullptr;
+  }
+  ~Pfm() {
+    if (library_ != nullptr) ::dlclose(library_);
+  }
+  Pfm(const Pfm&) = delete;
+  Pfm& operator=(const Pfm&) = delete;
+
+  bool encode(const char* event, perf_event_attr& attributes) const {
+    constexpr int kUserMode = 0x8;  // PFM_PLM3
+    constexpr int kPerfEvent = 1;   // PFM_OS_PERF_EVENT
+    Argument argument{&attributes, nullptr, sizeof(Argument), 0, 0, 0, 0};
+    return encode_ != nullptr && encode_(event, kUserMode, kPerfEvent, &argument) == 0;
+  }
+
+ private:
+  struct Argument {  // pfm_perf_encode_arg_t
+    perf_event_attr* attributes;
+    char** text;
+    std::size_t size;
+    int index, cpu, flags, pad;
+  };
+  using Encode = int(const char*, int, int, void*);
+
+  void* library_;
+  Encode* encode_ = nullptr;
+};
+
+int open_event(const Event& event, const Pfm& pfm) {
+  perf_event_attr attributes{};
+  attributes.size = sizeof attributes;
+  if (event.encoding != nullptr) {
+    if (!pfm.encode(event.encoding, attributes)) return -1;
+    attributes.exclude_kernel = 1;
+  } else {
+    attributes.type = PERF_TYPE_SOFTWARE;
+    attributes.config = event.config;
+  }
+  attributes.inherit = 1;
+  return static_cast<int>(::syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC));
+}
+
+}  // namespace
+
+void ProcessCounters::start() {
+  const int saved_errno = errno;
+  const Pfm pfm;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    files_[i] = open_event(kEvents[i], pfm);
+    hardware_ |= files_[i] >= 0 && kEvents[i].encoding != nullptr;
+  }
+  errno = saved_errno;
+}
+
+void ProcessCounters::stop(NodePart& part) {
+  bool any = false;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    std::uint64_t value = 0;
+    if (files_[i] < 0 || ::read(files_[i], &value, sizeof value) != sizeof value) continue;
+    std::strncpy(part.counted[i].name, kEvents[i].name, sizeof part.counted[i].name - 1);
+    part.counted[i].value.store(value);
+    any = true;
+  }
+  const char* const source = hardware_ ? "hardware" : any ? "software" : "none";
+  std::strncpy(part.counters_source, source, sizeof part.counters_source - 1);
+  close_all();
+}
+
+void ProcessCounters::close_all() {
+  for (int& file : files_) {
+    if (file >= 0) ::close(file);
+    file = -1;
+  }
+}
+
+}  // namespace dsm::insight
