@@ -2,7 +2,6 @@
 // p * q nodes it needs 1/p of A and 1/q of B.
 #include <fmt/format.h>
 
-#include <array>
 #include <bit>
 #include <cstring>
 #include <memory>
@@ -48,7 +47,7 @@ std::uint64_t compute(const Job& job, const Product<T>& product, Tiles& tiles, c
   std::uint64_t operations = 0;
   for (std::size_t i = worker.index % job.threads(); i < count; i += job.threads()) {
     const std::size_t row = mine.first_row + i / columns, column = mine.first_column + i % columns;
-    alignas(64) std::array<T, kTileElements> sum{};
+    app::TileSum<T> sum{};
     for (std::size_t k = 0; k < product.a.tiles; ++k) {
       tiles.a(row, k,
               [&](const T* a) { tiles.b(k, column, [&](const T* b) { app::multiply_tile(a, b, sum.data()); }); });
@@ -78,7 +77,7 @@ std::uint64_t compute_leaves(Job& job, const Product<T>& product, Tiles& tiles, 
   job.sync_workers();
   const std::size_t begin = count * worker.index / job.workers(), end = count * (worker.index + 1) / job.workers();
   for (std::size_t tile = begin; tile < end; ++tile) {
-    alignas(64) app::TileSum<T> sum{};
+    app::TileSum<T> sum{};
     for (unsigned other = 0; other < job.workers(); ++other) {
       tiles.part(other, tile, [&](const T* part) { app::add_signed(1, part, sum.data()); });
     }
