@@ -51,7 +51,7 @@ ALL = {
         "key-value store, each node uses its own keys",
         "app_kv",
         ("--partitioned", "--get", "90"),
-        (300, 50_000, 500_000, 2_000_000),
+        (300, 50_000, 1_000_000, 4_000_000),
         "The same table, but no two nodes use the same bucket: nothing needs to move, and what remains is what each "
         "mode costs where the data is.",
         "32 requests that came together",
@@ -72,7 +72,7 @@ ALL = {
         "DeathStarBench's compose-post, services on all nodes",
         "app_socialnet",
         ("--items", "32"),
-        (4, 20, 40, 200),
+        (4, 20, 80, 300),
         "A request's text (175 characters) is scanned on one node, a media item (five frames of 480 * 270 RGB, 1.9 MB) "
         "is copied and marked on another, and the post is stored on the text's node. `message` is the baseline: "
         "services with memory of their own, values in serialised messages.",
