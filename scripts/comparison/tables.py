@@ -168,7 +168,7 @@ def grid(head, body):
     return "\n".join(lines)
 
 
-def markdown(summary):
+def markdown(summary, goals):
     parts = [
         "# Page mode versus object mode",
         f"Measured on {machine_sentence(summary)}.",
@@ -176,6 +176,8 @@ def markdown(summary):
         "and all modes of a row gave the same checksum. `native` is one process with as many threads as all nodes "
         "have; `hinted:page` and `owned:page` say how many times page mode's throughput object mode reaches.",
     ]
+    if goals[1]:
+        parts += ["## Goals", grid(*goals)]
     for name in summary.workloads:
         load = workloads.ALL[name]
         parts += [f"## {name}: {load.title}", load.about, f"Throughput, {summary.unit(name)}/s:"]

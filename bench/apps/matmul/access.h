@@ -4,6 +4,7 @@
 //   store(row, column, sum)        C(row, column) = sum
 //   hand_over()                    on every node, when all is stored
 //   collect()                      on node 0, after that: what was stored is in product.c
+//   kProductStays                  whether C is left where it was computed until then
 //
 // And for sums that several workers have a part of: each has room for as many tiles as C has, in its node's memory.
 //
@@ -54,6 +55,8 @@ T** parts_of(Job& job, std::size_t count) {
 template <typename T>
 class PlainTiles {
  public:
+  static constexpr bool kProductStays = false;
+
   PlainTiles(Job& job, const Product<T>& product, const Settings& settings)
       : product_(product), hints_(settings.hints && !job.native() && job.nodes() > 1) {
     if (settings.parts) parts_ = parts_of<T>(job, product.c.tiles * product.c.tiles);
@@ -101,6 +104,8 @@ class PlainTiles {
 template <typename T>
 class HintedTiles {
  public:
+  static constexpr bool kProductStays = false;
+
   HintedTiles(Job& job, const Product<T>& product, const Settings& settings) : product_(product) {
     const std::size_t count = product.c.tiles * product.c.tiles;
     for (const Matrix<T>& matrix : {product.a, product.b, product.c}) {
@@ -155,6 +160,8 @@ class HintedTiles {
 template <typename T>
 class OwnedTiles {
  public:
+  static constexpr bool kProductStays = true;
+
   OwnedTiles(Job& job, const Product<T>& product, const Settings& settings)
       : job_(job), product_(product), a_(own(job, product.a)), b_(own(job, product.b)) {
     const std::size_t count = product.c.tiles * product.c.tiles;
