@@ -2,7 +2,6 @@
 
 import importlib.util
 import pathlib
-import statistics
 from html import escape
 
 from comparison import svg, tables, workloads
@@ -85,7 +84,9 @@ def section(summary):
     ]
     checked = module.validation(summary, FIT)
     if checked:
-        errors = [abs(row[-1]) for row in checked]
+        seen, other = module.median_errors(checked, FIT)
+        errors = [f"{100 * seen:.0f} % there" if seen is not None else ""]
+        errors += [f"{100 * other:.0f} % on other numbers of nodes, which it has not seen" if other is not None else ""]
         head = ["workload", "mode", "nodes", "measured", "model", "error"]
         body = [
             [load, mode, str(nodes), tables.short(got), tables.short(told), f"{100 * error:+.0f} %"]
@@ -94,7 +95,7 @@ def section(summary):
         cells = "".join("<tr>" + "".join(f"<td>{escape(word)}</td>" for word in row) + "</tr>" for row in body)
         parts.append(
             f"<p>The model beside these emulated runs (it has seen 2 and 4 nodes): median error "
-            f"{100 * statistics.median(errors):.0f} %.</p><details><summary>Every run</summary><table><tr>"
+            f"{', '.join(word for word in errors if word)}.</p><details><summary>Every run</summary><table><tr>"
             + "".join(f"<th>{word}</th>" for word in head)
             + f"</tr>{cells}</table></details>"
         )
