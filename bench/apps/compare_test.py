@@ -203,5 +203,5 @@ def mistakes(folder):
 
 
 with tempfile.TemporaryDirectory() as temporary:
-    cases = {"reports": reports, "refusals": refusals, "resume": resume, "model": model, "goals": goals, "mistakes": mistakes}
-    cases[sys.argv[3]](pathlib.Path(temporary))
+    cases = (reports, refusals, resume, model, goals, mistakes)
+    {case.__name__: case for case in cases}[sys.argv[3]](pathlib.Path(temporary))

@@ -30,8 +30,8 @@ class Network:
 # The figures of dsmrun --emulate.
 NETWORKS = {"rdma": Network(2_000, 5_000, 2_500), "tcp": Network(25_000, 1_100, 25_000)}
 
-# How a count for each operation grows with the nodes n, beside that on two: (n-1)(1+k)/(n-1+k). With k = 0 it stays, with
-# 1 it is the share of the data that is elsewhere, with infinity every node adds as much.
+# How a count for each operation grows with the nodes n, beside that on two: (n-1)(1+k)/(n-1+k). With k = 0 it stays,
+# with 1 it is the share of the data that is elsewhere, with infinity every node adds as much.
 SHAPES = (0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, math.inf)
 COUNTS = {
     "round_trips": ("round_trips",),
@@ -167,7 +167,8 @@ def main():
         sys.exit(f"model: {problem}")
     checked = validation(summary, fit)
     if checked:
-        print(f"measured with --emulate {summary.about['emulate']}, beside the model (which has seen {options.fit} nodes):")
+        network = summary.about["emulate"]
+        print(f"measured with --emulate {network}, beside the model (which has seen {options.fit} nodes):")
         for workload, mode, nodes, measured, told, error in checked:
             seen = " " if nodes in fit else "*"
             print(f"  {workload:15} {mode:8} {nodes:3}{seen} {measured:12.4g} {told:12.4g} {100 * error:+7.0f} %")

@@ -100,9 +100,7 @@ def moved_rows(summary, workload):
         body.append([title, *(short(load.per * cell.per_operation(*counters)) if cell else "" for cell in cells)])
     cells = [summary.cell(workload, nodes, mode) for mode in modes]
     if any(cell and cell.beside_least() for cell in cells):
-        body.append(
-            ["bytes moved : least", *(times(cell.beside_least()) if cell else "" for cell in cells)]
-        )
+        body.append(["bytes moved : least", *(times(cell.beside_least()) if cell else "" for cell in cells)])
     return head, body
 
 
