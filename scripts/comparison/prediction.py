@@ -55,10 +55,12 @@ def plot(summary, workload, found):
     for i, (y, words, colour) in enumerate(ends):
         y = ends[i][0] = max(y, ends[i - 1][0] + 14) if i else y
         drawing.text(right + 5, y + 4, words, "start", 11, colour, bold=True)
-    for system, times in published:
+    label = 0
+    for system, times in sorted(published, key=lambda entry: -entry[1]):
         x, y, colour = across.at(8), up.at(times), SYSTEMS[system]
         drawing.bar(x - 4, y - 4, 8, 8, colour, f"{system}, published: {times}x on 8 nodes")
-        drawing.text(x + 8, y + 4, f"{system} {times}x", "start", 10, colour)
+        label = max(y + 4, label + 12)
+        drawing.text(x + 8, label, f"{system} {times}x", "start", 10, colour)
     return drawing.done()
 
 
