@@ -9,6 +9,7 @@ put beside what was measured there, node count by node count, with the error.
 
 import argparse
 import dataclasses
+import math
 import pathlib
 import statistics
 import sys
@@ -29,12 +30,9 @@ class Network:
 # The figures of dsmrun --emulate.
 NETWORKS = {"rdma": Network(2_000, 5_000, 2_500), "tcp": Network(25_000, 1_100, 25_000)}
 
-# How a count for each operation grows with the nodes n; each is 0 on one node.
-LAWS = {
-    "a share of the data is elsewhere": lambda n: (n - 1) / n,
-    "more nodes meet on what is shared": lambda n: (n - 1) / n * (1 + (n - 2) / 4) if n <= 8 else 2.5 * 7 / 8,
-    "every node gets a copy": lambda n: n - 1,
-}
+# How a count for each operation grows with the nodes n, beside that on two: (n-1)(1+k)/(n-1+k). With k = 0 it stays,
+# with 1 it is the share of the data that is elsewhere, with infinity every node adds as much.
+SHAPES = (0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, math.inf)
 COUNTS = {
     "round_trips": ("round_trips",),
     "bytes": ("bytes_read", "bytes_written"),
@@ -52,22 +50,27 @@ def network_of(text):
 
 @dataclasses.dataclass(frozen=True)
 class Law:
-    name: str
-    factor: float
+    on_two: float
+    shape: float
 
     def at(self, nodes):
-        return self.factor * LAWS[self.name](nodes)
+        return self.on_two * growth(self.shape, nodes)
+
+
+def growth(shape, nodes):
+    return nodes - 1 if shape == math.inf else (nodes - 1) * (1 + shape) / (nodes - 1 + shape) if nodes > 1 else 0
 
 
 def fitted(points):
-    """The law with one factor that the points {nodes: count} follow best."""
+    """The law that the points {nodes: count} follow best; with one point, that of a share elsewhere."""
+    pairs = [(n, count) for n, count in points.items() if n > 1]
     best = None
-    for name, law in LAWS.items():
-        pairs = [(law(n), count) for n, count in points.items() if n > 1]
-        factor = sum(x * y for x, y in pairs) / sum(x * x for x, _ in pairs) if pairs else 0
-        miss = sum((factor * x - y) ** 2 / max(y, 1e-12) ** 2 for x, y in pairs)
+    for shape in SHAPES if len(pairs) > 1 else (1,):
+        grown = [(growth(shape, n), count) for n, count in pairs]
+        on_two = sum(x * y for x, y in grown) / sum(x * x for x, _ in grown) if grown else 0
+        miss = sum((on_two * x - y) ** 2 / max(y, 1e-12) ** 2 for x, y in grown)
         if best is None or miss < best[0] - 1e-9:
-            best = (miss, Law(name, factor))
+            best = (miss, Law(on_two, shape))
     return best[1]
 
 
@@ -75,35 +78,26 @@ class Model:
     """One workload in one mode."""
 
     def __init__(self, summary, workload, mode, fit):
-        self.load = workloads.ALL[workload]
-        self.threads = int(summary.about["threads"])
+        self.load, self.threads = workloads.ALL[workload], int(summary.about["threads"])
         cells = {n: summary.cell(workload, n, mode) for n in summary.nodes(workload)}
         self.cells = {n: cell for n, cell in cells.items() if cell}
-        known = {n: cell for n, cell in self.cells.items() if n in fit} or self.cells
+        self.known = {n: cell for n, cell in self.cells.items() if n in fit} or self.cells
         self.laws = {
-            name: fitted({n: cell.per_operation(*counters) for n, cell in known.items()})
+            name: fitted({n: cell.per_operation(*counters) for n, cell in self.known.items()})
             for name, counters in COUNTS.items()
         }
         network = network_of(summary.about["emulate"])
-        self.cpu_ns = statistics.median(self.compute_ns(cell, network) for cell in known.values())
-        alone = self.cells.get(1)
-        self.alone_ns = self.compute_ns(alone, network) if alone else self.cpu_ns
+        computing = {n: computing_ns(cell, network) for n, cell in self.known.items()}
+        self.alone_ns = computing_ns(self.cells[1], network) if 1 in self.cells else min(computing.values())
+        self.more_ns = fitted({n: max(ns - self.alone_ns, 0) for n, ns in computing.items()})
 
-    @staticmethod
-    def compute_ns(cell, network):
-        """Processor time for an operation; the emulated network's, which is spent waiting in a loop, is not part of it."""
-        used = cell.per_operation("cpu_ns")
-        if network:
-            used -= cell.per_operation("round_trips") * network.latency_ns
-            used -= 1000 * cell.per_operation("bytes_read", "bytes_written") / network.bytes_per_us
-        return max(used, 0.05 * cell.per_operation("cpu_ns"))
+    def compute_at(self, nodes):
+        """Processor time for an operation: the work itself, and what sharing it between so many nodes adds."""
+        return self.alone_ns + self.more_ns.at(nodes)
 
     def wire_ns(self, nodes, network):
         trips, bytes_moved = self.laws["round_trips"].at(nodes), self.laws["bytes"].at(nodes)
         return trips * network.latency_ns + 1000 * bytes_moved / network.bytes_per_us
-
-    def compute_at(self, nodes):
-        return self.alone_ns if nodes == 1 else self.cpu_ns
 
     def on_cluster(self, nodes, network):
         """Operations a second: a machine a node, with a core for each worker and for what serves others."""
@@ -116,27 +110,32 @@ class Model:
             rate = min(rate, 1e6 * network.bytes_per_us * links / moved)
         return rate
 
-    def on_this_machine(self, nodes, network, cores, machine_cores):
-        """The same with all nodes on one machine; its cores, of which others may have a part, also wait for the wire."""
-        busy = self.compute_at(nodes) + self.wire_ns(nodes, network)
-        whole = busy + self.laws["messages"].at(nodes) * network.message_ns
-        workers = nodes * self.threads
-        return min(1e9 * workers / whole * min(cores / machine_cores, 1), 1e9 * cores / busy)
+    def on_this_machine(self, nodes, network):
+        """All nodes on the machine of the runs, whose cores also wait for the wire: as much of them as the job had with
+        the largest number of nodes up to this one that the model has seen."""
+        seen = self.known[max([n for n in self.known if n <= nodes] or [min(self.known)])]
+        had = seen.median * seen.per_operation("cpu_ns")
+        return had / (self.compute_at(nodes) + self.wire_ns(nodes, network))
 
 
-def cores_for(summary, workload, nodes):
-    """What native mode got of the machine's cores, with as many threads: others may have been using them."""
-    cores = int(summary.about["cores"])
-    native = summary.cell(workload, nodes, "native")
-    if native is None:
-        return cores
-    workers = nodes * int(summary.about["threads"])
-    used = native.per_operation("cpu_ns") * workers / native.worker_ns()
-    return min(cores, cores * used / min(workers, cores))
+def computing_ns(cell, network):
+    """Processor time for an operation; the emulated network's, which is spent waiting in a loop, is not part of it."""
+    used = cell.per_operation("cpu_ns")
+    if network:
+        used -= cell.per_operation("round_trips") * network.latency_ns
+        used -= 1000 * cell.per_operation("bytes_read", "bytes_written") / network.bytes_per_us
+    return max(used, 0.05 * cell.per_operation("cpu_ns"))
+
+
+def median_errors(checked, fit):
+    """Of the node counts that the model has seen, and of others; None if there is none."""
+    seen = [abs(row[-1]) for row in checked if row[2] in fit]
+    other = [abs(row[-1]) for row in checked if row[2] not in fit]
+    return (statistics.median(seen) if seen else None), (statistics.median(other) if other else None)
 
 
 def validation(summary, fit):
-    """Rows (workload, mode, nodes, measured, predicted, error), of a comparison with an emulated network."""
+    """Rows (workload, mode, nodes, measured, predicted, error), of several nodes with an emulated network."""
     network = network_of(summary.about["emulate"])
     found = []
     if network is None:
@@ -147,8 +146,9 @@ def validation(summary, fit):
                 continue
             model = Model(summary, workload, mode, fit)
             for nodes, cell in model.cells.items():
-                cores = cores_for(summary, workload, nodes)
-                told = model.on_this_machine(nodes, network, cores, int(summary.about["cores"]))
+                if nodes == 1:
+                    continue
+                told = model.on_this_machine(nodes, network)
                 found.append((workload, mode, nodes, cell.median, told, told / cell.median - 1))
     return found
 
@@ -167,14 +167,15 @@ def main():
         sys.exit(f"model: {problem}")
     checked = validation(summary, fit)
     if checked:
-        print(f"measured with --emulate {summary.about['emulate']}, beside the model (which has seen {options.fit} nodes):")
+        network = summary.about["emulate"]
+        print(f"measured with --emulate {network}, beside the model (which has seen {options.fit} nodes):")
         for workload, mode, nodes, measured, told, error in checked:
             seen = " " if nodes in fit else "*"
             print(f"  {workload:15} {mode:8} {nodes:3}{seen} {measured:12.4g} {told:12.4g} {100 * error:+7.0f} %")
-        errors = [abs(row[-1]) for row in checked]
-        held = [abs(row[-1]) for row in checked if row[2] not in fit]
-        print(f"  median error {100 * statistics.median(errors):.0f} %", end="")
-        print(f"; of node counts it has not seen (*) {100 * statistics.median(held):.0f} %" if held else "")
+        seen, other = median_errors(checked, fit)
+        errors = ((seen, "of node counts it has seen"), (other, "of others (*)"))
+        words = [f"{100 * error:.0f} % {of}" for error, of in errors if error is not None]
+        print(f"  median error {'; '.join(words)}")
     print(f"\npredicted operations a second, one machine a node, network {options.network}:")
     counts = [int(word) for word in options.nodes.split(",")]
     print(f"  {'':24}" + "".join(f"{n:>12}" for n in counts))

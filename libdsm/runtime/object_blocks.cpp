@@ -13,10 +13,19 @@ namespace dsm::runtime {
 using net::Region;
 using proto::Header;
 
+namespace {
+
+// Objects of this many bytes begin on a page, so that they have as few pages as can be: jemalloc puts what is larger
+// than its slabs at a random cache line of its first page, and the rest on one page more.
+constexpr std::size_t kBeginsOnPage = 4 * kPageBytes;
+
+}  // namespace
+
 void* Objects::new_block(std::size_t bytes) {
   if (bytes > node_.geometry.memory_bytes()) return nullptr;
   const std::size_t whole = (std::max<std::size_t>(bytes, 1) + kObjectGranule - 1) & ~(kObjectGranule - 1);
-  void* block = node_.heap->allocate(whole, kObjectGranule, heap::Kind::kObject, false);
+  const std::size_t alignment = whole < kBeginsOnPage ? kObjectGranule : kPageBytes;
+  void* block = node_.heap->allocate(whole, alignment, heap::Kind::kObject, false);
   if (block != nullptr && node_.geometry.nodes > 1) begin_life(reinterpret_cast<std::uint64_t>(block), true);
   return block;
 }

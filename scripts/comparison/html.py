@@ -2,7 +2,7 @@
 
 from html import escape
 
-from comparison import plots, prediction, tables, workloads
+from comparison import goals, plots, prediction, tables, workloads
 
 STYLE = """
 body { font: 15px/1.5 "DejaVu Sans", system-ui, sans-serif; color: #222; }
@@ -113,6 +113,8 @@ def page(summary):
         parts.append(
             "<p>Bars to the right of 1x: object mode is faster; to the left: page mode is. Logarithmic.</p>" + gains
         )
+    if goals.found(summary):
+        parts.append(f"<h2>Goals</h2><p>{escape(goals.sentence(summary))}</p>" + table(*goals.rows(summary)))
     parts += [section(summary, name) for name in summary.workloads]
     if any(mode != "native" for mode in summary.modes):
         parts.append("<h2>Where the workers' time goes</h2>" + plots.times(summary))

@@ -2,7 +2,6 @@
 
 import importlib.util
 import pathlib
-import statistics
 from html import escape
 
 from comparison import svg, tables, workloads
@@ -56,10 +55,12 @@ def plot(summary, workload, found):
     for i, (y, words, colour) in enumerate(ends):
         y = ends[i][0] = max(y, ends[i - 1][0] + 14) if i else y
         drawing.text(right + 5, y + 4, words, "start", 11, colour, bold=True)
-    for system, times in published:
+    label = 0
+    for system, times in sorted(published, key=lambda entry: -entry[1]):
         x, y, colour = across.at(8), up.at(times), SYSTEMS[system]
         drawing.bar(x - 4, y - 4, 8, 8, colour, f"{system}, published: {times}x on 8 nodes")
-        drawing.text(x + 8, y + 4, f"{system} {times}x", "start", 10, colour)
+        label = max(y + 4, label + 12)
+        drawing.text(x + 8, label, f"{system} {times}x", "start", 10, colour)
     return drawing.done()
 
 
@@ -85,7 +86,9 @@ def section(summary):
     ]
     checked = module.validation(summary, FIT)
     if checked:
-        errors = [abs(row[-1]) for row in checked]
+        seen, other = module.median_errors(checked, FIT)
+        errors = [f"{100 * seen:.0f} % there" if seen is not None else ""]
+        errors += [f"{100 * other:.0f} % on other numbers of nodes, which it has not seen" if other is not None else ""]
         head = ["workload", "mode", "nodes", "measured", "model", "error"]
         body = [
             [load, mode, str(nodes), tables.short(got), tables.short(told), f"{100 * error:+.0f} %"]
@@ -94,7 +97,7 @@ def section(summary):
         cells = "".join("<tr>" + "".join(f"<td>{escape(word)}</td>" for word in row) + "</tr>" for row in body)
         parts.append(
             f"<p>The model beside these emulated runs (it has seen 2 and 4 nodes): median error "
-            f"{100 * statistics.median(errors):.0f} %.</p><details><summary>Every run</summary><table><tr>"
+            f"{', '.join(word for word in errors if word)}.</p><details><summary>Every run</summary><table><tr>"
             + "".join(f"<th>{word}</th>" for word in head)
             + f"</tr>{cells}</table></details>"
         )

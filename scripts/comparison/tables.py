@@ -100,9 +100,7 @@ def moved_rows(summary, workload):
         body.append([title, *(short(load.per * cell.per_operation(*counters)) if cell else "" for cell in cells)])
     cells = [summary.cell(workload, nodes, mode) for mode in modes]
     if any(cell and cell.beside_least() for cell in cells):
-        body.append(
-            ["bytes moved : least", *(times(cell.beside_least()) if cell else "" for cell in cells)]
-        )
+        body.append(["bytes moved : least", *(times(cell.beside_least()) if cell else "" for cell in cells)])
     return head, body
 
 
@@ -168,7 +166,7 @@ def grid(head, body):
     return "\n".join(lines)
 
 
-def markdown(summary):
+def markdown(summary, goals):
     parts = [
         "# Page mode versus object mode",
         f"Measured on {machine_sentence(summary)}.",
@@ -176,6 +174,8 @@ def markdown(summary):
         "and all modes of a row gave the same checksum. `native` is one process with as many threads as all nodes "
         "have; `hinted:page` and `owned:page` say how many times page mode's throughput object mode reaches.",
     ]
+    if goals[1]:
+        parts += ["## Goals", grid(*goals)]
     for name in summary.workloads:
         load = workloads.ALL[name]
         parts += [f"## {name}: {load.title}", load.about, f"Throughput, {summary.unit(name)}/s:"]

@@ -234,10 +234,14 @@ void arrays() {
   }
 }
 
-// From 8 bytes to 64 MiB, on every node, by address and owned.
+// From 8 bytes to 64 MiB, on every node, by address and owned. One of several pages begins on a page, wherever it is.
+bool is_on_as_few_pages_as_can_be(const void* object, std::size_t bytes) {
+  return bytes < 4 * 4096 || reinterpret_cast<std::uintptr_t>(object) % 4096 == 0;
+}
 void sizes() {
   auto* box = mailbox();
-  for (std::size_t bytes : {8UL, 24UL, 1000UL, 1024UL, 1025UL, 4096UL, 10'000UL, 1UL << 20, 3'000'001UL, 64UL << 20}) {
+  for (std::size_t bytes :
+       {8UL, 24UL, 1000UL, 1024UL, 1025UL, 4096UL, 10'000UL, 1UL << 15, 1UL << 20, 3'000'001UL, 64UL << 20}) {
     if (bytes == 64UL << 20 && dsm::nodes() > 2) continue;
     if (dsm::node() == 0) {
       auto array = dsm::make_owned<unsigned char[]>(bytes);
@@ -262,6 +266,7 @@ void sizes() {
           EXPECT(w[0] == 2 * turn + 1 && w[bytes - 1] == 2 * turn + 1);
           std::memset(w.get(), static_cast<int>(2 * turn + 2), bytes);
         }
+        EXPECT(is_on_as_few_pages_as_can_be(array.address(), bytes));
         box->store(array.leak());
       }
       meet();

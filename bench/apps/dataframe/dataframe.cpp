@@ -77,11 +77,7 @@ class Run {
     std::array<const void*, kColumns> columns{};
     [&]<std::size_t... I>(std::index_sequence<I...>) { ((columns[C] = std::get<I>(views).at), ...); }
     (std::make_index_sequence<sizeof...(C)>{});
-    for (std::uint64_t i = 0; i < end - begin; ++i) {
-      groups.add(Query::of([&]<unsigned Of>(std::integral_constant<unsigned, Of>) {
-        return static_cast<const TypeOf<Of>*>(columns[Of])[i];
-      }));
-    }
+    add_rows<Query>(columns, end - begin, groups);
     for_columns([&]<unsigned Of>(std::integral_constant<unsigned, Of>) {
       const bool remote = columns[Of] != nullptr && !seen_[Of] && Of % job_.nodes() != node_of(me_);
       if (remote) found.least_bytes += (end - begin) * sizeof(TypeOf<Of>);
@@ -117,7 +113,7 @@ class Run {
     for (unsigned i = 0; i < job_.workers(); ++i) {
       const unsigned worker = (me_ + i) % job_.workers();  // not everybody asks the same one at once
       const auto part = frame_.template get<Record>(worker, me_);
-      for (std::size_t record = 0; record < part.count; ++record) all.add(part.at[record]);
+      add_records(std::span<const Record>(part.at, part.count), all);
       if (node_of(worker) != node_of(me_)) found.least_bytes += part.count * sizeof(Record);
     }
     return all;

@@ -68,14 +68,25 @@ static_assert(sizeof(Bucket) == 256);
 // A bucket that shares its page with no other.
 struct alignas(kPageBytes) PageBucket : Bucket {};
 
+struct Place {
+  unsigned node;
+  std::uint64_t index;  // in the node's part
+};
+
 // Which bucket is where. Node n's are [begin(n), begin(n + 1)).
 struct Layout {
-  std::uint64_t buckets = 0;  // a power of two
-  unsigned nodes = 1;
-  std::uint64_t part() const { return (buckets + nodes - 1) / nodes; }
-  std::uint64_t begin(unsigned node) const { return std::min(buckets, node * part()); }
+  Layout(std::uint64_t all, unsigned on) : buckets(all), nodes(on), part((all + on - 1) / on) {}
+
+  std::uint64_t buckets;  // a power of two
+  unsigned nodes;
+  std::uint64_t part;  // a node's
+  std::uint64_t begin(unsigned node) const { return std::min(buckets, node * part); }
   std::uint64_t of(std::uint64_t key) const { return (key >> 11) & (buckets - 1); }
-  unsigned node_of(std::uint64_t key) const { return static_cast<unsigned>(of(key) / part()); }
+  Place place(std::uint64_t bucket) const {
+    const std::uint64_t node = bucket / part;
+    return {static_cast<unsigned>(node), bucket - node * part};
+  }
+  Place place_of(std::uint64_t key) const { return place(of(key)); }
 };
 
 // Each node's part of an array with an element a bucket, in that node's memory, made by `make(memory, bucket)`.
@@ -83,7 +94,7 @@ template <typename T>
 class Parts {
  public:
   template <typename Make>
-  Parts(Job& job, const Layout& layout, Make make) : part_(layout.part()) {
+  Parts(Job& job, const Layout& layout, Make make) {
     T** const all = job.shared<T*>(layout.nodes);
     for (unsigned node = 0; node < layout.nodes; ++node) {
       const std::uint64_t begin = layout.begin(node), count = layout.begin(node + 1) - begin;
@@ -94,10 +105,9 @@ class Parts {
     job.sync_nodes();
     parts_.assign(all, all + layout.nodes);
   }
-  T& operator[](std::uint64_t bucket) const { return parts_[bucket / part_][bucket % part_]; }
+  T& operator[](Place place) const { return parts_[place.node][place.index]; }
 
  private:
-  std::uint64_t part_;
   std::vector<T*> parts_;
 };
 
@@ -107,6 +117,10 @@ inline auto filler(const Layout& layout, Fill fill) {
   return [&layout, fill](auto* memory, std::uint64_t bucket) {
     ::new (memory) std::remove_pointer_t<decltype(memory)>{fill(layout, bucket)};
   };
+}
+// The same by a borrow, as a program writes that uses borrows all the time.
+inline auto borrowing_filler(const Layout& layout, Fill fill) {
+  return [&layout, fill](Bucket* memory, std::uint64_t bucket) { *dsm::borrow_mut(memory) = fill(layout, bucket); };
 }
 template <typename T>
 void make_lock(T* memory, std::uint64_t /*bucket*/) {
@@ -135,16 +149,16 @@ class LockedTable : public OneByOne<LockedTable<Mutex>> {
   LockedTable(Job& job, const Layout& layout, Fill fill)
       : layout_(layout), locks_(job, layout, make_lock<Mutex>), buckets_(job, layout, filler(layout, fill)) {}
   bool get_one(std::uint64_t key, Value& value) {
-    const std::uint64_t bucket = layout_.of(key);
+    const Place bucket = layout_.place_of(key);
     const std::lock_guard held{locks_[bucket]};
     return buckets_[bucket].get(key, value);
   }
   bool add(std::uint64_t key, std::uint64_t delta) {
-    const std::uint64_t bucket = layout_.of(key);
+    const Place bucket = layout_.place_of(key);
     const std::lock_guard held{locks_[bucket]};
     return buckets_[bucket].add(key, delta);
   }
-  Bucket peek(std::uint64_t bucket) { return buckets_[bucket]; }
+  Bucket peek(std::uint64_t bucket) { return buckets_[layout_.place(bucket)]; }
 
  private:
   Layout layout_;
@@ -161,7 +175,7 @@ class InPlaceTable : public OneByOne<InPlaceTable<Place>> {
       : layout_(layout), buckets_(job, layout, filler(layout, fill)) {}
 
   bool get_one(std::uint64_t key, Value& value) {
-    Bucket& bucket = buckets_[layout_.of(key)];
+    Bucket& bucket = buckets_[layout_.place_of(key)];
     const unsigned slot = bucket.find(key);  // keys never change
     if (slot == kKeysPerBucket) return false;
     const std::atomic_ref<std::uint64_t> version{bucket.version};
@@ -176,7 +190,7 @@ class InPlaceTable : public OneByOne<InPlaceTable<Place>> {
     }
   }
   bool add(std::uint64_t key, std::uint64_t delta) {
-    Bucket& bucket = buckets_[layout_.of(key)];
+    Bucket& bucket = buckets_[layout_.place_of(key)];
     const unsigned slot = bucket.find(key);
     if (slot == kKeysPerBucket) return false;
     const std::atomic_ref<std::uint64_t> version{bucket.version};
@@ -190,7 +204,7 @@ class InPlaceTable : public OneByOne<InPlaceTable<Place>> {
     version.store(before + 2, std::memory_order_release);
     return true;
   }
-  Bucket peek(std::uint64_t bucket) { return buckets_[bucket]; }
+  Bucket peek(std::uint64_t bucket) { return buckets_[layout_.place(bucket)]; }
 
  private:
   static std::atomic_ref<std::uint64_t> word(Bucket& bucket, unsigned slot, unsigned i) {
@@ -209,15 +223,16 @@ class InPlaceTable : public OneByOne<InPlaceTable<Place>> {
 class HintedTable {
  public:
   HintedTable(Job& job, const Layout& layout, Fill fill)
-      : layout_(layout), buckets_(job, layout, filler(layout, fill)), self_(job.node()) {}
+      : layout_(layout), buckets_(job, layout, borrowing_filler(layout, fill)), self_(job.node()) {}
   bool get(Keys keys, Values values) {
     std::array<const Bucket*, kMostAtOnce> wanted;
     std::array<std::size_t, kMostAtOnce> numbers;
     std::size_t elsewhere = 0;
     bool all = true;
     for (std::size_t i = 0; i < keys.size(); ++i) {
-      const Bucket* const bucket = &buckets_[layout_.of(keys[i])];
-      if (layout_.node_of(keys[i]) == self_) {
+      const Place place = layout_.place_of(keys[i]);
+      const Bucket* const bucket = &buckets_[place];
+      if (place.node == self_) {
         all &= dsm::borrow_shared(bucket)->get(keys[i], values[i]);
       } else {
         wanted[elsewhere] = bucket;
@@ -230,10 +245,10 @@ class HintedTable {
     return all;
   }
   bool add(std::uint64_t key, std::uint64_t delta) {
-    return dsm::borrow_mut(&buckets_[layout_.of(key)])->add(key, delta);
+    return dsm::borrow_mut(&buckets_[layout_.place_of(key)])->add(key, delta);
   }
   void finish() {}
-  Bucket peek(std::uint64_t bucket) { return *dsm::borrow_shared(&buckets_[bucket]); }
+  Bucket peek(std::uint64_t bucket) { return *dsm::borrow_shared(&buckets_[layout_.place(bucket)]); }
 
  protected:
   Layout layout_;
@@ -247,8 +262,9 @@ class OwnedTable : public HintedTable {
  public:
   using HintedTable::HintedTable;
   bool add(std::uint64_t key, std::uint64_t delta) {
-    Bucket* const bucket = &buckets_[layout_.of(key)];
-    if (layout_.node_of(key) == self_) return dsm::borrow_mut(bucket)->add(key, delta);
+    const Place place = layout_.place_of(key);
+    Bucket* const bucket = &buckets_[place];
+    if (place.node == self_) return dsm::borrow_mut(bucket)->add(key, delta);
     dsm::call_at_async(
         bucket, [](Bucket& there, std::uint64_t k, std::uint64_t by) { there.add(k, by); }, key, delta);
     return true;

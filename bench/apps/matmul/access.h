@@ -4,6 +4,7 @@
 //   store(row, column, sum)        C(row, column) = sum
 //   hand_over()                    on every node, when all is stored
 //   collect()                      on node 0, after that: what was stored is in product.c
+//   kProductStays                  whether C is left where it was computed until then
 //
 // And for sums that several workers have a part of: each has room for as many tiles as C has, in its node's memory.
 //
@@ -54,6 +55,8 @@ T** parts_of(Job& job, std::size_t count) {
 template <typename T>
 class PlainTiles {
  public:
+  static constexpr bool kProductStays = false;
+
   PlainTiles(Job& job, const Product<T>& product, const Settings& settings)
       : product_(product), hints_(settings.hints && !job.native() && job.nodes() > 1) {
     if (settings.parts) parts_ = parts_of<T>(job, product.c.tiles * product.c.tiles);
@@ -101,8 +104,18 @@ class PlainTiles {
 template <typename T>
 class HintedTiles {
  public:
+  static constexpr bool kProductStays = false;
+
   HintedTiles(Job& job, const Product<T>& product, const Settings& settings) : product_(product) {
-    if (settings.parts) parts_ = parts_of<T>(job, product.c.tiles * product.c.tiles);
+    const std::size_t count = product.c.tiles * product.c.tiles;
+    for (const Matrix<T>& matrix : {product.a, product.b, product.c}) {
+      for (std::size_t i = 0; job.node() == 0 && i < count; ++i) load(matrix.elements + i * kTileElements);
+    }
+    if (settings.parts) parts_ = parts_of<T>(job, count);
+    for (std::size_t i = 0; settings.parts && i < job.own_workers() * count; ++i) {
+      first_borrow(parts_[job.first_worker() + i / count] + i % count * kTileElements);
+    }
+    job.sync_nodes();
   }
   template <typename F>
   void a(std::size_t row, std::size_t column, F f) {
@@ -130,20 +143,32 @@ class HintedTiles {
     const auto target = dsm::borrow_mut(whole(tile));
     std::memcpy(target.get(), sum, target.size() * sizeof(T));
   }
+  // The program that makes the matrices would write them so.
+  static void load(T* tile) {
+    const std::vector<T> elements(tile, tile + kTileElements);
+    write(tile, elements.data());
+  }
+  static void first_borrow(T* tile) { dsm::borrow_mut(whole(tile)).release_unchanged(); }
 
   const Product<T>& product_;
   T** parts_ = nullptr;
 };
 
-// L2: a tile has an owner; a tile of C is a new object of the node that computes it. Its owner goes into C when all is
-// done: owners that all nodes write side by side would make a page of them move with every tile.
+// L2: a tile has an owner; a tile of C is an object of the node that computes it, there and zero before the product
+// begins as C is in the other modes. Its owner goes into C when all is done: owners that all nodes write side by side
+// would make a page of them move with every tile.
 template <typename T>
 class OwnedTiles {
  public:
+  static constexpr bool kProductStays = true;
+
   OwnedTiles(Job& job, const Product<T>& product, const Settings& settings)
       : job_(job), product_(product), a_(own(job, product.a)), b_(own(job, product.b)) {
     const std::size_t count = product.c.tiles * product.c.tiles;
     c_ = job.shared<Owner>(count, dsm::on_node(0));
+    for (std::size_t i = 0; i < (count + job.nodes() - 1) / job.nodes(); ++i) {
+      spare_.push_back(dsm::make_owned<T[]>(kTileElements));
+    }
     for (unsigned worker = 0; settings.parts && worker < job.workers(); ++worker) {
       const unsigned node = worker / job.threads();
       parts_.push_back(job.shared<Owner>(count, dsm::on_node(node)));
@@ -160,7 +185,7 @@ class OwnedTiles {
     f(dsm::borrow_shared(owner(b_, row, column)).get());
   }
   void store(std::size_t row, std::size_t column, const T* sum) {
-    Owner tile = made(job_);
+    Owner tile = take_spare();
     write(tile, sum);
     const std::lock_guard guard(storing_);
     stored_.emplace_back(row * product_.c.tiles + column, std::move(tile));
@@ -201,6 +226,15 @@ class OwnedTiles {
     }
     return owners;
   }
+  // Some nodes have a tile more than others.
+  Owner take_spare() {
+    const std::lock_guard guard(storing_);
+    if (spare_.empty()) return made(job_);
+    Owner tile = std::move(spare_.back());
+    spare_.pop_back();
+    if (!tile) job_.die("global memory is used up. Take a smaller matrix or a larger heap.");
+    return tile;
+  }
   Owner& owner(Owner* owners, std::size_t row, std::size_t column) const {
     return owners[row * product_.c.tiles + column];
   }
@@ -209,6 +243,7 @@ class OwnedTiles {
   const Product<T>& product_;
   Owner *a_, *b_, *c_;
   std::mutex storing_;
+  std::vector<Owner> spare_;                           // tiles of C that this node will compute
   std::vector<std::pair<std::size_t, Owner>> stored_;  // tiles of C that this node has computed
   std::vector<Owner*> parts_;                          // by worker
 };

@@ -2,7 +2,6 @@
 // p * q nodes it needs 1/p of A and 1/q of B.
 #include <fmt/format.h>
 
-#include <array>
 #include <bit>
 #include <cstring>
 #include <memory>
@@ -48,7 +47,7 @@ std::uint64_t compute(const Job& job, const Product<T>& product, Tiles& tiles, c
   std::uint64_t operations = 0;
   for (std::size_t i = worker.index % job.threads(); i < count; i += job.threads()) {
     const std::size_t row = mine.first_row + i / columns, column = mine.first_column + i % columns;
-    alignas(64) std::array<T, kTileElements> sum{};
+    app::TileSum<T> sum{};
     for (std::size_t k = 0; k < product.a.tiles; ++k) {
       tiles.a(row, k,
               [&](const T* a) { tiles.b(k, column, [&](const T* b) { app::multiply_tile(a, b, sum.data()); }); });
@@ -78,7 +77,7 @@ std::uint64_t compute_leaves(Job& job, const Product<T>& product, Tiles& tiles, 
   job.sync_workers();
   const std::size_t begin = count * worker.index / job.workers(), end = count * (worker.index + 1) / job.workers();
   for (std::size_t tile = begin; tile < end; ++tile) {
-    alignas(64) app::TileSum<T> sum{};
+    app::TileSum<T> sum{};
     for (unsigned other = 0; other < job.workers(); ++other) {
       tiles.part(other, tile, [&](const T* part) { app::add_signed(1, part, sum.data()); });
     }
@@ -88,21 +87,39 @@ std::uint64_t compute_leaves(Job& job, const Product<T>& product, Tiles& tiles, 
   return 2 * size * size * size / job.workers();
 }
 
-// What has to move: A and B to the other nodes, the parts to who adds them up, and C to node 0.
-template <typename T>
-std::uint64_t least_bytes(const Job& job, const Settings& settings, const Product<T>& product) {
-  const std::uint64_t matrix = product.c.tiles * product.c.tiles * kTileElements * sizeof(T), nodes = job.nodes();
-  if (settings.parts) {
-    return (nodes - 1) * 2 * matrix + matrix * job.threads() * (nodes - 1) + matrix * (nodes - 1) / nodes;
+// Blocks of A or B that the leaves of a node's workers need.
+std::uint64_t blocks_needed(const Job& job, unsigned node, const int (&signs)[7][4]) {
+  std::uint64_t blocks = 0;
+  for (std::size_t block = 0; block < app::kStrassenBlocks * app::kStrassenBlocks; ++block) {
+    bool needed = false;
+    for (std::size_t leaf = 0; leaf < app::kStrassenLeaves; ++leaf) {
+      needed |= leaf % job.workers() / job.threads() == node &&
+                app::sign_of(signs, leaf, block / app::kStrassenBlocks, block % app::kStrassenBlocks) != 0;
+    }
+    blocks += needed ? 1 : 0;
   }
-  std::uint64_t bytes = 0;
-  for (unsigned node = 1; node < nodes; ++node) {
+  return blocks;
+}
+
+// What has to move: of A and B what the other nodes need, the parts to who adds them up, and C to node 0, unless
+// `stays`: it is left where it was computed.
+template <typename T>
+std::uint64_t least_bytes(const Job& job, const Settings& settings, const Product<T>& product, bool stays) {
+  const std::uint64_t all = product.c.tiles * product.c.tiles, nodes = job.nodes();
+  std::uint64_t tiles = 0;
+  if (settings.parts) {
+    const std::uint64_t a_block = all / (app::kStrassenBlocks * app::kStrassenBlocks);
+    for (unsigned node = 1; node < nodes; ++node) {
+      tiles += a_block * (blocks_needed(job, node, app::kLeft) + blocks_needed(job, node, app::kRight));
+    }
+    tiles += all * job.threads() * (nodes - 1) + (stays ? 0 : all * (nodes - 1) / nodes);
+  }
+  for (unsigned node = 1; !settings.parts && node < nodes; ++node) {
     const Rectangle one = share(product.c.tiles, node, job.nodes());
     const std::uint64_t rows = one.end_row - one.first_row, columns = one.end_column - one.first_column;
-    const std::uint64_t tiles = (rows + columns) * product.c.tiles + rows * columns;
-    bytes += tiles * kTileElements * sizeof(T);
+    tiles += (rows + columns) * product.c.tiles + (stays ? 0 : rows * columns);
   }
-  return bytes;
+  return tiles * kTileElements * sizeof(T);
 }
 
 // The matrices begin in node 0's memory: A and B random, C zero.
@@ -125,7 +142,7 @@ Product<T>* make_product(Job& job, const Settings& settings, std::uint64_t seed)
 }
 
 template <typename T>
-app::Report check(Job& job, const Settings& settings, const Product<T>& product, std::uint64_t seed) {
+app::Report check(Job& job, const Settings& settings, const Product<T>& product, std::uint64_t seed, bool stays) {
   const std::vector<T> a = app::in_rows(product.a);
   const std::vector<T> b = app::in_rows(product.b);
   const std::vector<T> c = app::in_rows(product.c);
@@ -157,7 +174,7 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
                        {"element", settings.element},
                        {"hints", settings.hints},
                        {"algorithm", settings.parts ? "strassen" : "blocked"}};
-  report.least_bytes = least_bytes(job, settings, product);
+  report.least_bytes = least_bytes(job, settings, product, stays);
   report.results["check"] = fmt::format("Freivalds, {} random vectors{}", settings.rounds,
                                         full ? ", and every element beside the plain product" : "");
   return report;
@@ -176,7 +193,7 @@ int run_mode(const Settings& settings, const app::Options& options) {
   app::Report report;
   if (job.node() == 0) {
     tiles.collect();
-    report = check(job, settings, product, options.seed);
+    report = check(job, settings, product, options.seed, Tiles::kProductStays);
   }
   return job.finish(report);
 }

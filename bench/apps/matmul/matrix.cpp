@@ -64,6 +64,21 @@ bool differ(T x, T y, T allowed) {
 }  // namespace
 
 template <typename T>
+void multiply_tile(const T* __restrict a, const T* __restrict b, T* __restrict sum) {
+  for (std::size_t i = 0; i < kTile; ++i) {
+    for (std::size_t k = 0; k < kTile; ++k) {
+      const T factor = a[i * kTile + k];
+      for (std::size_t j = 0; j < kTile; ++j) sum[i * kTile + j] += factor * b[k * kTile + j];
+    }
+  }
+}
+
+template <typename T>
+void add_signed(int sign, const T* __restrict from, T* __restrict to) {
+  for (std::size_t i = 0; i < kTileElements; ++i) to[i] = sign > 0 ? to[i] + from[i] : to[i] - from[i];
+}
+
+template <typename T>
 void fill_randomly(const Matrix<T>& matrix, std::uint64_t seed, std::uint64_t stream) {
   for (std::size_t i = 0; i < matrix.tiles * kTile; ++i) {
     for (std::size_t j = 0; j < matrix.tiles * kTile; ++j) {
@@ -117,6 +132,8 @@ std::string freivalds(const std::vector<T>& a, const std::vector<T>& b, const st
 }
 
 #define DSM_MATRIX(T)                                                                                                 \
+  template void multiply_tile<T>(const T* __restrict, const T* __restrict, T* __restrict);                            \
+  template void add_signed<T>(int, const T* __restrict, T* __restrict);                                               \
   template void fill_randomly<T>(const Matrix<T>&, std::uint64_t, std::uint64_t);                                     \
   template std::vector<T> in_rows<T>(const Matrix<T>&);                                                               \
   template std::vector<T> multiply_plainly<T>(const std::vector<T>&, const std::vector<T>&, std::size_t);             \

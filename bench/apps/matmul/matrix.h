@@ -4,6 +4,7 @@
 // 2. Elements are double, or unsigned 32-bit integers that stand for signed ones modulo 2^32.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -25,16 +26,17 @@ struct Matrix {
   T& at(std::size_t i, std::size_t j) const { return tile(i / kTile, j / kTile)[i % kTile * kTile + j % kTile]; }
 };
 
-// sum += a * b, each sum in the order of b's rows.
+// A tile of a sum, in plain memory. On pages of its own, so that no mode has it at better addresses than another.
 template <typename T>
-void multiply_tile(const T* a, const T* b, T* sum) {
-  for (std::size_t i = 0; i < kTile; ++i) {
-    for (std::size_t k = 0; k < kTile; ++k) {
-      const T factor = a[i * kTile + k];
-      for (std::size_t j = 0; j < kTile; ++j) sum[i * kTile + j] += factor * b[k * kTile + j];
-    }
-  }
-}
+struct alignas(4096) TileSum : std::array<T, kTileElements> {};
+
+// These two are where the time goes. Out of line: all modes run the same machine code (in line, a loop that crossed a
+// cache line made one mode a fifth slower than another).
+template <typename T>
+void multiply_tile(const T* __restrict a, const T* __restrict b,
+                   T* __restrict sum);  // sum += a * b, each sum in the order of b's rows
+template <typename T>
+void add_signed(int sign, const T* __restrict from, T* __restrict to);
 
 template <typename T>
 void fill_randomly(const Matrix<T>& matrix, std::uint64_t seed, std::uint64_t stream);

@@ -3,7 +3,6 @@
 // leaf is computed; each worker gathers its leaves' share of C, and in the end each adds up its share of C's tiles.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <vector>
 
@@ -32,14 +31,6 @@ inline int sign_of(const int (&signs)[7][4], std::size_t leaf, std::size_t row, 
   return sign;
 }
 
-template <typename T>
-using TileSum = std::array<T, kTileElements>;
-
-template <typename T>
-void add_signed(int sign, const T* from, T* to) {
-  for (std::size_t i = 0; i < kTileElements; ++i) to[i] = sign > 0 ? to[i] + from[i] : to[i] - from[i];
-}
-
 // One worker's leaves. read_a(row, column, f) and read_b give tiles; the sums of C's tiles are in plain memory.
 template <typename T>
 class StrassenLeaves {
@@ -53,7 +44,7 @@ class StrassenLeaves {
     gather(kRight, leaf, right_, read_b);
     for (std::size_t row = 0; row < side_; ++row) {
       for (std::size_t column = 0; column < side_; ++column) {
-        alignas(64) TileSum<T> product{};
+        TileSum<T> product{};
         for (std::size_t k = 0; k < side_; ++k) {
           multiply_tile(left_[row * side_ + k].data(), right_[k * side_ + column].data(), product.data());
         }
