@@ -95,12 +95,14 @@ TEST(RawAccessInABorrow, IsFoundByEveryEngine) {
 }
 
 TEST(ObjectCache, KeepsItsBoundAndWhatIsUsedOften) {
-  Process job({bin("dsmrun"), "-n", "2", "--object-cache", "2M", "--", bin("hints_cache_node"), "bounded"});
-  EXPECT_EQ(job.wait(), 0) << job.out() << job.err();
+  for (const char* check : {"bounded", "standing"}) {
+    Process job({bin("dsmrun"), "-n", "2", "--object-cache", "2M", "--", bin("hints_cache_node"), check});
+    EXPECT_EQ(job.wait(), 0) << check << "\n" << job.out() << job.err();
+  }
 }
 
 TEST(ObjectCache, LosesNothing) {
-  for (const char* check : {"held", "latest"}) {
+  for (const char* check : {"held", "latest", "asked"}) {
     Process job({bin("dsmrun"), "-n", "2", "--", bin("hints_cache_node"), check});
     EXPECT_EQ(job.wait(), 0) << check << "\n" << job.out() << job.err();
   }
