@@ -42,7 +42,12 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
                                                                                                 "object-keep-copies",
                                                                                                 "object-keep-standing",
                                                                                                 "object-early-leave",
-                                                                                                "object-no-nesting"};
+                                                                                                "object-no-nesting",
+                                                                                                "queue-forgets",
+                                                                                                "ring-loses",
+                                                                                                "ring-forgets",
+                                                                                                "ring-waits",
+                                                                                                "lose-notice"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -106,6 +111,20 @@ void choose_troubles(std::uint64_t seed, Options& options) {
   }
 }
 
+// And what came after that.
+void choose_limits(std::uint64_t seed, Options& options) {
+  Random random(seed * 0xd1342543de82ef95 + 13);
+  if (random.percent(25)) options.ring = random.between(1, 3);
+  options.late_answers = random.percent(50);
+  options.deaf = random.percent(50);
+  if (random.percent(5)) {
+    options.crash = random.between(1, 100);
+    options.ring = 1;
+    options.deaf = true;
+  }
+  options.memory_dies = random.percent(30);
+}
+
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
   if (value) line += fmt::format(" --{} {}", option, *value);
 }
@@ -131,7 +150,10 @@ Options options_of(std::uint64_t seed) {
 
 Options options_of(std::uint64_t seed, const Overrides& overrides) {
   Options options = options_of(seed);
-  if (!overrides.plain) choose_troubles(seed, options);
+  if (!overrides.plain) {
+    choose_troubles(seed, options);
+    choose_limits(seed, options);
+  }
   options.nodes = overrides.nodes.value_or(options.nodes);
   options.pages = overrides.pages.value_or(options.pages);
   options.threads = overrides.threads.value_or(options.threads);
@@ -148,17 +170,18 @@ std::string describe(const Options& options) {
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
       "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, crash at {}%, "
-      "mutation "
-      "{}",
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, ring of {}, crash at "
+      "{}%{}{}, mutation {}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
       options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.borrow,
       w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, options.small_objects ? " small-objects" : "",
       options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "",
       options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "",
+      options.late_answers ? " late-answers" : "",
       options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "", options.slow_nodes, options.slow_links,
-      options.crash, name_of(options.mutation));
+      options.ring, options.crash, options.deaf ? " (heard of late)" : "",
+      options.memory_dies ? " (with its memory)" : "", name_of(options.mutation));
 }
 
 std::string command_line(std::uint64_t seed, const Overrides& overrides) {

@@ -187,7 +187,7 @@ void Simulator::send(NodeId node, unsigned page, const Copy& copy) {
                                   .borrowers = actions.send_borrowers}};
   for (; to_all != 0; to_all &= to_all - 1) {
     const auto to = static_cast<NodeId>(std::countr_zero(to_all));
-    mail(node, to).push(letter);
+    post(node, to, {.object = false, .letter = letter, .object_letter = {}});
     if (model_.options.duplicates && random_.percent(20)) late_[to].push(letter);
     refresh_mail(to);
   }

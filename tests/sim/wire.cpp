@@ -11,6 +11,7 @@ void Simulator::move_wire(NodeId node, NodeId home_node) {
   Fifo<Op>& wire = this->wire(node, home_node);
   const Op op = wire.pop();
   scheduler_.set(wire_actor(node, home_node), !wire.empty());
+  if (contains(ended_, home_node) && model_.options.memory_dies) return end_node(node, home_node);
   Copy& copy = model_.copy(node, op.page);
   Home& home = model_.homes[op.page];
   execute(node, op, home, copy);
@@ -83,8 +84,61 @@ NodeSet Simulator::waiters_seen(NodeId node, NodeSet waiters) const {
   return (waiters & node_bit(node)) | (others & (~others + 1));
 }
 
+// As the transports do: never waits. What the ring has no room for is put behind what waits at the sender already.
+void Simulator::post(NodeId from, NodeId to, const Parcel& parcel) {
+  Fifo<Parcel>& rest = overflow(from, to);
+  if (rest.empty() && has_room(from, to)) return put(from, to, parcel);
+  trace("    the ring from node {} to node {} is full: {} messages wait", from, to, rest.size() + 1);
+  if (mutated(Mutation::kRingLoses)) return;
+  rest.push(parcel);
+  refresh_flush(from, to);
+}
+
+bool Simulator::has_room(NodeId from, NodeId to) {
+  const auto full = [this, from](NodeId node) {
+    const std::size_t taken = mail(from, node).size() + object_mail(from, node).size();
+    return model_.options.ring != 0 && taken >= model_.options.ring;
+  };
+  for (unsigned i = 0; i < model_.options.nodes && mutated(Mutation::kRingWaits); ++i) {
+    const auto other = static_cast<NodeId>(i);
+    if (!overflow(from, other).empty() && full(other)) return false;
+  }
+  return !full(to);
+}
+
+void Simulator::put(NodeId from, NodeId to, const Parcel& parcel) {
+  if (parcel.object) {
+    object_mail(from, to).push(parcel.object_letter);
+    scheduler_.set(object_mail_actor(from, to), true);
+  } else {
+    mail(from, to).push(parcel.letter);
+    refresh_mail(to);
+  }
+}
+
+// The sender has been told that there is room.
+void Simulator::flush(NodeId from, NodeId to) {
+  Fifo<Parcel>& rest = overflow(from, to);
+  put(from, to, rest.pop());
+  trace("    node {} puts a message for node {} into the ring, {} wait", from, to, rest.size());
+  refresh_flush(from, to);
+}
+
+void Simulator::made_room(NodeId from, NodeId to) {
+  if (mutated(Mutation::kRingForgets)) return;
+  refresh_flush(from, to);
+  for (unsigned i = 0; i < model_.options.nodes && mutated(Mutation::kRingWaits); ++i) {
+    refresh_flush(from, static_cast<NodeId>(i));
+  }
+}
+
+void Simulator::refresh_flush(NodeId from, NodeId to) {
+  scheduler_.set(flush_actor(from, to), !overflow(from, to).empty() && has_room(from, to));
+}
+
 void Simulator::deliver(Fifo<Letter>& letters, NodeId to) {
   const Letter letter = letters.pop();
+  if (&letters != &late_[to]) made_room(letter.from, to);
   const auto page = static_cast<unsigned>(letter.message.first);
   step(to, page, {.kind = proto::EventKind::kMessage, .node = letter.from, .message = letter.message});
   refresh_mail(to);
