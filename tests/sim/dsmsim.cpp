@@ -202,7 +202,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 10000));
   app.add_option("--borrow", command.overrides.borrow, "weight of borrows among the accesses, instead of the seed's")
       ->check(CLI::Range(0, 100));
-  app.add_flag("--plain", command.overrides.plain, "no delays, slow nodes or links, crashes or pressure on memory");
+  app.add_flag("--plain", command.overrides.plain, "no slow nodes or links, no crashes, full rings or bounded memory");
   app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
   CLI11_PARSE(app, argc, argv);
   const std::optional<Mutation> mutation = mutation_named(command.mutation);

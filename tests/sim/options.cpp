@@ -47,7 +47,9 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
                                                                                                 "ring-loses",
                                                                                                 "ring-forgets",
                                                                                                 "ring-waits",
-                                                                                                "lose-notice"};
+                                                                                                "lose-notice",
+                                                                                                "cut-early",
+                                                                                                "cut-anyway"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -123,6 +125,10 @@ void choose_limits(std::uint64_t seed, Options& options) {
     options.deaf = true;
   }
   options.memory_dies = random.percent(30);
+  if (random.percent(20)) {
+    options.pages = std::max(options.pages, options.threads + 3);
+    options.room = random.between(options.threads + 1, options.pages - 1);
+  }
 }
 
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
@@ -160,6 +166,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
   options.ops = overrides.ops.value_or(options.ops);
   options.weights.borrow = overrides.borrow.value_or(options.weights.borrow);
   options.mutation = overrides.mutation;
+  if (options.room != 0) options.room = std::max(options.room, options.threads + 1);
   if (options.pages < 2 || options.weights.borrow == 0) options.nested = 0;
   return options;
 }
@@ -170,7 +177,8 @@ std::string describe(const Options& options) {
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
       "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, ring of {}, crash at "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, crash "
+      "at "
       "{}%{}{}, mutation {}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
       options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.borrow,
@@ -180,7 +188,7 @@ std::string describe(const Options& options) {
       options.strays ? " strays" : "", options.early_use ? " early-use" : "",
       options.late_answers ? " late-answers" : "",
       options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "", options.slow_nodes, options.slow_links,
-      options.ring, options.crash, options.deaf ? " (heard of late)" : "",
+      options.room, options.ring, options.crash, options.deaf ? " (heard of late)" : "",
       options.memory_dies ? " (with its memory)" : "", name_of(options.mutation));
 }
 

@@ -56,6 +56,8 @@ enum class Mutation : std::uint8_t {
   kRingForgets,         // who has messages left over is not told that there is room
   kRingWaits,           // who sends waits for room, and with it all that the node has to say
   kLoseNotice,          // only one of the others hears of a node's end
+  kCutEarly,            // a page's bytes are cut out before they have been written home
+  kCutAnyway,           // and although somebody needs them again
   kCount
 };
 
@@ -94,6 +96,7 @@ struct Options {
   unsigned crash = 0;         // percent of the run's length after which a node dies; 0: none does
   bool deaf = false;          // the others hear of it only when they cannot go on, or are done
   bool memory_dies = false;   // with a node its memory, as behind a network card; else it stays, as on one host
+  unsigned room = 0;          // pages of others that fit into a node's memory; 0: all
   unsigned ring = 0;          // messages between two nodes that fit, the rest waits at the sender; 0: all fit
   bool late_answers = false;  // the home's queue hears later what its operation on a header has found
 
@@ -110,7 +113,7 @@ Options options_of(std::uint64_t seed);
 // What the command line, or shrinking, fixes.
 struct Overrides {
   std::optional<unsigned> nodes = {}, pages = {}, threads = {}, ops = {}, borrow = {};
-  bool plain = false;  // no delays, slow nodes or links, crashes or pressure: what a seed meant before there were any
+  bool plain = false;  // no slow nodes or links, crashes or limits: what a seed meant before there were any
   Mutation mutation = Mutation::kNone;
 };
 Options options_of(std::uint64_t seed, const Overrides& overrides);

@@ -13,7 +13,7 @@ unsigned actor_count(const Options& options) {
   return nodes * options.threads + 3 * nodes * options.pages + 3 * nodes * nodes + nodes +
          options.pages * kObjectsPerPage;
 }
-unsigned later_actor_count(const Options& options) { return options.nodes * options.nodes + options.nodes; }
+unsigned later_actor_count(const Options& options) { return options.nodes * options.nodes + 2 * options.nodes; }
 
 }  // namespace
 
@@ -42,6 +42,7 @@ Simulator::Simulator(const Options& options, Trace* trace)
   make_homes();
   make_actors();
   make_trouble();
+  make_rooms();
 }
 
 void Simulator::make_homes() {
@@ -87,6 +88,8 @@ void Simulator::make_actors() {
     add(ActorKind::kQueue, i / kObjectsPerPage, i % kObjectsPerPage);
   first_flush_ = static_cast<unsigned>(actors_.size());
   for (unsigned i = 0; i < nodes * nodes; ++i) add(ActorKind::kFlush, i / nodes, i % nodes);
+  first_room_ = static_cast<unsigned>(actors_.size());
+  for (unsigned i = 0; i < nodes; ++i) add(ActorKind::kRoom, i, 0);
   first_notice_ = static_cast<unsigned>(actors_.size());
   for (unsigned i = 0; i < nodes; ++i) add(ActorKind::kNotice, i, 0);
   works_.resize(threads_.size());
@@ -123,6 +126,7 @@ bool Simulator::belongs_to(const Actor& actor, NodeId node) const {
     case ActorKind::kWire:
       return actor.a == node || actor.b == node;
     case ActorKind::kFlush:
+    case ActorKind::kRoom:
     case ActorKind::kNotice:
       return actor.a == node;
     case ActorKind::kMail:
@@ -145,6 +149,7 @@ void Simulator::finish() {
   generating_ = false;
   finish_fairly();
   checker_.at_rest();
+  check_rooms();
   send_home();
   finish_fairly();
   release_all();
@@ -264,6 +269,8 @@ void Simulator::move(const Actor& actor) {
       return move_queue(actor.a, actor.b);
     case ActorKind::kFlush:
       return flush(actor.a, actor.b);
+    case ActorKind::kRoom:
+      return put_out(actor.a);
     case ActorKind::kNotice:
       return hear(actor.a);
   }

@@ -13,12 +13,14 @@
 //   letter (from, to)    delivers the oldest message about objects of that pair
 //   queue (page, object) does the operation that the queue of the object's home has in mind
 //   flush (from, to)     puts a message that found the pair's ring full into it
+//   room (node)          puts a page out of the node's memory, or looks for one that can go
 //   notice (node)        tells the node that another one has ended: so does it, then
 #pragma once
 
 #include <fmt/format.h>
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,6 +30,7 @@
 #include "tests/sim/model.h"
 #include "tests/sim/options.h"
 #include "tests/sim/random.h"
+#include "tests/sim/room.h"
 #include "tests/sim/scheduler.h"
 
 namespace dsm::sim {
@@ -86,6 +89,7 @@ class Simulator {
     kLetter,
     kQueue,
     kFlush,
+    kRoom,
     kNotice
   };
   struct Actor {
@@ -190,6 +194,17 @@ class Simulator {
   void trace(fmt::format_string<const Args&...> format, const Args&... args) {
     if (trace_ != nullptr) trace_->add(fmt::format("{:6} ", counts_.moves) + fmt::format(format, args...));
   }
+
+  // room.cpp: bounded local memory
+  void make_rooms();
+  Room* room_for(NodeId node, unsigned page);
+  bool lacks_room(NodeId node, unsigned page);
+  void filled(NodeId node, unsigned page);
+  void came_back(NodeId node, unsigned page);
+  void put_out(NodeId node);
+  void settle_leaving(NodeId node, unsigned page);
+  void refresh_room(NodeId node);
+  void check_rooms() const;
 
   // crash.cpp: the end of a node
   void crash();
@@ -314,6 +329,7 @@ class Simulator {
   unsigned object_mail_actor(NodeId from, NodeId to) const { return first_letter_ + from * model_.options.nodes + to; }
   unsigned queue_actor(unsigned page, unsigned object) const { return first_queue_ + page * kObjectsPerPage + object; }
   unsigned flush_actor(NodeId from, NodeId to) const { return first_flush_ + from * model_.options.nodes + to; }
+  unsigned room_actor(NodeId node) const { return first_room_ + node; }
   unsigned notice_actor(NodeId node) const { return first_notice_ + node; }
   Fifo<Parcel>& overflow(NodeId from, NodeId to) { return overflows_[from * model_.options.nodes + to]; }
   Fifo<ObjectLetter>& object_mail(NodeId from, NodeId to) { return object_mail_[from * model_.options.nodes + to]; }
@@ -326,15 +342,16 @@ class Simulator {
   Trace* const trace_;
   std::vector<Actor> actors_;
   unsigned first_page_actor_ = 0, first_wire_ = 0, first_mail_ = 0, first_late_ = 0;
-  unsigned first_letter_ = 0, first_queue_ = 0, first_flush_ = 0, first_notice_ = 0;
+  unsigned first_letter_ = 0, first_queue_ = 0, first_flush_ = 0, first_room_ = 0, first_notice_ = 0;
   std::vector<Thread> threads_;
   std::vector<Work> works_;  // of each thread's borrow
   std::vector<Fifo<Op>> wires_;
   std::vector<Fifo<Letter>> mail_;
   std::vector<Fifo<Letter>> late_;
   std::vector<Fifo<ObjectLetter>> object_mail_;
-  std::vector<Fifo<Parcel>> overflows_;  // of each pair: what found its ring full
-  std::uint64_t last_value_ = 0;         // every write stores a new one
+  std::vector<Fifo<Parcel>> overflows_;       // of each pair: what found its ring full
+  std::vector<std::unique_ptr<Room>> rooms_;  // of each node, if memory is bounded
+  std::uint64_t last_value_ = 0;              // every write stores a new one
   bool generating_ = true;
   NodeSet ended_ = 0;
   NodeId first_ended_ = kNoNode;

@@ -132,9 +132,9 @@ template <typename Archive>
 void archive_copy(Archive& all, Copy& copy) {
   archive_page(all, copy.page);
   archive_bytes(all, copy.bytes);
-  fields(all, copy.view, copy.next_piece, copy.hint, copy.dead, copy.voluntary, copy.in_flight, copy.done_due, copy.old,
-         copy.seen.word, copy.seen.waiters, copy.await_use, copy.owed, copy.readers, copy.writer, copy.looked,
-         copy.borrows, copy.closed);
+  fields(all, copy.view, copy.next_piece, copy.hint, copy.dead, copy.leaving, copy.voluntary, copy.in_flight,
+         copy.done_due, copy.old, copy.seen.word, copy.seen.waiters, copy.await_use, copy.owed, copy.readers,
+         copy.writer, copy.looked, copy.borrows, copy.closed);
   if (copy.executing()) archive_actions(all, copy.todo);
 }
 

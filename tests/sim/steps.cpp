@@ -37,6 +37,7 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   advance(copy);
   while (!model_.options.fine && copy.executing()) do_piece(node, page, copy);
   if (!copy.executing()) settle_lock(node, page, copy);
+  settle_leaving(node, page);
   refresh(node, page);
 }
 
@@ -44,6 +45,7 @@ void Simulator::move_agent(NodeId node, unsigned page) {
   Copy& copy = model_.copy(node, page);
   do_piece(node, page, copy);
   if (!copy.executing()) settle_lock(node, page, copy);
+  settle_leaving(node, page);
   refresh(node, page);
 }
 
@@ -153,6 +155,7 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
   if (late_add) post(OpKind::kAdd, actions.waiters_add);
   if (actions.read_page && !early_read && !mutated(Mutation::kStaleRead)) copy_page(OpKind::kReadHalf);
 
+  if (actions.read_page) filled(node, page);
   if (actions.expects_done) {
     copy.in_flight = true;
     ops.back().last = true;
@@ -168,6 +171,7 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
 void Simulator::up(NodeId node, unsigned page, Copy& copy) {
   if (!mutated(Mutation::kMapEarly)) checker_.raising(node, page);
   if (copy.todo.map != Access::kNone) copy.view = copy.todo.map;
+  if (copy.view == Access::kRead || copy.view == Access::kWrite) filled(node, page);
   if (copy.todo.raise) copy.view = Access::kWrite;
 }
 
@@ -234,6 +238,7 @@ void Simulator::refresh(NodeId node, unsigned page) {
   scheduler_.set(page_actor(ActorKind::kAgent, node, page), copy.executing());
   scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !copy.executing());
   scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !copy.locked());
+  if (!rooms_.empty()) refresh_room(node);
   if (!model_.options.fine && !copy.serial) return;
   const unsigned first = node * model_.options.threads;
   for (unsigned index = first; index < first + model_.options.threads; ++index) refresh_thread(index);
