@@ -50,6 +50,13 @@ void Simulator::end_node(NodeId node, NodeId because_of) {
   for (unsigned page = 0; page < model_.options.pages; ++page) {
     if (concerns(node, page)) blamed_[page] = true;
   }
+  for (unsigned to = 0; to < model_.options.nodes; ++to) {
+    Fifo<Parcel>& lost = overflow(node, static_cast<NodeId>(to));
+    for (; !lost.empty(); lost.pop()) {
+      const Parcel& parcel = lost.front();
+      blamed_[parcel.object ? parcel.object_letter.page : static_cast<unsigned>(parcel.letter.message.first)] = true;
+    }
+  }
   for (unsigned i = 0; i < actors_.size(); ++i) {
     const Actor& actor = actors_[i];
     const bool memory = actor.kind == ActorKind::kWire && actor.a != node;  // of others, who find it there, or gone

@@ -203,6 +203,12 @@ int main(int argc, char** argv) {
   app.add_option("--borrow", command.overrides.borrow, "weight of borrows among the accesses, instead of the seed's")
       ->check(CLI::Range(0, 100));
   app.add_flag("--plain", command.overrides.plain, "no slow nodes or links, no crashes, full rings or bounded memory");
+  std::vector<std::string> names;
+  for (const Feature& feature : features()) names.emplace_back(feature.name);
+  app.add_option("--without", command.overrides.without, "leave these out of what the seed says")
+      ->delimiter(',')
+      ->check(CLI::IsMember(names));
+  app.add_option("--chance", command.overrides.chance, "another course of the same seed, as shrinking finds them");
   app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
   CLI11_PARSE(app, argc, argv);
   const std::optional<Mutation> mutation = mutation_named(command.mutation);

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "tests/sim/simulator.h"
+#include "tests/sim/text.h"
 
 namespace dsm::sim {
 
@@ -102,11 +103,14 @@ void Simulator::execute_object(NodeId node, const Op& op, Home& home) {
     default:
       break;
   }
-  trace("      object {}: header {:#x}", op.half, object.header);
-  if (!op.last) return;
-  results.kind = BorrowEventKind::kDone;
+}
+
+// The last operation of a chain on an object has been done.
+void Simulator::ended_chain(NodeId node, const Op& op) {
+  Work& work = work_of(op, node);
+  work.results.kind = BorrowEventKind::kDone;
   work.flying = false;
-  if (op.who == kGiver) return step_giving(node, op.page, op.half, results);
+  if (op.who == kGiver) return step_giving(node, op.page, op.half, work.results);
   work.done_due = true;
   refresh_thread(op.who);
 }
@@ -180,7 +184,8 @@ void Simulator::move_queue(unsigned page, unsigned which) {
   if (!object.answered) {
     object.answer = object.header;
     if (object.todo.swap && object.answer == object.todo.expected) object.header = object.todo.desired;
-    trace("    queue of object {} of page {}: header {:#x} -> {:#x}", which, page, object.answer, object.header);
+    trace("    the queue of object {} of page {} finds '{}' and leaves '{}'", which, page, header_text(object.answer),
+          header_text(object.header));
     object.answered = true;
     if (model_.options.late_answers) return;
   }

@@ -154,6 +154,30 @@ Options options_of(std::uint64_t seed) {
   return options;
 }
 
+const std::vector<Feature>& features() {
+  static const std::vector<Feature> all = {
+      {"crash", [](Options& options) { options.crash = 0; }},
+      {"room", [](Options& options) { options.room = 0; }},
+      {"ring", [](Options& options) { options.ring = 0; }},
+      {"nested", [](Options& options) { options.nested = 0; }},
+      {"strays", [](Options& options) { options.strays = false; }},
+      {"duplicates", [](Options& options) { options.duplicates = false; }},
+      {"slow", [](Options& options) { options.slow_nodes = options.slow_links = options.lazy = 0; }},
+      {"fine", [](Options& options) { options.fine = false; }},
+      {"split-latch", [](Options& options) { options.split_latch = false; }},
+      {"early-use", [](Options& options) { options.early_use = false; }},
+      {"late-answers", [](Options& options) { options.late_answers = false; }},
+      {"locks", [](Options& options) { options.locks = false, options.latch_only = 0; }},
+      {"transfer", [](Options& options) { options.weights.transfer = 0; }},
+      {"release", [](Options& options) { options.weights.release = options.weights.keep_reading = 0; }},
+      {"fresh", [](Options& options) { options.weights.fresh = 0; }},
+      {"prefetch", [](Options& options) { options.weights.prefetch = 0; }},
+      {"borrow", [](Options& options) { options.weights.borrow = options.nested = 0; }},
+      {"raw", [](Options& options) { options.weights.read = options.weights.write = options.weights.modify = 0; }},
+  };
+  return all;
+}
+
 Options options_of(std::uint64_t seed, const Overrides& overrides) {
   Options options = options_of(seed);
   if (!overrides.plain) {
@@ -166,6 +190,13 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
   options.ops = overrides.ops.value_or(options.ops);
   options.weights.borrow = overrides.borrow.value_or(options.weights.borrow);
   options.mutation = overrides.mutation;
+  if (overrides.chance != 0) options.seed = Random(seed + overrides.chance * 0x2545f4914f6cdd1d).next();
+  for (const std::string& name : overrides.without) {
+    for (const Feature& feature : features()) {
+      if (name == feature.name) feature.leave_out(options);
+    }
+  }
+  if (options.weight_sum() == 0) options.weights.read = 1;
   if (options.room != 0) options.room = std::max(options.room, options.threads + 1);
   if (options.pages < 2 || options.weights.borrow == 0) options.nested = 0;
   return options;
@@ -200,6 +231,10 @@ std::string command_line(std::uint64_t seed, const Overrides& overrides) {
   append(line, "threads", overrides.threads);
   append(line, "ops", overrides.ops);
   append(line, "borrow", overrides.borrow);
+  for (std::size_t i = 0; i < overrides.without.size(); ++i) {
+    line += (i == 0 ? " --without " : ",") + overrides.without[i];
+  }
+  if (overrides.chance != 0) line += fmt::format(" --chance {}", overrides.chance);
   if (overrides.mutation != Mutation::kNone) line += fmt::format(" --mutation {}", name_of(overrides.mutation));
   return line;
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace dsm::sim {
 
@@ -110,11 +111,20 @@ struct Options {
 
 Options options_of(std::uint64_t seed);
 
+// What a run may do without, by name; shrinking tries it.
+struct Feature {
+  const char* name;
+  void (*leave_out)(Options& options);
+};
+const std::vector<Feature>& features();
+
 // What the command line, or shrinking, fixes.
 struct Overrides {
   std::optional<unsigned> nodes = {}, pages = {}, threads = {}, ops = {}, borrow = {};
   bool plain = false;  // no slow nodes or links, crashes or limits: what a seed meant before there were any
   Mutation mutation = Mutation::kNone;
+  std::uint64_t chance = 0;               // another course of the same seed; 0: the seed's own
+  std::vector<std::string> without = {};  // names of features
 };
 Options options_of(std::uint64_t seed, const Overrides& overrides);
 

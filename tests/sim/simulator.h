@@ -269,6 +269,7 @@ class Simulator {
   void fly(NodeId node, unsigned page, unsigned object, unsigned who, const proto::BorrowActions& todo);
   Work& work_of(const Op& op, NodeId node);
   void execute_object(NodeId node, const Op& op, Home& home);
+  void ended_chain(NodeId node, const Op& op);
   void write_object(NodeId from, NodeId to, const ObjectLetter& letter);
   void deliver_object(NodeId from, NodeId to);
   void step_queue(unsigned page, unsigned which, proto::QueueEvent event);
@@ -305,6 +306,7 @@ class Simulator {
 
   // wire.cpp: operations and messages under way
   void move_wire(NodeId node, NodeId home);
+  void trace_op(NodeId node, const Op& op, const Home& home);
   void execute(NodeId node, const Op& op, Home& home, Copy& copy);
   void swap(NodeId node, const Op& op, Home& home, Copy& copy);
   void replace_word(NodeId node, const Op& op, Home& home);

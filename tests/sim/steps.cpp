@@ -93,7 +93,10 @@ void Simulator::do_piece(NodeId node, unsigned page, Copy& copy) {
     case Piece::kNone:
       return;
   }
-  if (model_.options.fine) trace("node {} page {}: piece {} done", node, page, static_cast<int>(copy.next_piece));
+  if (model_.options.fine) {
+    constexpr const char* kPieces[] = {"lowers its access", "posts its chain", "raises its access", "sends", "wakes"};
+    trace("node {} page {}: {}", node, page, kPieces[static_cast<std::size_t>(copy.next_piece)]);
+  }
   copy.next_piece = static_cast<Piece>(static_cast<unsigned>(copy.next_piece) + 1);
   advance(copy);
 }

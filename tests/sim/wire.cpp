@@ -15,18 +15,42 @@ void Simulator::move_wire(NodeId node, NodeId home_node) {
   Copy& copy = model_.copy(node, op.page);
   Home& home = model_.homes[op.page];
   execute(node, op, home, copy);
-  if (trace_ != nullptr) {
-    constexpr const char* kNames[] = {"write half",  "add",          "swap",         "swap (reads)", "swap (writes)",
-                                      "read word",   "read waiters", "read latch",   "read half",    "header before",
-                                      "header swap", "header add",   "header after", "header last",  "read word a",
-                                      "read word b", "write word a", "write word b"};
-    trace("    node {} page {}: {} {} at home {} -> {}, waiters {}, bytes {}/{}", node, op.page,
-          kNames[static_cast<std::size_t>(op.kind)], op.half, home_node, word_text(home.latch.word, home.node),
-          set_text(home.latch.waiters), home.bytes[0].a, home.bytes[1].a);
-  }
+  if (trace_ != nullptr) trace_op(node, op, home);
+  if (op.last && op.kind >= OpKind::kHeaderBefore) ended_chain(node, op);
   if (!op.last || op.kind >= OpKind::kHeaderBefore) return;
   copy.done_due = true;
   refresh(node, op.page);
+}
+
+void Simulator::trace_op(NodeId node, const Op& op, const Home& home) {
+  constexpr const char* kNames[] = {"writes its half",
+                                    "adds to the waiters",
+                                    "swaps the word",
+                                    "swaps (reads)",
+                                    "swaps (writes)",
+                                    "reads the word",
+                                    "reads the waiters",
+                                    "reads the latch",
+                                    "reads its half",
+                                    "reads the header of",
+                                    "swaps the header of",
+                                    "marks the header of",
+                                    "reads again the header of",
+                                    "frees the header of",
+                                    "reads the first word of",
+                                    "reads the second word of",
+                                    "writes the first word of",
+                                    "writes the second word of"};
+  const char* const name = kNames[static_cast<std::size_t>(op.kind)];
+  if (op.kind >= OpKind::kHeaderBefore) {
+    const Half& bytes = home.bytes[op.half];
+    return trace("    node {} {} object {} of page {}, at home {}: {}, words {}/{}", node, name, op.half, op.page,
+                 home.node, header_text(model_.object(op.page, op.half).header), shown(bytes.a), shown(bytes.b));
+  }
+  const bool half = op.kind == OpKind::kReadHalf || op.kind == OpKind::kWriteHalf;
+  trace("    node {} {}{} of page {}, at home {}: {}, waiters {}, bytes {}/{}", node, name,
+        half ? fmt::format(" {}", op.half) : "", op.page, home.node, word_text(home.latch.word, home.node),
+        set_text(home.latch.waiters), shown(home.bytes[0].a), shown(home.bytes[1].a));
 }
 
 void Simulator::execute(NodeId node, const Op& op, Home& home, Copy& copy) {
