@@ -39,6 +39,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"transferred", {"moved from", "hints_misuse.cpp:"}},
                     Case{"thread_exit", {"a thread has ended inside its borrow", "hints_misuse.cpp:"}},
                     Case{"overlap", {"overlaps another borrow", "hints_misuse.cpp:"}},
+                    Case{"one_header", {"wait for each other in a circle", "share 64 bytes", "and waits for"}},
                     Case{"deadlock", {"wait for each other in a circle", "hints_misuse.cpp:", "and waits for"}}),
     [](const auto& info) { return std::string(info.param.name); });
 

@@ -107,9 +107,15 @@ class Run {
     std::memset(block.data, block.fill, block.bytes);
   }
 
+  // A thread that has borrowed an object to change it waits for itself at another one in the same 64 bytes.
   void borrow(Block& block) {
     block.end_borrow();
     if (block.data == nullptr) return;
+    for (Block& other : blocks_) {
+      if (reinterpret_cast<std::uintptr_t>(other.data) / 64 == reinterpret_cast<std::uintptr_t>(block.data) / 64) {
+        other.end_borrow();
+      }
+    }
     if (input_.number<std::uint8_t>() % 2 == 0) {
       block.borrowed = static_cast<const unsigned char*>(dsm_borrow_shared(block.data, block.bytes));
       return block.expect(block.borrowed);
