@@ -197,7 +197,7 @@ EXPORT long syscall(long number, ...) noexcept {
 
 EXPORT ssize_t read(int fd, void* to, size_t bytes) {
   if (fails("read") || (may_block(fd) && interrupted())) return -1;
-  return NEXT(read)(fd, to, bytes);
+  return NEXT(read)(fd, to, bytes);  // short ones come of the short writes at the other end
 }
 EXPORT ssize_t write(int fd, const void* from, size_t bytes) {
   if (fails("write") || (may_block(fd) && interrupted())) return -1;
@@ -211,6 +211,17 @@ EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
   if (fails("recvmsg") || interrupted()) return -1;
   if ((flags & MSG_DONTWAIT) != 0 && disturbs(4)) return errno = EAGAIN, -1;
   return NEXT(recvmsg)(fd, message, flags);
+}
+// Of the launchers of several hosts, by TCP.
+EXPORT ssize_t send(int fd, const void* from, size_t bytes, int flags) {
+  if (fails("send") || interrupted()) return -1;
+  if ((flags & MSG_DONTWAIT) != 0 && disturbs(4)) return errno = EAGAIN, -1;
+  return NEXT(send)(fd, from, shortened(bytes), flags);
+}
+EXPORT ssize_t recv(int fd, void* to, size_t bytes, int flags) {
+  if (fails("recv") || interrupted()) return -1;
+  if ((flags & MSG_DONTWAIT) != 0 && disturbs(4)) return errno = EAGAIN, -1;
+  return NEXT(recv)(fd, to, shortened(bytes), flags);
 }
 EXPORT int poll(pollfd* polled, nfds_t count, int timeout) {
   return fails("poll") || interrupted() ? -1 : NEXT(poll)(polled, count, timeout);
