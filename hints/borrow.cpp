@@ -1,6 +1,7 @@
 #include "hints/borrow.h"
 
 #include "hints/checks.h"
+#include "hints/quick.h"
 #include "hints/sides.h"
 #include "runtime/misuse.h"
 
@@ -29,6 +30,13 @@ Pin& with_callers(const Engine& engine, Pin& pin) {
 }  // namespace
 
 Pin& borrow_shared(const void* object, std::size_t bytes, CallSite site, std::uint32_t colour) {
+  Pin* const pin = borrow_shared_quickly(reinterpret_cast<std::uint64_t>(object), bytes, site);
+  if (pin != nullptr) [[likely]]
+    return *pin;
+  return borrow_shared_slowly(object, bytes, site, colour);
+}
+
+Pin& borrow_shared_slowly(const void* object, std::size_t bytes, CallSite site, std::uint32_t colour) {
   Engine& here = engine();
   const auto address = reinterpret_cast<std::uint64_t>(object);
   check_object(here, address, bytes, site);
@@ -49,11 +57,7 @@ Pin& borrow_mut(void* object, std::size_t bytes, CallSite site) {
 }
 
 Header end_borrow(Pin& pin, bool changed, NodeId to) {
-  if (pin.kind.load(std::memory_order_relaxed) == PinKind::kCopy) {
-    pin.copy.store(nullptr, std::memory_order_relaxed);
-    pin.address.store(0, std::memory_order_release);
-    return 0;
-  }
+  if (end_quickly(pin)) return 0;
   Engine& here = engine();
   const bool elsewhere = pin.copy.load(std::memory_order_relaxed) != nullptr;
   return elsewhere ? end_elsewhere(here, pin, changed, to) : end_here(here, pin, changed, to);

@@ -36,17 +36,17 @@ struct Engine {
   const std::uint64_t slice_begin, slice_bytes;  // what is homed here for sure
   std::byte* const slice_view;                   // where borrows at the home work with it
 
+  std::atomic<proto::Header>* const slice_headers;      // nullptr: only through the transport
+  const std::atomic<std::uint64_t>* const slice_pages;  // alone: one word, always open
+  const unsigned page_shift;                            // alone: all offsets are in that page
+  const std::uint64_t quick_bytes;                      // of the slice, where quick.h may begin; 0 with DSM_CHECK=1
+
   explicit Engine(runtime::Node& node);
-  std::atomic<proto::Header>* const slice_headers;  // nullptr: only through the transport
-  const std::atomic<std::uint64_t>* const slice_pages;
 
   // Of what is homed in this node's slice.
   std::byte* in_place(std::uint64_t address) const { return slice_view + (address - slice_begin); }
   std::atomic<proto::Header>* header(std::uint64_t address) const {
     return slice_headers == nullptr ? nullptr : slice_headers + (address - slice_begin) / kObjectGranule;
-  }
-  std::uint64_t page_word(std::uint64_t address) const {
-    return slice_pages[(address - slice_begin) >> kPageShift].load(std::memory_order_acquire);
   }
 };
 namespace detail {
@@ -63,6 +63,8 @@ inline constexpr std::uint32_t kNoColour = ~std::uint32_t{0};
 
 // Pin::data is what the program uses. A `colour` says that a cached copy of it is the object.
 Pin& borrow_shared(const void* object, std::size_t bytes, CallSite site, std::uint32_t colour = kNoColour);
+// The same without a try of the quick way (quick.h), for who has tried it.
+Pin& borrow_shared_slowly(const void* object, std::size_t bytes, CallSite site, std::uint32_t colour);
 Pin& borrow_mut(void* object, std::size_t bytes, CallSite site);
 // Ends it. `changed`: false if the program has not written. `to`: who shall be standing owner from now on. The header
 // afterwards, of a mutable borrow.

@@ -1,7 +1,6 @@
 // Borrows of objects that are homed at this node.
-#include <cstring>
-
 #include "base/check.h"
+#include "hints/quick.h"
 #include "hints/sides.h"
 
 namespace dsm::hints {
@@ -10,34 +9,13 @@ namespace {
 // How often the quick way is tried before the slow one, which can wait.
 constexpr int kQuickTries = 4;
 
-// A call of memcpy costs more than most objects.
-inline void copy_small(std::byte* to, const std::byte* from, std::size_t bytes) {
-  if (bytes == 64) return static_cast<void>(std::memcpy(to, from, 64));
-  if (bytes == 8) return static_cast<void>(std::memcpy(to, from, 8));
-  std::memcpy(to, from, bytes);
-}
-
-// Copies a small object in between two looks at its header and at its pages. False: somebody is changing it, or a page
-// is not in object mode.
 bool copy_quickly(const Engine& engine, std::uint64_t address, std::size_t bytes, std::byte* to) {
-  const std::atomic<Header>* const header = engine.header(address);
-  if (header == nullptr) return false;
-  const std::byte* const from = engine.in_place(address);
-  const std::uint64_t last = address + bytes - 1;
-  const bool one_page = engine.alone || (address ^ last) < kPageBytes;
+  if (engine.slice_headers == nullptr) return false;
+  const std::uint64_t offset = address - engine.slice_begin;
   for (int tries = 0; tries < kQuickTries; ++tries) {
-    const std::uint64_t page = engine.alone ? 1 : engine.page_word(address);
-    const std::uint64_t last_page = one_page ? page : engine.page_word(last);
-    if (!runtime::Objects::is_open(page) || !runtime::Objects::is_open(last_page)) return false;
-    const Header before = header->load(std::memory_order_acquire);
-    if (proto::is_writing(before) || proto::hold_of(before) == proto::Hold::kStanding) return false;
-    copy_small(to, from, bytes);
-    std::atomic_thread_fence(std::memory_order_acquire);
-    const Header after = header->load(std::memory_order_acquire);
-    if (proto::version_of(before) != proto::version_of(after) || proto::is_writing(after)) continue;
-    if (engine.alone || (page == engine.page_word(address) && last_page == engine.page_word(last))) {
-      return true;
-    }
+    const PageLook first(engine, offset), last(engine, offset + bytes - 1);
+    if (!first.open() || !last.open()) return false;
+    if (copy_whole(engine, offset, bytes, to) && first.unchanged() && last.unchanged()) return true;
   }
   return false;
 }

@@ -8,6 +8,9 @@
 namespace dsm::hints {
 namespace {
 
+constexpr std::atomic<std::uint64_t> kOpenPage{1};
+static_assert(runtime::Objects::is_open(1));
+
 // A forked child that ends has no node.
 void end_thread(runtime::ThreadPins& thread) {
   if (::getpid() != engine().process) return;
@@ -35,7 +38,9 @@ Engine::Engine(runtime::Node& the_node)
       slice_view(alone ? reinterpret_cast<std::byte*>(slice_begin)
                        : the_node.service_view + (slice_begin - the_node.geometry.base)),
       slice_headers(objects.slice_headers()),
-      slice_pages(objects.slice_pages()) {
+      slice_pages(alone ? &kOpenPage : objects.slice_pages()),
+      page_shift(alone ? 63 : kPageShift),
+      quick_bytes(check || slice_headers == nullptr ? 0 : slice_bytes - runtime::kScratchBytes) {
   objects.set_copies(&cache);
   runtime::on_thread_end(end_thread);
 }

@@ -14,6 +14,7 @@
 #include "hints/borrow_many.h"
 #include "hints/checks.h"
 #include "hints/fetch.h"
+#include "hints/quick.h"
 #include "runtime/blocks.h"
 #include "runtime/calls.h"
 #include "runtime/misuse.h"
@@ -67,6 +68,15 @@ void move_into(Engine& engine, Pin& fresh, std::uint64_t old_address, std::size_
   count(engine.node.stats->object_move);
 }
 
+[[gnu::noinline]] borrowed borrow_owned_slowly(std::uint64_t bits, std::size_t bytes, call_site site) {
+  const std::uint64_t address = check_owner(bits, site_of(site));
+  const auto colour = static_cast<std::uint32_t>(bits >> kColourShift);
+  return as_borrowed(hints::borrow_shared_slowly(pointer_of(address), bytes, site_of(site), colour));
+}
+[[gnu::noinline]] borrowed borrow_slowly(const void* object, std::size_t bytes, call_site site) {
+  return as_borrowed(hints::borrow_shared_slowly(object, bytes, site_of(site), hints::kNoColour));
+}
+
 }  // namespace
 
 borrowed owned_new(std::size_t bytes, call_site site) {
@@ -77,10 +87,13 @@ borrowed owned_new(std::size_t bytes, call_site site) {
 
 std::uint64_t owned_begin(void* pin) { return end_and_colour(pin_of(pin), true); }
 
+// An owner that is empty or being changed names no address of this node's.
 borrowed borrow_owned_shared(std::uint64_t bits, std::size_t bytes, call_site site) {
-  const std::uint64_t address = check_owner(bits, site_of(site));
-  const auto colour = static_cast<std::uint32_t>(bits >> kColourShift);
-  return as_borrowed(hints::borrow_shared(pointer_of(address), bytes, site_of(site), colour));
+  constexpr std::uint64_t kNoColourBits = (std::uint64_t{1} << kColourShift) - 1;
+  Pin* const pin = hints::borrow_shared_quickly(bits & kNoColourBits, bytes, site_of(site));
+  if (pin == nullptr) [[unlikely]]
+    return borrow_owned_slowly(bits, bytes, site);
+  return {pin->scratch, pin};
 }
 
 // On another node than the home: the object moves here. If there is no room for it, it is changed where it is. The
@@ -163,7 +176,10 @@ void owned_check_idle(std::uint64_t bits, const char* what) {
 // --- by address (L1) ------------------------------------------------------------------------------------------------
 
 borrowed borrow_shared(const void* object, std::size_t bytes, call_site site) {
-  return as_borrowed(hints::borrow_shared(object, bytes, site_of(site)));
+  Pin* const pin = hints::borrow_shared_quickly(reinterpret_cast<std::uint64_t>(object), bytes, site_of(site));
+  if (pin == nullptr) [[unlikely]]
+    return borrow_slowly(object, bytes, site);
+  return {pin->scratch, pin};
 }
 void borrow_shared_each(const void* const* objects, borrowed* to, std::size_t count, std::size_t bytes,
                         call_site site) {
@@ -174,7 +190,9 @@ void borrow_shared_each(const void* const* objects, borrowed* to, std::size_t co
 borrowed borrow_mut(void* object, std::size_t bytes, call_site site) {
   return as_borrowed(hints::borrow_mut(object, bytes, site_of(site)));
 }
-void end_shared(void* pin) { hints::end_borrow(pin_of(pin)); }
+void end_shared(void* pin) {
+  if (!hints::end_quickly(pin_of(pin))) hints::end_borrow(pin_of(pin));
+}
 void end_mut(void* pin, bool changed) { hints::end_hinted(pin_of(pin), changed); }
 void transfer(void* object, std::size_t bytes, unsigned node, call_site site) {
   hints::transfer(object, bytes, node, site_of(site));

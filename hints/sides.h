@@ -55,9 +55,7 @@ inline void count_rest(Engine& engine, ThreadPins& me) {
 
 inline Pin& take(ThreadPins& me, CallSite site) {
   Pin& pin = me.take();
-  pin.site = site;
-  pin.note = 0;
-  pin.borrow.stage = proto::BorrowStage::kIdle;
+  pin.begin(site);
   return pin;
 }
 

@@ -6,19 +6,24 @@
 
 #include "base/check.h"
 #include "preload/front.h"
+#include "preload/mappings.h"
 
 namespace dsm::preload {
 namespace {
 
+// The program's signals are blocked in between, so no handler meets the locks.
 void on_prepare() {
   if (runtime::Node* const node = front_node(); node != nullptr) runtime::prepare_fork(*node);
+  lock_mappings();
 }
 
 void on_parent() {
+  unlock_mappings();
   if (runtime::Node* const node = front_node(); node != nullptr) runtime::fork_done_in_parent(*node);
 }
 
 void on_child() {
+  unlock_mappings();
   runtime::Node* const node = front_node();
   if (node == nullptr) return;
   runtime::fork_done_in_child(*node);

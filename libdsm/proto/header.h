@@ -49,6 +49,15 @@ constexpr bool is_writing(Header word) { return (word & kWriting) != 0; }
 constexpr bool is_coloured(Header word) { return (word & kColoured) != 0; }
 constexpr bool is_free(Header word) { return hold_of(word) == Hold::kFree; }
 
+// The home's bytes are the object's, and nobody is changing them.
+constexpr bool is_readable(Header word) {
+  return (word & (kWriting | static_cast<Header>(Hold::kStanding) << kHoldShift)) == 0;
+}
+// What was read between the two was not changed: `before` is readable.
+constexpr bool is_same_version(Header before, Header after) {
+  return (after & kWriting) == 0 && version_of(before ^ after) == 0;
+}
+
 constexpr Header held_by(Hold hold, NodeId node) {
   return static_cast<Header>(hold) << kHoldShift | static_cast<Header>(node) << kHolderShift;
 }
@@ -61,6 +70,7 @@ constexpr Header freed_word(Header word) { return (at_rest(word) & ~kColoured) +
 constexpr bool colour_wraps(std::uint64_t new_version) { return (new_version & 0xffff) == 0; }
 
 static_assert(held_by(Hold::kFree, 0) == 0 && is_free(0) && readers_of(kOneReader * 63) == 63);
+static_assert(is_readable(held_by(Hold::kLocked, 47)) && !is_readable(held_by(Hold::kStanding, 0)));
 static_assert(held_by(Hold::kStanding, 47) < kOneReader && kOneReader * kMostReaders < kColoured);
 
 }  // namespace dsm::proto

@@ -107,7 +107,7 @@ class Objects final : public ObjectPages {
   void unpin(Pin& pin);
   // Words of the pages of this node's slice, the first at [0]. Open, and equal before and after: open all along.
   const std::atomic<std::uint64_t>* slice_pages() const;
-  static bool is_open(std::uint64_t word) { return (word & 3) == 1; }
+  static constexpr bool is_open(std::uint64_t word) { return (word & 3) == 1; }
   // Every node forgets its copy of the object; a borrow that has one keeps it until its end. Waits for their answers.
   void forget_everywhere(std::uint64_t address);
 

@@ -6,8 +6,7 @@
 //
 // 1. At least one of the two sees the other's store.
 // 2. A pin's `address` is stored last when it is taken, and set to zero first when it is given back. Any thread may
-// give
-//    a pin back; only its owner takes one.
+//    give a pin back; only its owner takes one.
 // 3. Records of threads and their pins are never unmapped; a thread's record is used again after its end.
 #pragma once
 
@@ -60,6 +59,12 @@ struct alignas(64) Pin {
     return at != 0 && at < begin + length && begin < at + bytes.load();
   }
   bool holds_pages() const { return kind.load() != PinKind::kCopy; }
+  // By its owner, of a free pin.
+  void begin(CallSite where) {
+    site = where;
+    note = 0;
+    borrow.stage = proto::BorrowStage::kIdle;
+  }
   // By its owner. Loads that follow see what a revoker has stored before it looked through the pins (1).
   void publish(std::uint64_t of, std::uint64_t length, PinKind as) {
     kind.store(as, std::memory_order_relaxed);

@@ -114,6 +114,20 @@ TEST(PreloadOverMemoryNodes, AChildThatTouchesASharedHeapIsTold) {
   EXPECT_NE(process.err().find("a forked child has none of it"), std::string::npos) << process.err();
 }
 
+class Mappings : public testing::TestWithParam<const char*> {};
+TEST_P(Mappings, AsTheKernels) {
+  expect_good({bin("dsmrun"), "--preload", "--mmap-kib", "1024", "--", bin("mappings"), GetParam()}, {});
+}
+TEST_P(Mappings, OverMemoryNodes) {
+  expect_good({bin("dsmrun"), "--preload", "--mmap-kib", "1024", "--memory-nodes", "2", "--local-memory", "4M", "--",
+               bin("mappings"), GetParam()},
+              {});
+}
+INSTANTIATE_TEST_SUITE_P(Program, Mappings,
+                         testing::Values("which_are_global", "fresh_is_zero", "unmapping", "resizing", "advice",
+                                         "used_up", "forking", "many_threads"),
+                         [](const auto& test) { return std::string(test.param); });
+
 // While pages go and come all the time.
 TEST(PreloadOverMemoryNodes, ASnapshotIsOfOneMoment) {
   for (const char* engine : {"uffd-thread", "uffd-inline"}) {
