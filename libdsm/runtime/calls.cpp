@@ -152,7 +152,7 @@ Call::Call(Node& node, NodeId to, Operation operation, std::array<std::uint64_t,
   const SignalsBlocked blocked;
   id_ = node.calls->take_slot(to);
   Request request{operation, static_cast<std::uint16_t>(text.size()), id_, args, {}};
-  std::memcpy(request.text, text.data(), text.size());
+  if (!text.empty()) std::memcpy(request.text, text.data(), text.size());
   if (to == node.self && node.calls->runs_anywhere(request)) {
     node.calls->on_request(to, request);
   } else {

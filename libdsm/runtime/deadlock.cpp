@@ -25,10 +25,14 @@ enum Question : std::uint64_t {
 
 constexpr unsigned kMostHops = 64;
 
+// Who holds one object of a granule, holds the header that all of them have.
+bool same_header(std::uint64_t one, std::uint64_t other) { return one / kObjectGranule == other / kObjectGranule; }
+
 const ThreadPins* holder_here(std::uint64_t address, const Pin** held = nullptr) {
   const ThreadPins* found = nullptr;
   for_each_pin([&](const Pin& pin) {
-    if (pin.address.load() != address || pin.kind.load() == PinKind::kCopy || pin.kind.load() == PinKind::kFetch)
+    if (!same_header(pin.address.load(), address) || pin.kind.load() == PinKind::kCopy ||
+        pin.kind.load() == PinKind::kFetch)
       return;
     if (pin.borrow.stage != proto::BorrowStage::kHeld) return;
     found = pin.owner;
@@ -78,8 +82,9 @@ std::uint64_t answer(Node& node, std::uint64_t address, std::uint64_t question) 
   if (thread == nullptr) return 0;
   if (question == kWhichWait) return wait_of(*thread);
   if (question == kSay) {
-    log(LogLevel::kError, "deadlock", "thread {} borrowed {:#x}{} and waits for {:#x}{}", thread->tid.load(), address,
-        site_text(held->site).data(), thread->waits_for.load(), site_text(thread->waits_at).data());
+    log(LogLevel::kError, "deadlock", "thread {} borrowed {:#x}{} and waits for {:#x}{}", thread->tid.load(),
+        held->address.load(), site_text(held->site).data(), thread->waits_for.load(),
+        site_text(thread->waits_at).data());
   }
   if (question == kSayHeld) {
     log(LogLevel::kWarn, "borrow",
@@ -104,7 +109,9 @@ void find_deadlock(Node& node, std::uint64_t address) {
   circle(node, address, true);
   log(LogLevel::kError, "deadlock",
       "borrows wait for each other in a circle (each node has named its threads); the "
-      "program ends. Borrow in the same order everywhere, or end one borrow before the next");
+      "program ends. Borrow in the same order everywhere, or end one borrow before the next; objects that share 64 "
+      "bytes "
+      "are borrowed as one (dsm::make_owned, or an alignment of 64, keeps them apart)");
   std::abort();
 }
 

@@ -48,6 +48,16 @@ bool for_own_chunks(const Node& node, Use use) {
   return ::ftruncate(file, offset) == 0;
 }
 
+// A full disk takes a part first, and says why with the next one.
+bool write_buffer(off_t at) {
+  for (std::size_t done = 0; done < sizeof buffer;) {
+    const ssize_t wrote = ::pwrite(file, buffer + done, sizeof buffer - done, at + static_cast<off_t>(done));
+    if (wrote < 0 && errno != EINTR) return false;
+    if (wrote > 0) done += static_cast<std::size_t>(wrote);
+  }
+  return true;
+}
+
 // Reads as the program does: a page that is not here is fetched.
 bool copy_chunk(const Node& node, PageId first, off_t offset) {
   for (std::uint64_t page = 0; page < kPagesPerChunk; page += kPagesAtOnce) {
@@ -63,7 +73,7 @@ bool copy_chunk(const Node& node, PageId first, off_t offset) {
       }
     }
     const auto at = offset + static_cast<off_t>(page * kPageBytes);
-    if (touched != 0 && ::pwrite(file, buffer, sizeof buffer, at) != static_cast<ssize_t>(sizeof buffer)) return false;
+    if (touched != 0 && !write_buffer(at)) return false;
   }
   return true;
 }

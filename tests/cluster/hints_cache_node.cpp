@@ -1,5 +1,6 @@
-// The object cache on two nodes, one check by name. `bounded`, run with DSM_OBJECT_CACHE=2M: it keeps its bound and
-// what is used often; node 1 reads objects of node 0 that are five times the cache. The others: what it must not lose.
+// The object cache on two nodes, one check by name. `bounded` and `standing`, run with DSM_OBJECT_CACHE=2M: it keeps
+// its bound and what is used often, and what only this node has; node 1 reads objects of node 0 that are five times the
+// cache. The others: what it must not lose, and who must not be forgotten.
 #include <dsm/hints.h>
 
 #include <algorithm>
@@ -115,6 +116,50 @@ void latest() {
   meet();
 }
 
+// What a node keeps by transfer is newer than its home's bytes: it is not given up for room.
+void standing() {
+  constexpr std::size_t kKept = 8;
+  auto* objects = shared<Object>("objects", [] { return block<Object>(kObjects); });
+  if (dsm::node() == 1) {
+    for (std::size_t i = 0; i < kKept; ++i) {
+      dsm::transfer(&objects[i], 1);
+      dsm::borrow_mut(&objects[i])->number = i + 1;
+    }
+    const auto& evicted = dsm::hints::engine().node.stats->object_evict;
+    const std::uint64_t before = evicted.load();
+    for (std::size_t i = kKept; i < kObjects; ++i) EXPECT(dsm::borrow_shared(&objects[i])->number == 0);
+    EXPECT(evicted.load() - before > kObjects / 2);
+    for (std::size_t i = 0; i < kKept; ++i) EXPECT(dsm::borrow_shared(&objects[i])->number == i + 1);
+    for (std::size_t i = 0; i < kKept; ++i) ++dsm::borrow_mut(&objects[i])->number;
+  }
+  meet();
+  for (std::size_t i = 0; i < kKept; ++i) EXPECT(dsm::borrow_shared(&objects[i])->number == i + 2);
+  meet();
+}
+
+// Who waits for an object in its home's queue is served when a thread of the home lets it go.
+void asked() {
+  auto* object = shared<Object>("objects", [] { return block<Object>(1); });
+  auto& engine = dsm::hints::engine();
+  for (std::uint64_t round = 0; round < 20; ++round) {
+    dsm::mut_ref<Object> held;
+    if (dsm::node() == 0) held = dsm::borrow_mut(object);
+    meet();
+    if (dsm::node() == 1) {
+      EXPECT(++dsm::borrow_mut(object)->number == 2 * round + 2);
+    } else if (dsm::node() == 0) {
+      ++held->number;
+      const auto* const header = engine.header(reinterpret_cast<std::uint64_t>(object));
+      while (!dsm::proto::is_asked(header->load())) std::this_thread::yield();
+      held.release();
+    }
+    meet();
+  }
+}
+
 }  // namespace
 
-int main(int argc, char** argv) { return run({{"bounded", bounded}, {"held", held}, {"latest", latest}}, argc, argv); }
+int main(int argc, char** argv) {
+  return run({{"asked", asked}, {"bounded", bounded}, {"held", held}, {"latest", latest}, {"standing", standing}}, argc,
+             argv);
+}

@@ -104,6 +104,15 @@ void overlap() {
   }
   meet();
 }
+// A thread waits for an object whose header is that of one it has itself.
+void one_header() {
+  auto* words = shared<std::uint64_t>("words", [] { return block<std::uint64_t>(8); });
+  if (dsm::node() == 0) {
+    auto one = dsm::borrow_mut(&words[1]);
+    auto two = dsm::borrow_shared(&words[5]);
+  }
+  meet();
+}
 // Two nodes borrow two objects, each in the other's order.
 void deadlock() {
   auto* account = accounts();
@@ -129,6 +138,7 @@ int main(int argc, char** argv) {
               {"transferred", transferred},
               {"thread_exit", thread_exit},
               {"overlap", overlap},
+              {"one_header", one_header},
               {"deadlock", deadlock}},
              argc, argv);
 }

@@ -39,6 +39,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"transferred", {"moved from", "hints_misuse.cpp:"}},
                     Case{"thread_exit", {"a thread has ended inside its borrow", "hints_misuse.cpp:"}},
                     Case{"overlap", {"overlaps another borrow", "hints_misuse.cpp:"}},
+                    Case{"one_header", {"wait for each other in a circle", "share 64 bytes", "and waits for"}},
                     Case{"deadlock", {"wait for each other in a circle", "hints_misuse.cpp:", "and waits for"}}),
     [](const auto& info) { return std::string(info.param.name); });
 
@@ -95,12 +96,14 @@ TEST(RawAccessInABorrow, IsFoundByEveryEngine) {
 }
 
 TEST(ObjectCache, KeepsItsBoundAndWhatIsUsedOften) {
-  Process job({bin("dsmrun"), "-n", "2", "--object-cache", "2M", "--", bin("hints_cache_node"), "bounded"});
-  EXPECT_EQ(job.wait(), 0) << job.out() << job.err();
+  for (const char* check : {"bounded", "standing"}) {
+    Process job({bin("dsmrun"), "-n", "2", "--object-cache", "2M", "--", bin("hints_cache_node"), check});
+    EXPECT_EQ(job.wait(), 0) << check << "\n" << job.out() << job.err();
+  }
 }
 
 TEST(ObjectCache, LosesNothing) {
-  for (const char* check : {"held", "latest"}) {
+  for (const char* check : {"held", "latest", "asked"}) {
     Process job({bin("dsmrun"), "-n", "2", "--", bin("hints_cache_node"), check});
     EXPECT_EQ(job.wait(), 0) << check << "\n" << job.out() << job.err();
   }

@@ -2,10 +2,11 @@
 //
 //   FAULT_CALL=mmap FAULT_NUMBER=7 FAULT_ERRNO=12   the seventh call of mmap fails with ENOMEM, in the first process of
 //   FAULT_TOKEN=/path                               the job that gets there: it creates this file and is the only one
-//   FAULT_NAME=dsmrun                               in programs of this name only
-//   FAULT_DISTURB=17                                from this seed: interrupted calls, short reads and writes, now and
-//   then FAULT_CLOCK=1                                   the time of day jumps by hours, back and forth
-//   FAULT_REFUSE=323                                a seccomp filter answers EPERM to this system call's number
+//   FAULT_CALL=site FAULT_NUMBER=7                  the first allocation at the seventh place in the code that
+//   allocates FAULT_NAME=dsmrun                               in programs of this name only FAULT_DISTURB=17 from this
+//   seed: interrupted calls, short reads and writes, now and then FAULT_CLOCK=1                                   the
+//   time of day jumps by hours, back and forth FAULT_REFUSE=323                                a seccomp filter answers
+//   EPERM to this system call's number
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -29,6 +30,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
+#include <new>
 
 namespace {
 
@@ -97,6 +100,19 @@ bool fails(const char* call) {
   return true;
 }
 
+// Whether an allocation is the first one from this place in the code, and that place is the one whose turn it is.
+bool fails_at(const void* caller) {
+  static std::atomic<const void*> places[8192];
+  if (std::strcmp(orders.call, "site") != 0) return false;
+  const auto hash = reinterpret_cast<std::uintptr_t>(caller) * 0x9e3779b97f4a7c15;
+  for (std::size_t i = hash >> 51;; i = (i + 1) % std::size(places)) {
+    const void* there = nullptr;
+    if (places[i].compare_exchange_strong(there, caller)) return fails("site");
+    if (there == caller) return false;
+  }
+}
+#define ALLOCATION_FAILS(name) (fails_at(__builtin_return_address(0)) || fails(name))
+
 // True about one time in `every`, if calls are to be disturbed.
 bool disturbs(unsigned every) {
   if (orders.disturb.load(std::memory_order_relaxed) == 0) return false;
@@ -119,7 +135,7 @@ bool may_block(int fd) { return (::fcntl(fd, F_GETFL) & O_NONBLOCK) == 0; }
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 EXPORT void* mmap(void* at, size_t bytes, int protection, int flags, int fd, off_t offset) noexcept {
-  if (fails("mmap")) return MAP_FAILED;
+  if (ALLOCATION_FAILS("mmap")) return MAP_FAILED;
   return NEXT(mmap)(at, bytes, protection, flags, fd, offset);
 }
 EXPORT int memfd_create(const char* name, unsigned flags) noexcept {
@@ -146,7 +162,20 @@ EXPORT pid_t fork() noexcept { return fails("fork") ? -1 : NEXT(fork)(); }
 EXPORT int mprotect(void* at, size_t bytes, int protection) noexcept {
   return fails("mprotect") ? -1 : NEXT(mprotect)(at, bytes, protection);
 }
-EXPORT void* malloc(size_t bytes) noexcept { return fails("malloc") ? nullptr : NEXT(malloc)(bytes); }
+EXPORT void* malloc(size_t bytes) noexcept { return ALLOCATION_FAILS("malloc") ? nullptr : NEXT(malloc)(bytes); }
+EXPORT void* realloc(void* block, size_t bytes) noexcept {
+  return ALLOCATION_FAILS("realloc") ? nullptr : NEXT(realloc)(block, bytes);
+}
+EXPORT void* aligned_alloc(size_t alignment, size_t bytes) noexcept {
+  return ALLOCATION_FAILS("aligned_alloc") ? nullptr : NEXT(aligned_alloc)(alignment, bytes);
+}
+__attribute__((visibility("default"))) void* operator new(std::size_t bytes) {
+  void* const block = ALLOCATION_FAILS("new") ? nullptr : NEXT(malloc)(bytes == 0 ? 1 : bytes);
+  if (block == nullptr) throw std::bad_alloc();
+  return block;
+}
+__attribute__((visibility("default"))) void operator delete(void* block) noexcept { std::free(block); }
+__attribute__((visibility("default"))) void operator delete(void* block, std::size_t) noexcept { std::free(block); }
 
 EXPORT int ioctl(int fd, unsigned long request, ...) noexcept {
   va_list arguments;
@@ -168,7 +197,7 @@ EXPORT long syscall(long number, ...) noexcept {
 
 EXPORT ssize_t read(int fd, void* to, size_t bytes) {
   if (fails("read") || (may_block(fd) && interrupted())) return -1;
-  return NEXT(read)(fd, to, bytes);
+  return NEXT(read)(fd, to, bytes);  // short ones come of the short writes at the other end
 }
 EXPORT ssize_t write(int fd, const void* from, size_t bytes) {
   if (fails("write") || (may_block(fd) && interrupted())) return -1;
@@ -182,6 +211,17 @@ EXPORT ssize_t recvmsg(int fd, msghdr* message, int flags) {
   if (fails("recvmsg") || interrupted()) return -1;
   if ((flags & MSG_DONTWAIT) != 0 && disturbs(4)) return errno = EAGAIN, -1;
   return NEXT(recvmsg)(fd, message, flags);
+}
+// Of the launchers of several hosts, by TCP.
+EXPORT ssize_t send(int fd, const void* from, size_t bytes, int flags) {
+  if (fails("send") || interrupted()) return -1;
+  if ((flags & MSG_DONTWAIT) != 0 && disturbs(4)) return errno = EAGAIN, -1;
+  return NEXT(send)(fd, from, shortened(bytes), flags);
+}
+EXPORT ssize_t recv(int fd, void* to, size_t bytes, int flags) {
+  if (fails("recv") || interrupted()) return -1;
+  if ((flags & MSG_DONTWAIT) != 0 && disturbs(4)) return errno = EAGAIN, -1;
+  return NEXT(recv)(fd, to, shortened(bytes), flags);
 }
 EXPORT int poll(pollfd* polled, nfds_t count, int timeout) {
   return fails("poll") || interrupted() ? -1 : NEXT(poll)(polled, count, timeout);

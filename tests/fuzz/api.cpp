@@ -107,9 +107,19 @@ class Run {
     std::memset(block.data, block.fill, block.bytes);
   }
 
+  // A thread that has borrowed an object to change it waits for itself at another one in the same 64 bytes.
+  void end_borrows_beside(const Block& block) {
+    for (Block& other : blocks_) {
+      if (reinterpret_cast<std::uintptr_t>(other.data) / 64 == reinterpret_cast<std::uintptr_t>(block.data) / 64) {
+        other.end_borrow();
+      }
+    }
+  }
+
   void borrow(Block& block) {
     block.end_borrow();
     if (block.data == nullptr) return;
+    end_borrows_beside(block);
     if (input_.number<std::uint8_t>() % 2 == 0) {
       block.borrowed = static_cast<const unsigned char*>(dsm_borrow_shared(block.data, block.bytes));
       return block.expect(block.borrowed);
@@ -140,6 +150,7 @@ class Run {
     require(dsm_prefetch(block.data, block.bytes, DSM_WRITE) == 0);
     require(dsm_release_pages(block.data, block.bytes) == 0);
     (void)dsm_transfer_pages(block.data, block.bytes, static_cast<unsigned>(bytes % 3));
+    end_borrows_beside(block);
     dsm_transfer(block.data, block.bytes, 0);
     block.expect(block.data);
   }

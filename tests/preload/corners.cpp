@@ -144,7 +144,10 @@ int handler_calls = 0;
 void no_memory() {
   if (++handler_calls == 3) std::set_new_handler(nullptr);
 }
-void gives_up() { throw std::bad_alloc(); }
+void gives_up() {
+  ++handler_calls;
+  throw std::bad_alloc();
+}
 
 void operators() {
   delete opaque(new int(3));
@@ -175,7 +178,8 @@ void operators() {
   }
   REQUIRE(thrown && handler_calls == 3);
   std::set_new_handler(gives_up);
-  REQUIRE(::operator new[](opaque(kHuge), std::nothrow) == nullptr&& std::uncaught_exceptions() == 0);
+  REQUIRE(::operator new[](opaque(kHuge), std::nothrow) == nullptr);
+  REQUIRE(handler_calls == 4 && std::uncaught_exceptions() == 0);  // it was asked, and its exception went no further
 }
 
 // Before main and after it.
@@ -191,7 +195,27 @@ struct Early {
   std::string* text;
 } early;
 
+// Before any library of the process has been initialised: the memory is libc's, whoever resizes or frees it later.
+struct Earliest {
+  char* resized;
+  void* freed;
+} earliest;
+
+void make_earliest(int, char**, char**) {
+  earliest = {static_cast<char*>(std::malloc(100)), std::malloc(100)};
+  std::memset(earliest.resized, 7, 100);
+}
+[[gnu::section(".preinit_array"), gnu::used]] void (*const at_first)(int, char**, char**) = make_earliest;
+
 void before_main() {
+  REQUIRE(!in_global_range(earliest.resized) && !in_global_range(earliest.freed));
+  earliest.resized = static_cast<char*>(std::realloc(opaque(earliest.resized), 5000));
+  REQUIRE(in_global_range(earliest.resized));
+  for (std::size_t i = 0; i < 100; ++i) REQUIRE(earliest.resized[i] == 7);
+  std::free(earliest.resized);
+  errno = 42;
+  std::free(opaque(earliest.freed));
+  REQUIRE(errno == 42);
   early.block = std::realloc(early.block, 5000);
   REQUIRE(early.block != nullptr && static_cast<char*>(early.block)[99] == 7);
 }

@@ -20,7 +20,7 @@ template <typename... Args>
 const char* name_of(Check check) {
   constexpr std::array<const char*, static_cast<std::size_t>(Check::kCount)> kNames = {
       "exclusion", "freshness", "lost-write",  "latch-word", "waiters-word", "backing", "soundness", "hold",
-      "view",      "snapshot",  "lost-update", "assertion",  "overtaking",   "stuck",   "fair-time"};
+      "view",      "snapshot",  "lost-update", "assertion",  "overtaking",   "room",    "stuck",     "fair-time"};
   return kNames[static_cast<std::size_t>(check)];
 }
 

@@ -37,6 +37,7 @@ enum class Check : std::uint8_t {
   kLostUpdate,  // who changes an object finds the last change
   kAssertion,   // a DSM_CHECK of the protocol
   kOvertaking,  // nobody is overtaken more often than the bound
+  kRoom,        // a node has no more pages of others than fit
   kStuck,       // a thread waits and nothing can move
   kFairTime,    // a fair schedule lets every access through in bounded time
   kCount

@@ -164,7 +164,8 @@ bool write_proof(const Command& command, const Totals& totals, double seconds) {
       fmt::format("{:.0f} s, {} jobs", seconds, command.jobs));
   row("accesses and borrows", static_cast<double>(totals.accesses), "operations",
       "each checked: reads current, borrows linearizable, no update lost");
-  row("speed", static_cast<double>(totals.moves) / seconds, "steps/s", "");
+  row("steps a second", static_cast<double>(totals.moves) / seconds, "steps/s", "");
+  row("operations a second", static_cast<double>(totals.accesses) / seconds, "operations/s", "of all jobs together");
   std::fclose(file);
   return true;
 }
@@ -202,7 +203,13 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 10000));
   app.add_option("--borrow", command.overrides.borrow, "weight of borrows among the accesses, instead of the seed's")
       ->check(CLI::Range(0, 100));
-  app.add_flag("--plain", command.overrides.plain, "no delays, slow nodes or links, crashes or pressure on memory");
+  app.add_flag("--plain", command.overrides.plain, "no slow nodes or links, no crashes, full rings or bounded memory");
+  std::vector<std::string> names;
+  for (const Feature& feature : features()) names.emplace_back(feature.name);
+  app.add_option("--without", command.overrides.without, "leave these out of what the seed says")
+      ->delimiter(',')
+      ->check(CLI::IsMember(names));
+  app.add_option("--chance", command.overrides.chance, "another course of the same seed, as shrinking finds them");
   app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
   CLI11_PARSE(app, argc, argv);
   const std::optional<Mutation> mutation = mutation_named(command.mutation);

@@ -40,8 +40,8 @@ TEST_P(WholeSpace, IsClean) {
   EXPECT_GT(found.ends, 0u);
 }
 INSTANTIATE_TEST_SUITE_P(All, WholeSpace,
-                         testing::Values("raw-2-pages", "locks-2", "borrows-2", "borrows-large-2", "mixed-2",
-                                         "fine-2"));
+                         testing::Values("raw-2-pages", "locks-2", "borrows-2", "borrows-large-2", "mixed-2", "fine-2",
+                                         "rings-2", "late-answers-2"));
 
 class BoundedSpace : public testing::TestWithParam<const char*> {};
 TEST_P(BoundedSpace, IsCleanAsFarAsItIsSeen) {

@@ -39,6 +39,7 @@ struct Copy {
   bool done_due = false;            // it has ended
   proto::Word old = 0;              // its results
   proto::Latch seen{};
+  bool leaving = false;    // it is being put out for room
   bool await_use = false;  // kUsed is asked for
   bool owed = false;       // it was gained for somebody who has not had it yet
   unsigned readers = 0;    // a lock: threads of this node that hold it

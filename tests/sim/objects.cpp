@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "tests/sim/simulator.h"
+#include "tests/sim/text.h"
 
 namespace dsm::sim {
 
@@ -102,11 +103,14 @@ void Simulator::execute_object(NodeId node, const Op& op, Home& home) {
     default:
       break;
   }
-  trace("      object {}: header {:#x}", op.half, object.header);
-  if (!op.last) return;
-  results.kind = BorrowEventKind::kDone;
+}
+
+// The last operation of a chain on an object has been done.
+void Simulator::ended_chain(NodeId node, const Op& op) {
+  Work& work = work_of(op, node);
+  work.results.kind = BorrowEventKind::kDone;
   work.flying = false;
-  if (op.who == kGiver) return step_giving(node, op.page, op.half, results);
+  if (op.who == kGiver) return step_giving(node, op.page, op.half, work.results);
   work.done_due = true;
   refresh_thread(op.who);
 }
@@ -114,13 +118,13 @@ void Simulator::execute_object(NodeId node, const Op& op, Home& home) {
 // --- messages and the home's queue ----------------------------------------------------------------------------------
 
 void Simulator::write_object(NodeId from, NodeId to, const ObjectLetter& letter) {
-  object_mail(from, to).push(letter);
-  scheduler_.set(object_mail_actor(from, to), true);
+  post(from, to, {.object = true, .letter = {}, .object_letter = letter});
 }
 
 void Simulator::deliver_object(NodeId from, NodeId to) {
   const ObjectLetter letter = object_mail(from, to).pop();
   scheduler_.set(object_mail_actor(from, to), !object_mail(from, to).empty());
+  made_room(from, to);
   Object& object = model_.object(letter.page, letter.object);
   constexpr const char* kNames[] = {"ask", "grant", "freed", "recall"};
   trace("node {} gets {} from {}: object {} of page {}, thread {}", to, kNames[static_cast<std::size_t>(letter.kind)],
@@ -150,6 +154,8 @@ void Simulator::deliver_object(NodeId from, NodeId to) {
 void Simulator::step_queue(unsigned page, unsigned which, proto::QueueEvent event) {
   Object& object = model_.object(page, which);
   for (;;) {
+    const bool ended = event.kind == QueueEventKind::kDone;
+    if (ended && mutated(Mutation::kQueueForgets)) object.queue.again = false;
     const proto::QueueActions todo = proto::step(object.queue, object.turns, event);
     if (todo.read || todo.swap) {
       object.todo = todo;
@@ -175,11 +181,17 @@ void Simulator::step_queue(unsigned page, unsigned which, proto::QueueEvent even
 // The queue's operation on the header.
 void Simulator::move_queue(unsigned page, unsigned which) {
   Object& object = model_.object(page, which);
+  if (!object.answered) {
+    object.answer = object.header;
+    if (object.todo.swap && object.answer == object.todo.expected) object.header = object.todo.desired;
+    trace("    the queue of object {} of page {} finds '{}' and leaves '{}'", which, page, header_text(object.answer),
+          header_text(object.header));
+    object.answered = true;
+    if (model_.options.late_answers) return;
+  }
+  object.answered = false;
   scheduler_.set(queue_actor(page, which), false);
-  const proto::Header old = object.header;
-  if (object.todo.swap && old == object.todo.expected) object.header = object.todo.desired;
-  trace("    queue of object {} of page {}: header {:#x} -> {:#x}", which, page, old, object.header);
-  step_queue(page, which, {QueueEventKind::kDone, old});
+  step_queue(page, which, {QueueEventKind::kDone, object.answer});
 }
 
 // --- giving back ----------------------------------------------------------------------------------------------------

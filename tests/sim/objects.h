@@ -31,6 +31,8 @@ struct Object {
   proto::Header header = 0;
   proto::Queue queue{};
   proto::QueueActions todo{};  // an operation of the queue on the header that is to be done
+  bool answered = false;       // it has been done, and the queue does not know yet
+  proto::Header answer = 0;    // what it found
   std::vector<proto::Turn> turns;
   std::vector<Asker> askers;
 };

@@ -42,7 +42,14 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
                                                                                                 "object-keep-copies",
                                                                                                 "object-keep-standing",
                                                                                                 "object-early-leave",
-                                                                                                "object-no-nesting"};
+                                                                                                "object-no-nesting",
+                                                                                                "queue-forgets",
+                                                                                                "ring-loses",
+                                                                                                "ring-forgets",
+                                                                                                "ring-waits",
+                                                                                                "lose-notice",
+                                                                                                "cut-early",
+                                                                                                "cut-anyway"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -106,6 +113,24 @@ void choose_troubles(std::uint64_t seed, Options& options) {
   }
 }
 
+// And what came after that.
+void choose_limits(std::uint64_t seed, Options& options) {
+  Random random(seed * 0xd1342543de82ef95 + 13);
+  if (random.percent(25)) options.ring = random.between(1, 3);
+  options.late_answers = random.percent(50);
+  options.deaf = random.percent(50);
+  if (random.percent(5)) {
+    options.crash = random.between(1, 100);
+    options.ring = 1;
+    options.deaf = true;
+  }
+  options.memory_dies = random.percent(30);
+  if (random.percent(20)) {
+    options.pages = std::max(options.pages, options.threads + 3);
+    options.room = random.between(options.threads + 1, options.pages - 1);
+  }
+}
+
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
   if (value) line += fmt::format(" --{} {}", option, *value);
 }
@@ -129,15 +154,50 @@ Options options_of(std::uint64_t seed) {
   return options;
 }
 
+const std::vector<Feature>& features() {
+  static const std::vector<Feature> all = {
+      {"crash", [](Options& options) { options.crash = 0; }},
+      {"room", [](Options& options) { options.room = 0; }},
+      {"ring", [](Options& options) { options.ring = 0; }},
+      {"nested", [](Options& options) { options.nested = 0; }},
+      {"strays", [](Options& options) { options.strays = false; }},
+      {"duplicates", [](Options& options) { options.duplicates = false; }},
+      {"slow", [](Options& options) { options.slow_nodes = options.slow_links = options.lazy = 0; }},
+      {"fine", [](Options& options) { options.fine = false; }},
+      {"split-latch", [](Options& options) { options.split_latch = false; }},
+      {"early-use", [](Options& options) { options.early_use = false; }},
+      {"late-answers", [](Options& options) { options.late_answers = false; }},
+      {"locks", [](Options& options) { options.locks = false, options.latch_only = 0; }},
+      {"transfer", [](Options& options) { options.weights.transfer = 0; }},
+      {"release", [](Options& options) { options.weights.release = options.weights.keep_reading = 0; }},
+      {"fresh", [](Options& options) { options.weights.fresh = 0; }},
+      {"prefetch", [](Options& options) { options.weights.prefetch = 0; }},
+      {"borrow", [](Options& options) { options.weights.borrow = options.nested = 0; }},
+      {"raw", [](Options& options) { options.weights.read = options.weights.write = options.weights.modify = 0; }},
+  };
+  return all;
+}
+
 Options options_of(std::uint64_t seed, const Overrides& overrides) {
   Options options = options_of(seed);
-  if (!overrides.plain) choose_troubles(seed, options);
+  if (!overrides.plain) {
+    choose_troubles(seed, options);
+    choose_limits(seed, options);
+  }
   options.nodes = overrides.nodes.value_or(options.nodes);
   options.pages = overrides.pages.value_or(options.pages);
   options.threads = overrides.threads.value_or(options.threads);
   options.ops = overrides.ops.value_or(options.ops);
   options.weights.borrow = overrides.borrow.value_or(options.weights.borrow);
   options.mutation = overrides.mutation;
+  if (overrides.chance != 0) options.seed = Random(seed + overrides.chance * 0x2545f4914f6cdd1d).next();
+  for (const std::string& name : overrides.without) {
+    for (const Feature& feature : features()) {
+      if (name == feature.name) feature.leave_out(options);
+    }
+  }
+  if (options.weight_sum() == 0) options.weights.read = 1;
+  if (options.room != 0) options.room = std::max(options.room, options.threads + 1);
   if (options.pages < 2 || options.weights.borrow == 0) options.nested = 0;
   return options;
 }
@@ -148,17 +208,19 @@ std::string describe(const Options& options) {
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
       "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, crash at {}%, "
-      "mutation "
-      "{}",
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, crash "
+      "at "
+      "{}%{}{}, mutation {}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
       options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.borrow,
       w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, options.small_objects ? " small-objects" : "",
       options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "",
       options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "",
+      options.late_answers ? " late-answers" : "",
       options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "", options.slow_nodes, options.slow_links,
-      options.crash, name_of(options.mutation));
+      options.room, options.ring, options.crash, options.deaf ? " (heard of late)" : "",
+      options.memory_dies ? " (with its memory)" : "", name_of(options.mutation));
 }
 
 std::string command_line(std::uint64_t seed, const Overrides& overrides) {
@@ -169,6 +231,10 @@ std::string command_line(std::uint64_t seed, const Overrides& overrides) {
   append(line, "threads", overrides.threads);
   append(line, "ops", overrides.ops);
   append(line, "borrow", overrides.borrow);
+  for (std::size_t i = 0; i < overrides.without.size(); ++i) {
+    line += (i == 0 ? " --without " : ",") + overrides.without[i];
+  }
+  if (overrides.chance != 0) line += fmt::format(" --chance {}", overrides.chance);
   if (overrides.mutation != Mutation::kNone) line += fmt::format(" --mutation {}", name_of(overrides.mutation));
   return line;
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace dsm::sim {
 
@@ -51,6 +52,13 @@ enum class Mutation : std::uint8_t {
   kObjectKeepStanding,  // what a standing owner has does not go home before
   kObjectEarlyLeave,    // the page leaves in the middle of a borrow
   kObjectNoNesting,     // a borrow within another one waits as if it were the first
+  kQueueForgets,        // what happens while the home's queue looks at a header is not looked at
+  kRingLoses,           // a message for which the ring has no room is lost
+  kRingForgets,         // who has messages left over is not told that there is room
+  kRingWaits,           // who sends waits for room, and with it all that the node has to say
+  kLoseNotice,          // only one of the others hears of a node's end
+  kCutEarly,            // a page's bytes are cut out before they have been written home
+  kCutAnyway,           // and although somebody needs them again
   kCount
 };
 
@@ -84,9 +92,14 @@ struct Options {
   bool strays = false;        // messages arrive that nobody has sent
   bool early_use = false;     // kUsed may come before the access has run
 
-  unsigned slow_nodes = 0;  // percent of the nodes of which nine moves in ten are put off
-  unsigned slow_links = 0;  // the same of the links between two nodes; each keeps its order
-  unsigned crash = 0;       // percent of the run's length after which a node dies; 0: none does
+  unsigned slow_nodes = 0;    // percent of the nodes of which nine moves in ten are put off
+  unsigned slow_links = 0;    // the same of the links between two nodes; each keeps its order
+  unsigned crash = 0;         // percent of the run's length after which a node dies; 0: none does
+  bool deaf = false;          // the others hear of it only when they cannot go on, or are done
+  bool memory_dies = false;   // with a node its memory, as behind a network card; else it stays, as on one host
+  unsigned room = 0;          // pages of others that fit into a node's memory; 0: all
+  unsigned ring = 0;          // messages between two nodes that fit, the rest waits at the sender; 0: all fit
+  bool late_answers = false;  // the home's queue hears later what its operation on a header has found
 
   Mutation mutation = Mutation::kNone;
 
@@ -98,11 +111,20 @@ struct Options {
 
 Options options_of(std::uint64_t seed);
 
+// What a run may do without, by name; shrinking tries it.
+struct Feature {
+  const char* name;
+  void (*leave_out)(Options& options);
+};
+const std::vector<Feature>& features();
+
 // What the command line, or shrinking, fixes.
 struct Overrides {
   std::optional<unsigned> nodes = {}, pages = {}, threads = {}, ops = {}, borrow = {};
-  bool plain = false;  // no delays, slow nodes or links, crashes or pressure: what a seed meant before there were any
+  bool plain = false;  // no slow nodes or links, crashes or limits: what a seed meant before there were any
   Mutation mutation = Mutation::kNone;
+  std::uint64_t chance = 0;               // another course of the same seed; 0: the seed's own
+  std::vector<std::string> without = {};  // names of features
 };
 Options options_of(std::uint64_t seed, const Overrides& overrides);
 

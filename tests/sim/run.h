@@ -15,8 +15,9 @@ struct Outcome {
 
 Outcome run(std::uint64_t seed, const Overrides& overrides, Trace* trace = nullptr);
 
-// Fewer nodes, threads, pages and operations, as long as the seed still fails.
-Overrides shrink(std::uint64_t seed, Overrides overrides);
+// Fewer nodes, threads, pages and operations, and less that goes on, as long as the seed still fails in the same way by
+// one of some courses of it; of these the shortest.
+Overrides shrink(std::uint64_t seed, const Overrides& overrides);
 
 // The failure, the options, how to replay it, and the last lines of its trace.
 std::string report(std::uint64_t seed, const Overrides& overrides);

@@ -6,7 +6,7 @@
 
 namespace dsm::sim {
 
-Scheduler::Scheduler(const Options& options, unsigned actors, unsigned length, Random& random)
+Scheduler::Scheduler(const Options& options, unsigned actors, unsigned later, unsigned length, Random& random)
     : policy_(options.policy),
       quantum_(options.quantum),
       lazy_(options.lazy),
@@ -17,7 +17,10 @@ Scheduler::Scheduler(const Options& options, unsigned actors, unsigned length, R
       slow_(actors),
       stopped_(actors),
       sleeps_until_(actors) {
-  for (unsigned i = 0; i < actors; ++i) urgency_.push_back(random.next() >> 1 | 1u << 21);
+  Random own(options.seed + 0x51ed2701);
+  for (unsigned i = 0; i < actors; ++i) {
+    urgency_.push_back((i < actors - later ? random : own).next() >> 1 | 1u << 21);
+  }
   for (unsigned i = 0; i < options.changes; ++i) changes_.push_back(random.below(length));
   std::sort(changes_.begin(), changes_.end(), std::greater<>());
 }

@@ -14,7 +14,8 @@ inline constexpr unsigned kNobody = ~0u;
 class Scheduler {
  public:
   // `length`: about how many moves the run will have; the moments of change are drawn from that range.
-  Scheduler(const Options& options, unsigned actors, unsigned length, Random& random);
+  // `later`: so many of the actors, the last ones, draw on a source of their own (what others do in a seed stays so).
+  Scheduler(const Options& options, unsigned actors, unsigned later, unsigned length, Random& random);
 
   void set(unsigned actor, bool can_move);
   unsigned pick();  // kNobody if none can move

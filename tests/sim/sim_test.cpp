@@ -113,7 +113,7 @@ TEST(Shrinking, KeepsTheFailureAndMakesItSmaller) {
   const Options before = options_of(seed, overrides), after = options_of(seed, small);
   EXPECT_LT(after.nodes * after.pages * after.threads * after.ops,
             before.nodes * before.pages * before.threads * before.ops);
-  EXPECT_NE(report(seed, small).find("replay: dsmsim " + command_line(seed, small)), std::string::npos);
+  EXPECT_NE(report(seed, small).find("replay: scripts/sim " + command_line(seed, small)), std::string::npos);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ unsigned actor_count(const Options& options) {
   return nodes * options.threads + 3 * nodes * options.pages + 3 * nodes * nodes + nodes +
          options.pages * kObjectsPerPage;
 }
+unsigned later_actor_count(const Options& options) { return options.nodes * options.nodes + 2 * options.nodes; }
 
 }  // namespace
 
@@ -34,10 +35,14 @@ Simulator::Simulator(const Options& options, Trace* trace)
       mail_(options.nodes * options.nodes),
       late_(options.nodes),
       object_mail_(options.nodes * options.nodes),
-      scheduler_(options, actor_count(options), static_cast<unsigned>(length()), random_) {
+      overflows_(options.nodes * options.nodes),
+      blamed_(options.pages),
+      scheduler_(options, actor_count(options) + later_actor_count(options), later_actor_count(options),
+                 static_cast<unsigned>(length()), random_) {
   make_homes();
   make_actors();
   make_trouble();
+  make_rooms();
 }
 
 void Simulator::make_homes() {
@@ -81,6 +86,12 @@ void Simulator::make_actors() {
   first_queue_ = static_cast<unsigned>(actors_.size());
   for (unsigned i = 0; i < pages * kObjectsPerPage; ++i)
     add(ActorKind::kQueue, i / kObjectsPerPage, i % kObjectsPerPage);
+  first_flush_ = static_cast<unsigned>(actors_.size());
+  for (unsigned i = 0; i < nodes * nodes; ++i) add(ActorKind::kFlush, i / nodes, i % nodes);
+  first_room_ = static_cast<unsigned>(actors_.size());
+  for (unsigned i = 0; i < nodes; ++i) add(ActorKind::kRoom, i, 0);
+  first_notice_ = static_cast<unsigned>(actors_.size());
+  for (unsigned i = 0; i < nodes; ++i) add(ActorKind::kNotice, i, 0);
   works_.resize(threads_.size());
 }
 
@@ -90,7 +101,7 @@ void Simulator::make_trouble() {
   for (unsigned i = 0; i < options.nodes && options.slow_nodes != 0; ++i) {
     if (random_.percent(options.slow_nodes)) slow |= node_bit(static_cast<NodeId>(i));
   }
-  for (unsigned i = 0; i < actors_.size(); ++i) {
+  for (unsigned i = 0; i < first_flush_; ++i) {
     const Actor& actor = actors_[i];
     const bool link =
         actor.kind == ActorKind::kWire || actor.kind == ActorKind::kMail || actor.kind == ActorKind::kLetter;
@@ -114,6 +125,10 @@ bool Simulator::belongs_to(const Actor& actor, NodeId node) const {
       return actor.a == node;
     case ActorKind::kWire:
       return actor.a == node || actor.b == node;
+    case ActorKind::kFlush:
+    case ActorKind::kRoom:
+    case ActorKind::kNotice:
+      return actor.a == node;
     case ActorKind::kMail:
     case ActorKind::kLetter:
       return actor.b == node;
@@ -121,23 +136,6 @@ bool Simulator::belongs_to(const Actor& actor, NodeId node) const {
       return model_.homes[actor.a].node == node;
   }
   return false;
-}
-
-// A node dies in the middle of whatever it does: of its chains some operations have been done. What it has sent still
-// arrives. The others go on until they hear of it, which ends the job. Until then every promise about memory holds.
-void Simulator::crash() {
-  run_until(length() * model_.options.crash / 100);
-  dead_ = static_cast<NodeId>(random_.below(model_.options.nodes));
-  trace("node {} dies", dead_);
-  for (unsigned i = 0; i < actors_.size(); ++i) {
-    if (belongs_to(actors_[i], dead_)) scheduler_.stop(i);
-  }
-  run_until(counts_.moves + random_.below(static_cast<unsigned>(length())));
-  trace("the others hear of node {}'s end: the job ends", dead_);
-  for (unsigned page = 0; page < model_.options.pages; ++page) {
-    checker_.exclusion(page);
-    checker_.backing(page);
-  }
 }
 
 void Simulator::run() {
@@ -151,6 +149,7 @@ void Simulator::finish() {
   generating_ = false;
   finish_fairly();
   checker_.at_rest();
+  check_rooms();
   send_home();
   finish_fairly();
   release_all();
@@ -175,6 +174,21 @@ void Simulator::run_until(std::uint64_t moves) {
 
 // Nobody makes new accesses: what is under way must come to its end, and soon.
 void Simulator::finish_fairly() {
+  run_fairly();
+  if (all_finished()) return;
+  const auto waits = std::find_if(threads_.begin(), threads_.end(),
+                                  [](const Thread& one) { return one.state != ThreadState::kFinished; });
+  throw Failure{Check::kStuck, fmt::format("thread {} of node {} waits for page {} and nothing can move",
+                                           waits - threads_.begin(), waits->node, waits->page)};
+}
+
+bool Simulator::all_finished() const {
+  return std::all_of(threads_.begin(), threads_.end(),
+                     [](const Thread& thread) { return thread.state == ThreadState::kFinished; });
+}
+
+// Until nothing moves any more.
+void Simulator::run_fairly() {
   const std::uint64_t allowed = fair_rounds_allowed();
   trace("no new accesses; fair from here on, {} rounds allowed", allowed);
   scheduler_.be_fair();
@@ -185,11 +199,6 @@ void Simulator::finish_fairly() {
   }
   const auto share = static_cast<double>(scheduler_.fair_rounds()) / static_cast<double>(allowed);
   counts_.fair_share = std::max(counts_.fair_share, share);
-  for (std::size_t i = 0; i < threads_.size(); ++i) {
-    if (threads_[i].state == ThreadState::kFinished) continue;
-    throw Failure{Check::kStuck, fmt::format("thread {} of node {} waits for page {} and nothing can move", i,
-                                             threads_[i].node, threads_[i].page)};
-  }
 }
 
 // In a round every queue moves on by one. What lies in the queues takes a few rounds each; then each page has at the
@@ -205,6 +214,7 @@ std::uint64_t Simulator::backlog() const {
   for (const auto& letters : mail_) sum += letters.size();
   for (const auto& letters : late_) sum += letters.size();
   for (const auto& letters : object_mail_) sum += letters.size();
+  for (const auto& parcels : overflows_) sum += parcels.size();
   return sum;
 }
 
@@ -257,6 +267,12 @@ void Simulator::move(const Actor& actor) {
       return deliver_object(actor.a, actor.b);
     case ActorKind::kQueue:
       return move_queue(actor.a, actor.b);
+    case ActorKind::kFlush:
+      return flush(actor.a, actor.b);
+    case ActorKind::kRoom:
+      return put_out(actor.a);
+    case ActorKind::kNotice:
+      return hear(actor.a);
   }
 }
 

@@ -12,11 +12,15 @@
 //   late (to)            delivers a message that nobody has sent or that arrived once already
 //   letter (from, to)    delivers the oldest message about objects of that pair
 //   queue (page, object) does the operation that the queue of the object's home has in mind
+//   flush (from, to)     puts a message that found the pair's ring full into it
+//   room (node)          puts a page out of the node's memory, or looks for one that can go
+//   notice (node)        tells the node that another one has ended: so does it, then
 #pragma once
 
 #include <fmt/format.h>
 
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,6 +30,7 @@
 #include "tests/sim/model.h"
 #include "tests/sim/options.h"
 #include "tests/sim/random.h"
+#include "tests/sim/room.h"
 #include "tests/sim/scheduler.h"
 
 namespace dsm::sim {
@@ -73,7 +78,20 @@ class Simulator {
   void load(const std::string& bytes);
 
  private:
-  enum class ActorKind : std::uint8_t { kThread, kAgent, kEnd, kUse, kWire, kMail, kLate, kLetter, kQueue };
+  enum class ActorKind : std::uint8_t {
+    kThread,
+    kAgent,
+    kEnd,
+    kUse,
+    kWire,
+    kMail,
+    kLate,
+    kLetter,
+    kQueue,
+    kFlush,
+    kRoom,
+    kNotice
+  };
   struct Actor {
     ActorKind kind;
     std::uint8_t a, b;
@@ -150,15 +168,22 @@ class Simulator {
     NodeId from;
     proto::PageMessage message;
   };
+  // A message of either kind.
+  struct Parcel {
+    bool object = false;
+    Letter letter{};
+    ObjectLetter object_letter{};
+  };
 
   // simulator.cpp: the run
   void make_homes();
   void make_actors();
   void make_trouble();
   bool belongs_to(const Actor& actor, NodeId node) const;
-  void crash();
   void run_until(std::uint64_t moves);
   void finish_fairly();
+  void run_fairly();
+  bool all_finished() const;
   void send_home();
   void release_all();
   void move(const Actor& actor);
@@ -169,6 +194,27 @@ class Simulator {
   void trace(fmt::format_string<const Args&...> format, const Args&... args) {
     if (trace_ != nullptr) trace_->add(fmt::format("{:6} ", counts_.moves) + fmt::format(format, args...));
   }
+
+  // room.cpp: bounded local memory
+  void make_rooms();
+  Room* room_for(NodeId node, unsigned page);
+  bool lacks_room(NodeId node, unsigned page);
+  void filled(NodeId node, unsigned page);
+  void came_back(NodeId node, unsigned page);
+  void put_out(NodeId node);
+  void settle_leaving(NodeId node, unsigned page);
+  void refresh_room(NodeId node);
+  void check_rooms() const;
+
+  // crash.cpp: the end of a node
+  void crash();
+  void end_node(NodeId node, NodeId because_of);
+  void give_notice();
+  void hear(NodeId node);
+  bool concerns(NodeId node, unsigned page) const;
+  bool concerns_objects(NodeId node, unsigned page) const;
+  void spread_blame();
+  void check_who_waits();
 
   // state.cpp
   bool borrows(unsigned index) const {
@@ -223,6 +269,7 @@ class Simulator {
   void fly(NodeId node, unsigned page, unsigned object, unsigned who, const proto::BorrowActions& todo);
   Work& work_of(const Op& op, NodeId node);
   void execute_object(NodeId node, const Op& op, Home& home);
+  void ended_chain(NodeId node, const Op& op);
   void write_object(NodeId from, NodeId to, const ObjectLetter& letter);
   void deliver_object(NodeId from, NodeId to);
   void step_queue(unsigned page, unsigned which, proto::QueueEvent event);
@@ -259,9 +306,16 @@ class Simulator {
 
   // wire.cpp: operations and messages under way
   void move_wire(NodeId node, NodeId home);
+  void trace_op(NodeId node, const Op& op, const Home& home);
   void execute(NodeId node, const Op& op, Home& home, Copy& copy);
   void swap(NodeId node, const Op& op, Home& home, Copy& copy);
   void replace_word(NodeId node, const Op& op, Home& home);
+  void post(NodeId from, NodeId to, const Parcel& parcel);
+  void put(NodeId from, NodeId to, const Parcel& parcel);
+  bool has_room(NodeId from, NodeId to);
+  void flush(NodeId from, NodeId to);
+  void made_room(NodeId from, NodeId to);
+  void refresh_flush(NodeId from, NodeId to);
   void deliver(Fifo<Letter>& letters, NodeId to);
   void refresh_mail(NodeId to);
   NodeSet waiters_seen(NodeId node, NodeSet waiters) const;
@@ -276,6 +330,10 @@ class Simulator {
   unsigned late_actor(NodeId to) const { return first_late_ + to; }
   unsigned object_mail_actor(NodeId from, NodeId to) const { return first_letter_ + from * model_.options.nodes + to; }
   unsigned queue_actor(unsigned page, unsigned object) const { return first_queue_ + page * kObjectsPerPage + object; }
+  unsigned flush_actor(NodeId from, NodeId to) const { return first_flush_ + from * model_.options.nodes + to; }
+  unsigned room_actor(NodeId node) const { return first_room_ + node; }
+  unsigned notice_actor(NodeId node) const { return first_notice_ + node; }
+  Fifo<Parcel>& overflow(NodeId from, NodeId to) { return overflows_[from * model_.options.nodes + to]; }
   Fifo<ObjectLetter>& object_mail(NodeId from, NodeId to) { return object_mail_[from * model_.options.nodes + to]; }
   Fifo<Op>& wire(NodeId node, NodeId home) { return wires_[node * model_.options.nodes + home]; }
   Fifo<Letter>& mail(NodeId from, NodeId to) { return mail_[from * model_.options.nodes + to]; }
@@ -286,16 +344,20 @@ class Simulator {
   Trace* const trace_;
   std::vector<Actor> actors_;
   unsigned first_page_actor_ = 0, first_wire_ = 0, first_mail_ = 0, first_late_ = 0;
-  unsigned first_letter_ = 0, first_queue_ = 0;
+  unsigned first_letter_ = 0, first_queue_ = 0, first_flush_ = 0, first_room_ = 0, first_notice_ = 0;
   std::vector<Thread> threads_;
   std::vector<Work> works_;  // of each thread's borrow
   std::vector<Fifo<Op>> wires_;
   std::vector<Fifo<Letter>> mail_;
   std::vector<Fifo<Letter>> late_;
   std::vector<Fifo<ObjectLetter>> object_mail_;
-  std::uint64_t last_value_ = 0;  // every write stores a new one
+  std::vector<Fifo<Parcel>> overflows_;       // of each pair: what found its ring full
+  std::vector<std::unique_ptr<Room>> rooms_;  // of each node, if memory is bounded
+  std::uint64_t last_value_ = 0;              // every write stores a new one
   bool generating_ = true;
-  NodeId dead_ = kNoNode;
+  NodeSet ended_ = 0;
+  NodeId first_ended_ = kNoNode;
+  std::vector<bool> blamed_;  // pages that one of them had to do with
   Counts counts_;
   Scheduler scheduler_;
 };

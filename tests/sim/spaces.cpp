@@ -24,6 +24,11 @@ Options nested(Options options) {
   return options;
 }
 
+Options ring_of(Options options, unsigned messages) {
+  options.ring = messages;
+  return options;
+}
+
 Options threads(Options options, unsigned number) {
   options.threads = number;
   return options;
@@ -64,6 +69,8 @@ const std::vector<Space>& spaces() {
       {"mixed-3", cluster(3, 1, 1, kMixed)},
       {"owners-2", cluster(2, 1, 2, kOwners)},
       {"fine-2", with(cluster(2, 1, 1, kMixed), &Options::fine, true)},
+      {"rings-2", ring_of(cluster(2, 2, 1, kMixed), 1)},
+      {"late-answers-2", with(cluster(2, 1, 1, kBorrows), &Options::late_answers, true)},
       {"threads-2", threads(cluster(2, 1, 1, kMixed), 2)},
       {"nested-2", nested(cluster(2, 2, 1, kMixed))},
   };

@@ -132,9 +132,9 @@ template <typename Archive>
 void archive_copy(Archive& all, Copy& copy) {
   archive_page(all, copy.page);
   archive_bytes(all, copy.bytes);
-  fields(all, copy.view, copy.next_piece, copy.hint, copy.dead, copy.voluntary, copy.in_flight, copy.done_due, copy.old,
-         copy.seen.word, copy.seen.waiters, copy.await_use, copy.owed, copy.readers, copy.writer, copy.looked,
-         copy.borrows, copy.closed);
+  fields(all, copy.view, copy.next_piece, copy.hint, copy.dead, copy.leaving, copy.voluntary, copy.in_flight,
+         copy.done_due, copy.old, copy.seen.word, copy.seen.waiters, copy.await_use, copy.owed, copy.readers,
+         copy.writer, copy.looked, copy.borrows, copy.closed);
   if (copy.executing()) archive_actions(all, copy.todo);
 }
 
@@ -146,8 +146,9 @@ void archive_turn(Archive& all, proto::Turn& turn) {
 template <typename Archive>
 void archive_object(Archive& all, Object& object) {
   proto::Queue& queue = object.queue;
-  fields(all, object.header, queue.busy, queue.reading, queue.again, queue.recalled, queue.granting, queue.seen,
-         queue.wanted, object.todo.read, object.todo.swap, object.todo.expected, object.todo.desired);
+  fields(all, object.header, object.answered, object.answer, queue.busy, queue.reading, queue.again, queue.recalled,
+         queue.granting, queue.seen, queue.wanted, object.todo.read, object.todo.swap, object.todo.expected,
+         object.todo.desired);
   each(all, object.turns, [&all](proto::Turn& turn) { archive_turn(all, turn); });
   each(all, object.askers, [&all](Object::Asker& asker) { fields(all, asker.node, asker.thread); });
 }
@@ -211,10 +212,16 @@ void Simulator::archive(Archive& all) {
   };
   for (Fifo<Letter>& letters : mail_) each(all, letters, letter);
   for (Fifo<Letter>& letters : late_) each(all, letters, letter);
-  for (Fifo<ObjectLetter>& letters : object_mail_) {
-    each(all, letters, [&all](ObjectLetter& one) {
-      fields(all, one.kind, one.from, one.page, one.object, one.thread, one.word);
-      archive_turn(all, one.turn);
+  const auto object_letter = [&all](ObjectLetter& one) {
+    fields(all, one.kind, one.from, one.page, one.object, one.thread, one.word);
+    archive_turn(all, one.turn);
+  };
+  for (Fifo<ObjectLetter>& letters : object_mail_) each(all, letters, object_letter);
+  for (Fifo<Parcel>& parcels : overflows_) {
+    each(all, parcels, [&](Parcel& one) {
+      all(one.object);
+      letter(one.letter);
+      object_letter(one.object_letter);
     });
   }
   fields(all, last_value_, generating_, counts_.moves);
@@ -275,6 +282,7 @@ void Simulator::normalise_copies() {
   }
   for (unsigned i = 0; i < model_.objects.size(); ++i) {
     Object& object = model_.objects[i];
+    if (!object.answered) object.answer = 0;
     if (object.queue.busy) continue;
     object.todo = {};
     object.queue = {.again = object.queue.again, .recalled = object.queue.recalled};

@@ -37,6 +37,7 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   advance(copy);
   while (!model_.options.fine && copy.executing()) do_piece(node, page, copy);
   if (!copy.executing()) settle_lock(node, page, copy);
+  settle_leaving(node, page);
   refresh(node, page);
 }
 
@@ -44,6 +45,7 @@ void Simulator::move_agent(NodeId node, unsigned page) {
   Copy& copy = model_.copy(node, page);
   do_piece(node, page, copy);
   if (!copy.executing()) settle_lock(node, page, copy);
+  settle_leaving(node, page);
   refresh(node, page);
 }
 
@@ -91,7 +93,10 @@ void Simulator::do_piece(NodeId node, unsigned page, Copy& copy) {
     case Piece::kNone:
       return;
   }
-  if (model_.options.fine) trace("node {} page {}: piece {} done", node, page, static_cast<int>(copy.next_piece));
+  if (model_.options.fine) {
+    constexpr const char* kPieces[] = {"lowers its access", "posts its chain", "raises its access", "sends", "wakes"};
+    trace("node {} page {}: {}", node, page, kPieces[static_cast<std::size_t>(copy.next_piece)]);
+  }
   copy.next_piece = static_cast<Piece>(static_cast<unsigned>(copy.next_piece) + 1);
   advance(copy);
 }
@@ -153,6 +158,7 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
   if (late_add) post(OpKind::kAdd, actions.waiters_add);
   if (actions.read_page && !early_read && !mutated(Mutation::kStaleRead)) copy_page(OpKind::kReadHalf);
 
+  if (actions.read_page) filled(node, page);
   if (actions.expects_done) {
     copy.in_flight = true;
     ops.back().last = true;
@@ -168,6 +174,7 @@ void Simulator::chain(NodeId node, unsigned page, Copy& copy) {
 void Simulator::up(NodeId node, unsigned page, Copy& copy) {
   if (!mutated(Mutation::kMapEarly)) checker_.raising(node, page);
   if (copy.todo.map != Access::kNone) copy.view = copy.todo.map;
+  if (copy.view == Access::kRead || copy.view == Access::kWrite) filled(node, page);
   if (copy.todo.raise) copy.view = Access::kWrite;
 }
 
@@ -187,7 +194,7 @@ void Simulator::send(NodeId node, unsigned page, const Copy& copy) {
                                   .borrowers = actions.send_borrowers}};
   for (; to_all != 0; to_all &= to_all - 1) {
     const auto to = static_cast<NodeId>(std::countr_zero(to_all));
-    mail(node, to).push(letter);
+    post(node, to, {.object = false, .letter = letter, .object_letter = {}});
     if (model_.options.duplicates && random_.percent(20)) late_[to].push(letter);
     refresh_mail(to);
   }
@@ -234,6 +241,7 @@ void Simulator::refresh(NodeId node, unsigned page) {
   scheduler_.set(page_actor(ActorKind::kAgent, node, page), copy.executing());
   scheduler_.set(page_actor(ActorKind::kEnd, node, page), copy.done_due && !copy.executing());
   scheduler_.set(page_actor(ActorKind::kUse, node, page), copy.await_use && used && !copy.locked());
+  if (!rooms_.empty()) refresh_room(node);
   if (!model_.options.fine && !copy.serial) return;
   const unsigned first = node * model_.options.threads;
   for (unsigned index = first; index < first + model_.options.threads; ++index) refresh_thread(index);

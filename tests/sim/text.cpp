@@ -29,6 +29,17 @@ std::string word_text(proto::Word word, NodeId home) {
   return proto::set_of(word) == 0 ? owner : owner + " " + set_text(proto::set_of(word));
 }
 
+std::string header_text(proto::Header word) {
+  constexpr const char* kHolds[] = {"free", "locked by", "standing at", "held by"};
+  std::string text =
+      fmt::format("version {}, {}", proto::version_of(word), kHolds[static_cast<unsigned>(proto::hold_of(word))]);
+  if (!proto::is_free(word)) text += fmt::format(" {}", proto::holder_of(word));
+  if (proto::is_writing(word)) text += ", writing";
+  if (proto::readers_of(word) != 0) text += fmt::format(", {} readers", proto::readers_of(word));
+  if (proto::is_asked(word)) text += ", asked";
+  return text;
+}
+
 const char* access_text(Access access) {
   switch (access) {
     case Access::kNone:

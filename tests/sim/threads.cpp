@@ -35,6 +35,8 @@ void Simulator::refresh_thread(unsigned index) {
                   thread.state == ThreadState::kHolding;
   if (thread.state == ThreadState::kFaulting || thread.state == ThreadState::kHinting) {
     can_move = !model_.copy(thread.node, thread.page).locked();
+    const bool fetches = thread.intent != Intent::kBorrow && thread.intent < Intent::kKeepReading;
+    if (fetches && lacks_room(thread.node, thread.page)) can_move = false;
   }
   if (thread.state == ThreadState::kHolding && thread.intent == Intent::kBorrow) {
     const Work& work = works_[index];
@@ -103,6 +105,7 @@ void Simulator::try_access(Thread& thread) {
 
 void Simulator::access(Thread& thread, Copy& copy) {
   ++counts_.accesses;
+  came_back(thread.node, thread.page);
   Bytes& bytes = model_.bytes(thread.node, thread.page);
   if (thread.intent != Intent::kWrite) checker_.read(thread.node, thread.page, bytes);
   if (thread.intent == Intent::kRead) {

@@ -1,5 +1,5 @@
 // Everything at once on the same pages: raw loads and exchanges, borrows by address, owners, transfers, frees, from all
-// threads of all nodes; and the history is checked to be linearizable, object by object.
+// threads of all nodes, which fork meanwhile; and the history is checked to be linearizable, object by object.
 //
 //   dsmrun -n 4 -- mixed --threads 2 --seconds 600
 //
@@ -10,6 +10,8 @@
 #include <dsm/dsm.h>
 #include <dsm/hints.h>
 #include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -31,6 +33,7 @@ struct Options {
   unsigned threads = 2;
   unsigned objects = 48;
   unsigned raw = 10, transfers = 3, owned = 33;
+  unsigned forks = 1;
   double seconds = 10;
   std::uint64_t seed = 1;
 };
@@ -68,6 +71,7 @@ struct Log {
 struct Shared {
   dsm::barrier meet;
   std::atomic<std::uint64_t> wrong{0};
+  std::atomic<std::uint64_t> forks{0};
   std::uint64_t operations = 0;
   unsigned plain = 0;  // objects without an owner come first
   unsigned all = 0;
@@ -97,6 +101,7 @@ class Worker {
   void round() {
     log_.count = 0;
     while (log_.count < kNotes) {
+      if (random_() % 1000 < options_.forks) fork_child();
       const auto object = static_cast<std::uint32_t>(random_() % shared_.all);
       object < shared_.plain ? plain(object) : owned(object);
     }
@@ -146,6 +151,18 @@ class Worker {
         change(*held, note);
       }
     });
+  }
+
+  // In the midst of what the node's other threads do. The child has this thread's memory as of now, and no node.
+  void fork_child() {
+    const std::uint64_t value = next_value_;
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(next_value_ == value ? 7 : 8);
+    int status = 0;
+    const bool right =
+        child > 0 && ::waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7;
+    if (!right) ++shared_.wrong;
+    ++shared_.forks;
   }
 
   void plain(std::uint32_t which) {
@@ -336,7 +353,8 @@ int run(const Options& options) {
   work(shared, options, 0, until);
   for (std::thread& thread : threads) thread.join();
   if (dsm::node() == 0) {
-    fmt::print("{:<32}{:>12}\n{:<32}{:>12}\n", "operations", shared.operations, "wrong", shared.wrong.load());
+    fmt::print("{:<32}{:>12}\n{:<32}{:>12}\n{:<32}{:>12}\n", "operations", shared.operations, "forks",
+               shared.forks.load(), "wrong", shared.wrong.load());
     fmt::print("mixed: {}\n", shared.wrong == 0 ? "every history is linearizable" : "FAILED");
   }
   return shared.wrong == 0 ? 0 : 1;
@@ -347,12 +365,14 @@ int run(const Options& options) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app{
-      "Raw access, borrows, owners, transfers and frees on the same pages; checks that histories are linearizable."};
+      "Raw access, borrows, owners, transfers, frees and forks on the same pages; checks that histories are "
+      "linearizable."};
   app.add_option("--threads", options.threads, "per node")->check(CLI::Range(1, 64));
   app.add_option("--objects", options.objects, "how many")->check(CLI::Range(3, 100'000));
   app.add_option("--raw", options.raw, "percent of the accesses that are raw")->check(CLI::Range(0, 100));
   app.add_option("--transfers", options.transfers, "percent that are transfers")->check(CLI::Range(0, 100));
   app.add_option("--owned", options.owned, "percent of the objects that have an owner")->check(CLI::Range(0, 100));
+  app.add_option("--forks", options.forks, "forks among a thousand operations")->check(CLI::Range(0, 1000));
   app.add_option("--seconds", options.seconds, "how long")->check(CLI::PositiveNumber);
   app.add_option("--seed", options.seed, "of the choices each thread makes");
   CLI11_PARSE(app, argc, argv);

@@ -15,7 +15,8 @@
 // Rules. A borrow names a whole object of at the most 64 MiB; two borrows name the same bytes or disjoint ones. What is
 // borrowed is used through the guard only, never through the plain pointer inside the guard's scope. A shared borrow is
 // a snapshot: it does not see, and does not hold off, a mutable borrow on another node. A thread that borrows several
-// objects to change them does so in an order that all threads keep. A broken rule ends the program with one line that
+// objects to change them does so in an order that all threads keep; those that share 64 aligned bytes (small ones from
+// plain dsm::alloc) wait for each other as if they were one. A broken rule ends the program with one line that
 // names both places, where the library can see it (DSM_CHECK=1 sees more, and says who called, for some 80 ns a
 // borrow).
 //
