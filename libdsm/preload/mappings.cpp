@@ -32,6 +32,16 @@ int __wrap_munmap(void* at, std::size_t bytes) noexcept { return static_cast<int
 int __wrap_madvise(void* at, std::size_t bytes, int advice) noexcept {
   return static_cast<int>(::syscall(SYS_madvise, at, bytes, advice));
 }
+void* __wrap_mremap(void* old, std::size_t old_bytes, std::size_t bytes, int flags, ...) noexcept {
+  void* to = nullptr;
+  if ((flags & MREMAP_FIXED) != 0) {
+    va_list more;
+    va_start(more, flags);
+    to = va_arg(more, void*);
+    va_end(more);
+  }
+  return reinterpret_cast<void*>(::syscall(SYS_mremap, old, old_bytes, bytes, flags, to));
+}
 int __wrap_mprotect(void* at, std::size_t bytes, int protection) noexcept {
   return static_cast<int>(::syscall(SYS_mprotect, at, bytes, protection));
 }
@@ -144,8 +154,7 @@ int unmap_global(const Extent& extent) {
   return 0;
 }
 
-// Whether all of it is mapped.
-bool mapped(const Extent& extent) {
+std::size_t bytes_mapped(const Extent& extent) {
   const TableLocked locked;
   std::size_t found = 0;
   for_each_mapping(extent, [&](auto here, const Extent& part) {
@@ -153,12 +162,12 @@ bool mapped(const Extent& extent) {
       found += here->second.gone[(page - here->first) / kPageBytes] ? 0 : kPageBytes;
     }
   });
-  return found == extent.bytes();
+  return found;
 }
 
 void* remap_global(const Extent& old, std::size_t bytes, int flags) {
   errno = EFAULT;
-  if (!mapped(old)) return MAP_FAILED;
+  if (bytes_mapped(old) != old.bytes()) return MAP_FAILED;
   errno = EINVAL;
   if ((flags & ~MREMAP_MAYMOVE) != 0 || bytes == 0) return MAP_FAILED;
   const std::uintptr_t end = up_to_page(old.begin + bytes);
@@ -188,12 +197,16 @@ int advise_global(const Extent& extent, int advice) {
   return known ? 0 : fail(EINVAL);
 }
 
-int protect_global(int protection) {
-  if (protection == (PROT_READ | PROT_WRITE)) return 0;
+// The block of a mapping is used again when the program has unmapped it, protected or not. What comes from malloc the
+// program unprotects before it frees it, as without this library.
+int protect_global(const Extent& extent, int protection) {
+  if (protection == (PROT_READ | PROT_WRITE) || bytes_mapped(extent) == 0) {
+    return __wrap_mprotect(extent.data(), extent.bytes(), protection);
+  }
   static std::atomic<bool> told{false};
   if (!told.exchange(true)) {
     log(LogLevel::kWarn, "preload",
-        "mprotect of global memory is refused (EACCES): its pages are readable and writable; "
+        "mprotect of a mapping that is global memory is refused (EACCES): it stays readable and writable; "
         "without --mmap-kib, or with a larger one, the program's own mappings stay outside");
   }
   return fail(EACCES);
@@ -225,20 +238,17 @@ DSM_INTERPOSED int munmap(void* at, std::size_t bytes) noexcept {
 }
 
 DSM_INTERPOSED void* mremap(void* old, std::size_t old_bytes, std::size_t bytes, int flags, ...) noexcept {
-  if (is_global(old)) {
-    const Extent extent = extent_of(old, old_bytes);
-    if (sane(extent) && old_bytes != 0) return remap_global(extent, bytes, flags);
-    errno = EINVAL;
-    return MAP_FAILED;
-  }
-  void* to = nullptr;
-  if ((flags & MREMAP_FIXED) != 0) {
+  if (!is_global(old)) {
     va_list more;
     va_start(more, flags);
-    to = va_arg(more, void*);
+    void* const to = (flags & MREMAP_FIXED) != 0 ? va_arg(more, void*) : nullptr;
     va_end(more);
+    return __wrap_mremap(old, old_bytes, bytes, flags, to);
   }
-  return reinterpret_cast<void*>(::syscall(SYS_mremap, old, old_bytes, bytes, flags, to));
+  const Extent extent = extent_of(old, old_bytes);
+  if (sane(extent) && old_bytes != 0) return remap_global(extent, bytes, flags);
+  errno = EINVAL;
+  return MAP_FAILED;
 }
 
 DSM_INTERPOSED int madvise(void* at, std::size_t bytes, int advice) noexcept {
@@ -249,7 +259,8 @@ DSM_INTERPOSED int madvise(void* at, std::size_t bytes, int advice) noexcept {
 
 DSM_INTERPOSED int mprotect(void* at, std::size_t bytes, int protection) noexcept {
   if (!is_global(at)) return __wrap_mprotect(at, bytes, protection);
-  return sane(extent_of(at, bytes)) ? protect_global(protection) : fail(EINVAL);
+  const Extent extent = extent_of(at, bytes);
+  return sane(extent) ? protect_global(extent, protection) : fail(EINVAL);
 }
 
 }  // namespace dsm::preload

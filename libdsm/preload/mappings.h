@@ -3,7 +3,7 @@
 //
 // 1. Only fresh memory that is to be read and written is taken; stacks, fixed addresses and reservations stay the
 //    kernel's.
-// 2. The kernel is never handed an address of the global range to unmap, move or protect.
+// 2. The kernel is never handed such memory to unmap, move or protect: it is the heap's, and is used again.
 // 3. A block goes back to the heap when its last page is unmapped; pages that go before are dropped.
 #pragma once
 
