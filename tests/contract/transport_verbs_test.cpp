@@ -86,6 +86,62 @@ TEST(TransportVerbs, ChainsOfAnySizeWork) {
   });
 }
 
+// A lent mapping of `bytes` that a large read has used until it is registered, or for a while.
+std::byte* lend_and_use(Transport& t, std::size_t bytes, bool until_registered) {
+  auto* const at =
+      static_cast<std::byte*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  t.lend(at, bytes);
+  const std::uint64_t before = verbs_counters(t).lent;
+  for (int i = 0; until_registered ? verbs_counters(t).lent == before : i < 20; ++i) {
+    Op op = read_op(Region::kMemory, 0, at, static_cast<std::uint32_t>(bytes));
+    EXPECT_TRUE(t.execute(static_cast<NodeId>(1 - t.self()), {&op, 1}).has_value());
+  }
+  return at;
+}
+
+void await_lent(const Transport& t, std::uint64_t bytes) {
+  while (verbs_counters(t).lent != bytes) std::this_thread::yield();
+}
+
+TEST(TransportVerbs, LentMemoryIsRegisteredWithinItsLimitAndMakesRoom) {
+  constexpr std::size_t kBytes = 256 << 10;
+  VerbsWorld world(2, kMemoryBytes, kMetaBytes);
+  world.params().lent_bytes = 2 * kBytes;
+  Shared<Meeting> meeting;
+  run_nodes(world, 2, [&](Transport& t) {
+    std::byte* const first = lend_and_use(t, kBytes, true);
+    std::byte* const second = lend_and_use(t, kBytes, true);
+    std::byte* const third = lend_and_use(t, kBytes, false);  // the others were used a moment ago
+    EXPECT_LE(verbs_counters(t).lent, 2 * kBytes);
+    const VerbsCounters before = verbs_counters(t);
+    Op op = read_op(Region::kMemory, 0, second, kBytes);
+    ASSERT_TRUE(t.execute(static_cast<NodeId>(1 - t.self()), {&op, 1}).has_value());
+    EXPECT_EQ(verbs_counters(t).operations - before.operations, 1u) << "the card reads it into place, at once";
+    t.unmap_lent(first, kBytes);
+    await_lent(t, kBytes);
+    t.unmap_lent(second, kBytes);
+    t.unmap_lent(third, kBytes);
+    await_lent(t, 0);
+    meeting->meet(2);
+  });
+}
+
+// What cannot be registered is copied.
+TEST(TransportVerbs, LentMemoryThatCannotBeRegisteredIsUsedAllTheSame) {
+  constexpr std::size_t kBytes = 256 << 10;
+  VerbsWorld world(2, kMemoryBytes, kMetaBytes);
+  Shared<Meeting> meeting;
+  run_nodes(world, 2, [&](Transport& t) {
+    meeting->meet(2);
+    const rlimit none{0, 0};
+    ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &none), 0);
+    ASSERT_EQ(setresuid(65534, 65534, 65534), 0) << "root may lock what it likes";
+    t.unmap_lent(lend_and_use(t, kBytes, false), kBytes);
+    EXPECT_EQ(verbs_counters(t).lent, 0u);
+    meeting->meet(2);
+  });
+}
+
 TEST(TransportVerbs, ANodeThatIsStoppedIsReadAndWritten) {
   VerbsWorld world(2, kMemoryBytes, kMetaBytes);
   struct Table {
