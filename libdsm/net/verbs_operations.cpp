@@ -15,7 +15,7 @@
 namespace dsm::net::verbs {
 namespace {
 
-constexpr std::int64_t kSpinMostNs = 150'000;
+constexpr std::int64_t kSpinMostNs = 300'000;
 constexpr std::int64_t kSpinLeastNs = 2'000;
 constexpr int kLookAgainMs = 100;
 constexpr std::int64_t kHungNs = 15'000'000'000;
