@@ -49,18 +49,25 @@ BareChain::BareChain(const std::string& device, std::size_t most_bytes) {
 
 BareChain::~BareChain() = default;
 
-void BareChain::read(std::span<const std::uint32_t> sizes) {
+void BareChain::run(std::span<const std::uint32_t> steps) {
   Parts& p = *parts_;
   std::array<ibv_sge, kMost> pieces{};
   std::array<ibv_send_wr, kMost> requests{};
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    pieces[i] = {reinterpret_cast<std::uint64_t>(p.to.data()), sizes[i], p.to.lkey()};
-    requests[i].opcode = IBV_WR_RDMA_READ;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const bool adds = steps[i] == kFetchAdd;
+    const auto from = reinterpret_cast<std::uint64_t>(p.from.data());
+    pieces[i] = {reinterpret_cast<std::uint64_t>(p.to.data()), adds ? 8 : steps[i], p.to.lkey()};
+    requests[i].opcode = adds ? IBV_WR_ATOMIC_FETCH_AND_ADD : IBV_WR_RDMA_READ;
     requests[i].sg_list = &pieces[i];
     requests[i].num_sge = 1;
-    requests[i].wr.rdma.remote_addr = reinterpret_cast<std::uint64_t>(p.from.data());
-    requests[i].wr.rdma.rkey = p.from.rkey();
-    const bool last = i + 1 == sizes.size();
+    if (adds) {
+      requests[i].wr.atomic.remote_addr = from;
+      requests[i].wr.atomic.rkey = p.from.rkey();
+    } else {
+      requests[i].wr.rdma.remote_addr = from;
+      requests[i].wr.rdma.rkey = p.from.rkey();
+    }
+    const bool last = i + 1 == steps.size();
     requests[i].next = last ? nullptr : &requests[i + 1];
     requests[i].send_flags = last ? IBV_SEND_SIGNALED : 0;
   }

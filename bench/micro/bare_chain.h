@@ -1,6 +1,6 @@
-// Chains of READs by the verbs alone, as a perftest program would do them: one queue pair that leads back to itself on
-// the device that the node uses, registered memory at both ends, one doorbell a chain, a busy look at the completion
-// queue. The peer of what libdsm does in one chain, which perftest has no program for.
+// Chains of READs and FETCH_ADDs by the verbs alone, as a perftest program would do them: one queue pair that leads
+// back to itself on the device that the node uses, registered memory at both ends, one doorbell a chain, a busy look at
+// the completion queue. The peer of what libdsm does in one chain, which perftest has no program for.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +18,9 @@ class BareChain {
   BareChain(const BareChain&) = delete;
   BareChain& operator=(const BareChain&) = delete;
 
-  void read(std::span<const std::uint32_t> sizes);  // one after the other, in one chain
+  // One after the other, in one chain: READs of so many bytes, or a FETCH_ADD.
+  static constexpr std::uint32_t kFetchAdd = 0;
+  void run(std::span<const std::uint32_t> steps);
 
  private:
   struct Parts;
