@@ -118,6 +118,7 @@ class VerbsTransport final : public Transport {
   void wake(Waiter who) override;
 
   VerbsCounters counters() const;
+  void break_pairs(NodeId node);
 
  private:
   friend class Posting;

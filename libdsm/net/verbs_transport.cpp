@@ -233,6 +233,11 @@ void VerbsTransport::unmap_lent(std::byte* at, std::size_t bytes) {
   if (lent_.unmap(at, bytes)) ring_attendant();
 }
 
+void VerbsTransport::break_pairs(NodeId node) {
+  for (const Lane& lane : lanes_) end_pair(lane.pairs[node].get());
+  if (node != self_) end_pair(outboxes_[node].pair.get());
+}
+
 VerbsCounters VerbsTransport::counters() const {
   return {operations_.load(std::memory_order_relaxed), chains_.load(std::memory_order_relaxed),
           own_->registered_bytes(), lent_.registered_bytes()};
@@ -254,6 +259,10 @@ Result<std::unique_ptr<Transport>> make_verbs_transport(const VerbsParams& param
 VerbsCounters verbs_counters(const Transport& transport) {
   const auto* const verbs = dynamic_cast<const verbs::VerbsTransport*>(&transport);
   return verbs != nullptr ? verbs->counters() : VerbsCounters{};
+}
+
+void verbs_break(Transport& transport, NodeId node) {
+  dynamic_cast<verbs::VerbsTransport&>(transport).break_pairs(node);
 }
 
 }  // namespace dsm::net

@@ -53,5 +53,7 @@ struct VerbsCounters {
   std::uint64_t lent;        // bytes of lent memory that are registered
 };
 VerbsCounters verbs_counters(const Transport& transport);  // zero for other transports
+// For tests: the queue pairs to that node go into the error state, as when the card gives one up. Any thread.
+void verbs_break(Transport& transport, NodeId node);
 
 }  // namespace dsm::net

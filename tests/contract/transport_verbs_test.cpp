@@ -180,6 +180,39 @@ TEST(TransportVerbs, ANodeThatIsStoppedIsReadAndWritten) {
   nodes.join();
 }
 
+// A queue pair fails under a transfer, with others posted: each ends with an error, and so does all that comes later;
+// what has nothing to do with that node goes on.
+TEST(TransportVerbs, AQueuePairThatFailsIsTheEndOfItsNodeAndOfNothingElse) {
+  VerbsWorld world(3, kMemoryBytes, kMetaBytes);
+  Shared<Meeting> meeting;
+  run_nodes(world, 3, [&](Transport& t) {
+    meeting->meet(3);
+    if (t.self() == 0) {
+      std::vector<std::byte> bytes(kMemoryBytes), ahead(kMemoryBytes);
+      Op op = read_op(Region::kMemory, 0, bytes.data(), kMemoryBytes);
+      ASSERT_TRUE(t.execute(1, {&op, 1}).has_value());
+      Op posted_op = read_op(Region::kMemory, 0, ahead.data(), kMemoryBytes);
+      const auto posted = t.post(1, {&posted_op, 1});
+      ASSERT_TRUE(posted.has_value());
+      std::thread breaks([&] { verbs_break(t, 1); });
+      Result<void> done;
+      while ((done = t.execute(1, {&op, 1})).has_value()) {
+      }
+      breaks.join();
+      EXPECT_EQ(done.error().code, Errc::kPeerDown);
+      static_cast<void>(t.finish(1, *posted));  // it may have been through before
+      EXPECT_EQ(t.failed(), node_bit(1));
+      EXPECT_FALSE(t.post(1, {&posted_op, 1}).has_value());
+      EXPECT_FALSE(t.send(1, {}).has_value());
+      for (unsigned i = 0; i < 2 * kMaxNodes; ++i) EXPECT_EQ(run_one(t, 2, fetch_add_op(Region::kMeta, 0, 1)), i);
+      const auto other = t.post(2, {&posted_op, 1});
+      ASSERT_TRUE(other.has_value());
+      EXPECT_TRUE(t.finish(2, *other).has_value());
+    }
+    meeting->meet(3);
+  });
+}
+
 // Two nodes as plain children, because one of them does not live to the end.
 class Victim {
  public:
