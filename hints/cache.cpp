@@ -14,6 +14,8 @@ namespace {
 
 // The share of the cache that the small queue may have.
 constexpr std::uint64_t kSmallShare = 10;
+// The share of its limit that may lie ready for new copies besides.
+constexpr std::uint64_t kKeptShare = 4;
 
 template <typename T>
 T* map_table(std::size_t count) {
@@ -30,7 +32,8 @@ Cache::Cache(runtime::Node& node, std::uint64_t limit)
       buckets_(map_table<std::atomic<Copy*>>(kBuckets)),
       pages_(map_table<Copy*>(kPageLists)),
       holdings_(map_table<Holding*>(kHoldingBuckets)),
-      ghosts_(map_table<std::uint16_t>(kGhosts)) {}
+      ghosts_(map_table<std::uint16_t>(kGhosts)),
+      slab_(node.transport.get(), limit / kKeptShare) {}
 
 // --- the table ------------------------------------------------------------------------------------------------------
 

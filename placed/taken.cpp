@@ -1,11 +1,8 @@
 #include "placed/taken.h"
 
-#include <cstdlib>
-
-#include "base/check.h"
-#include "base/log.h"
 #include "base/meta_layout.h"
 #include "base/signals.h"
+#include "runtime/lost.h"
 #include "runtime/pages.h"
 #include "runtime/service.h"
 
@@ -32,14 +29,8 @@ Taken::Taken(hints::Engine& engine)
       slice_bytes_(engine.node.geometry.slice_bytes),
       pages_(engine.objects.slice_pages()),
       memory_(engine.in_place(base_)),
-      headers_(engine.node.meta_view + header_offset(engine.node.geometry, base_)) {
-  if (!engine.node.transport->cpu_atomics_agree()) {
-    log(LogLevel::kError, "calls",
-        "calls at the object need atomics of the RDMA device that agree with the processor's, and this device has "
-        "none; "
-        "use transport shm, or borrow_mut instead of call_at; the program ends");
-    std::abort();
-  }
+      headers_(engine.node.meta_view + header_offset(engine.node.geometry, base_)),
+      on_cpu_(engine.node.transport->cpu_atomics_agree()) {
   runtime::ThreadPins& me = runtime::my_pins();
   for (runtime::PinBlock* block = me.first.load(); block != nullptr; block = block->next.load()) {
     for (hints::Pin& pin : block->pins) {
@@ -79,17 +70,38 @@ bool Taken::hold_pages(hints::Pin& pin, std::uint64_t address, std::size_t bytes
   return false;
 }
 
-// One swap at the most; who finds the header taken does not wait.
+// A header that other nodes change by a device's atomics is changed by these here, too, unless they are the
+// processor's.
+std::uint64_t Taken::execute(net::Op op) const {
+  const SignalsBlocked blocked;
+  runtime::execute_or_end(engine_.node, engine_.node.self, {&op, 1});
+  return op.old;
+}
+
+// As compare_exchange_weak().
+bool Taken::swap(std::uint64_t address, Header& seen, Header desired) const {
+  if (on_cpu_) return header(address).compare_exchange_weak(seen, desired, std::memory_order_acquire);
+  const Header expected = seen;
+  const std::uint64_t offset = header_offset(engine_.node.geometry, address);
+  seen = execute(net::cas_op(net::Region::kMeta, offset, expected, desired));
+  return seen == expected;
+}
+
+Header Taken::add(std::uint64_t address, Header addend) const {
+  if (on_cpu_) return header(address).fetch_add(addend, std::memory_order_release);
+  return execute(net::fetch_add_op(net::Region::kMeta, header_offset(engine_.node.geometry, address), addend));
+}
+
+// Who finds the header taken does not wait.
 bool Taken::lock(std::uint64_t address, std::size_t bytes) const {
-  std::atomic<Header>& word = header(address);
-  Header seen = word.load(std::memory_order_relaxed);
+  Header seen = header(address).load(std::memory_order_relaxed);
   if (seen == proto::at_rest(seen)) [[likely]] {
     const Header locked = seen | proto::held_by(proto::Hold::kLocked, engine_.node.self) | proto::kWriting;
-    if (word.compare_exchange_strong(seen, locked, std::memory_order_acquire)) return true;
+    if (swap(address, seen, locked)) return true;
   }
   const proto::Turn turn{engine_.node.self, proto::Wish::kWrite, engine_.objects.place(address, bytes).small, true};
   while (!proto::is_asked(seen) && proto::grantable(seen, turn)) {
-    if (word.compare_exchange_weak(seen, proto::granted_word(seen, turn), std::memory_order_acquire)) return true;
+    if (swap(address, seen, proto::granted_word(seen, turn))) return true;
   }
   return false;
 }
@@ -130,7 +142,7 @@ void Taken::let_go() {
   for (std::size_t i = 0; i < held_; ++i) {
     hints::Pin& pin = *pins_[i];
     const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
-    const Header old = header(address).fetch_add(release, std::memory_order_release);
+    const Header old = add(address, release);
     if (proto::is_coloured(old)) [[unlikely]]
       coloured[colours++] = address;
     if (proto::is_asked(old)) [[unlikely]]

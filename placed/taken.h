@@ -28,6 +28,9 @@ class Taken {
   bool pages_open(std::uint64_t address, std::size_t bytes) const;
   bool hold_pages(hints::Pin& pin, std::uint64_t address, std::size_t bytes) const;
   bool lock(std::uint64_t address, std::size_t bytes) const;
+  bool swap(std::uint64_t address, proto::Header& seen, proto::Header desired) const;
+  proto::Header add(std::uint64_t address, proto::Header addend) const;
+  std::uint64_t execute(net::Op op) const;
   std::atomic<proto::Header>& header(std::uint64_t address) const;
 
   hints::Engine& engine_;
@@ -35,6 +38,7 @@ class Taken {
   const std::atomic<std::uint64_t>* const pages_;  // of the slice
   std::byte* const memory_;                        // of the whole global range
   std::byte* const headers_;                       // likewise
+  const bool on_cpu_;                              // headers are changed by the processor's atomics
   std::size_t count_ = 0;
   std::size_t held_ = 0;  // objects: the one taken last may be taken again
   std::size_t most_ = 0;  // pins of this thread that are free

@@ -45,9 +45,8 @@ class Word {
   }
   std::uint64_t execute(net::Op op) const {
     op.offset = address_ - engine_.node.geometry.base;
-    // A transport that does more than the processor's own loads and stores may take locks meanwhile.
     std::optional<SignalsBlocked> blocked;
-    if (!engine_.node.transport->cpu_atomics_agree()) blocked.emplace();
+    if (engine_.node.transport->takes_locks()) blocked.emplace();
     runtime::execute_or_end(engine_.node, home_, {&op, 1});
     if (home_ != engine_.node.self) count(engine_.node.stats->op_atomic);
     return op.old;

@@ -12,6 +12,8 @@
 //    poll() lets one thread in at a time.
 #pragma once
 
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -77,6 +79,8 @@ class Transport {
   virtual NodeId self() const = 0;
   virtual unsigned nodes() const = 0;
   virtual bool cpu_atomics_agree() const = 0;
+  // Whether execute() takes locks, so that signals have to be blocked around it.
+  virtual bool takes_locks() const = 0;
   // Nodes that sent something that cannot be right (logged when seen). Nothing more is taken from them, and execute()
   // and send() to them return kProtocol: the job cannot go on.
   virtual NodeSet failed() const { return 0; }
@@ -86,12 +90,17 @@ class Transport {
   // Other nodes are about to use these bytes of this node for the first time: a hint, for transports to which that is
   // work (they have to register memory). Not for signal context.
   virtual void expose(Region, std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {}
+  // A mapping of this process that will often be the local side of large operations: a transport may register it. It
+  // ends by unmap_lent(), whole, when no operation uses it.
+  virtual void lend(std::byte* /*at*/, std::size_t /*bytes*/) {}
+  virtual void unmap_lent(std::byte* at, std::size_t bytes) { ::munmap(at, bytes); }
 
   // Runs a chain on `node` and waits for its end.
   virtual Result<void> execute(NodeId node, std::span<Op> chain) = 0;
 
   // The same in two halves: post() begins it, finish() waits for its end, on the same thread. Until then the operations
-  // and their memory are the transport's; what they read is there after finish(). A transport may do all of it at once.
+  // and their memory are the transport's; what they read is there after finish(). A transport may do all of it at once,
+  // and does when too many are on their way. A failure of the node shows in either half.
   virtual Result<Posted> post(NodeId node, std::span<Op> chain) {
     const auto done = execute(node, chain);
     if (!done) return tl::unexpected(done.error());

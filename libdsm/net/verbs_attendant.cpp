@@ -1,9 +1,11 @@
-// The transport's one thread. It registers units of this node's memory that other nodes ask for, and says what the
-// device reports by itself. It sleeps unless there is such work.
+// The transport's one thread. It registers units of this node's memory that other nodes ask for, and memory that was
+// lent; and it says what the device reports by itself. It sleeps unless there is such work.
 #include <arpa/inet.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "base/allocation_gate.h"
@@ -17,13 +19,27 @@ void VerbsTransport::attend() {
   const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-rdma");
   pollfd events[3] = {
-      {stop_fd_, POLLIN, 0}, {control_.channel->fd, POLLIN, 0}, {device_.context()->async_fd, POLLIN, 0}};
+      {attendant_fd_, POLLIN, 0}, {control_.channel->fd, POLLIN, 0}, {device_.context()->async_fd, POLLIN, 0}};
   for (;;) {
     if (::poll(events, 3, -1) < 0) continue;  // EINTR
-    if (events[0].revents != 0) return;
+    if (events[0].revents != 0) {
+      std::uint64_t rings = 0;
+      if (::read(attendant_fd_, &rings, sizeof rings) < 0) DSM_CHECK(errno == EAGAIN, "errno {}", errno);
+      if (ending_.load()) return;
+      lent_.attend();
+    }
     if (events[1].revents != 0) take_requests();
     if (events[2].revents != 0) take_asynchronous();
   }
+}
+
+// Any thread, in signal context too.
+void VerbsTransport::ring_attendant() {
+  const std::uint64_t one = 1;
+  const int saved_errno = errno;
+  const ssize_t wrote = ::write(attendant_fd_, &one, sizeof one);
+  errno = saved_errno;
+  DSM_CHECK(wrote == sizeof one, "cannot ring the transport's thread");
 }
 
 void VerbsTransport::take_requests() {

@@ -22,6 +22,7 @@ class Buffer {
   std::byte* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
   std::uint32_t lkey() const { return mr_->lkey; }
+  std::uint32_t rkey() const { return mr_->rkey; }
 
  private:
   const Library* library_ = nullptr;

@@ -80,6 +80,9 @@ void Receiver::post(std::uint32_t number) {
 }
 
 Result<QueuePair> make_qp(const Device& device, const QueuePairShape& shape, unsigned& got_inline) {
+  if (shape.depth > static_cast<unsigned>(device.limits().max_qp_wr)) {
+    return fail(Errc::kNoSupport, "the RDMA device's send queues are too short");
+  }
   for (unsigned inline_bytes = shape.inline_bytes;; inline_bytes /= 2) {
     ibv_qp_init_attr wanted{};
     wanted.send_cq = shape.sends;

@@ -39,16 +39,17 @@ VerbsTransport::VerbsTransport(const VerbsParams& params, Device device, Mapping
       meta_(std::move(meta)),
       bases_{memory_.data(), meta_.data()},
       units_(sizes_, params.interleaved_from, device_.pages_on_demand()),
+      lent_(device_, params.lent_bytes),
       outboxes_(nodes_),
       inboxes_(nodes_) {}
 
 VerbsTransport::~VerbsTransport() {
   if (attendant_.joinable()) {
-    const std::uint64_t one = 1;
-    DSM_CHECK(::write(stop_fd_, &one, sizeof one) == sizeof one, "cannot stop the transport's thread");
+    ending_.store(true);
+    ring_attendant();
     attendant_.join();
   }
-  for (const int fd : {bell_fds_[0], bell_fds_[1], stop_fd_}) {
+  for (const int fd : {bell_fds_[0], bell_fds_[1], attendant_fd_}) {
     if (fd >= 0) ::close(fd);
   }
   for (auto* const table : known_) {
@@ -86,13 +87,14 @@ Result<void> VerbsTransport::make_lanes() {
   for (Lane& lane : lanes_) {
     auto channel = make_channel(device_);
     if (!channel) return tl::unexpected(channel.error());
-    auto queue = make_cq(device_, 2 * kLaneDepth, channel->get());
+    auto queue = make_cq(device_, kVolleys * kVolleyDepth, channel->get());
     if (!queue) return tl::unexpected(queue.error());
-    auto buffer = Buffer::make(device_, kLaneBytes);
+    auto buffer = Buffer::make(device_, kVolleys * kVolleyBytes);
     if (!buffer) return tl::unexpected(buffer.error());
     lane.channel = std::move(*channel);
     lane.completions = std::move(*queue);
     lane.buffer = std::move(*buffer);
+    for (unsigned i = 0; i < kVolleys; ++i) lane.volleys[i].buffer = lane.buffer.data() + i * kVolleyBytes;
   }
   return {};
 }
@@ -108,8 +110,9 @@ Result<void> VerbsTransport::make_mail() {
   ibv_req_notify_cq(sends_cq_.get(), 0);  // failures, too
   arrivals_.resize(slots);
   for (int& fd : bell_fds_) fd = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  stop_fd_ = ::eventfd(0, EFD_CLOEXEC);
-  if (bell_fds_[0] < 0 || bell_fds_[1] < 0 || stop_fd_ < 0) return fail(Errc::kSystem, "cannot make an eventfd", errno);
+  attendant_fd_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (bell_fds_[0] < 0 || bell_fds_[1] < 0 || attendant_fd_ < 0)
+    return fail(Errc::kSystem, "cannot make an eventfd", errno);
   return {};
 }
 
@@ -122,7 +125,8 @@ Result<void> VerbsTransport::make_control() {
   for (unsigned node = 0; node < nodes_; ++node) {
     for (Lane& lane : lanes_) {
       auto pair = make_qp(
-          device_, {lane.completions.get(), control_.completions.get(), control_.srq.get(), kLaneDepth, kSlotBytes},
+          device_,
+          {lane.completions.get(), control_.completions.get(), control_.srq.get(), kVolleys * kVolleyDepth, kSlotBytes},
           lane.inline_bytes);
       if (!pair) return tl::unexpected(pair.error());
       lane.pairs.push_back(std::move(*pair));
@@ -155,7 +159,7 @@ Hello VerbsTransport::hello() const {
   hello.table = own_->table_address();
   hello.units = units_.count();
   for (unsigned node = 0; node < nodes_; ++node) {
-    for (unsigned lane = 0; lane < kLanes; ++lane) hello.lanes[lane][node] = lanes_[lane].pairs[node]->qp_num;
+    for (unsigned lane = 0; lane < kAllLanes; ++lane) hello.lanes[lane][node] = lanes_[lane].pairs[node]->qp_num;
     if (node != self_) hello.mail[node] = outboxes_[node].pair->qp_num;
   }
   return hello;
@@ -207,7 +211,7 @@ Result<void> VerbsTransport::meet(const std::vector<std::vector<std::byte>>& all
 }
 
 Result<void> VerbsTransport::connect_to(NodeId node, const Hello& peer) {
-  for (unsigned lane = 0; lane < kLanes; ++lane) {
+  for (unsigned lane = 0; lane < kAllLanes; ++lane) {
     auto done = connect(device_, lanes_[lane].pairs[node].get(), peer.address, peer.lanes[lane][self_], dead_after_ms_);
     if (!done) return done;
   }
@@ -223,9 +227,20 @@ void VerbsTransport::expose(Region region, std::uint64_t offset, std::uint64_t b
   }
 }
 
+void VerbsTransport::lend(std::byte* at, std::size_t bytes) { lent_.lend(at, bytes); }
+
+void VerbsTransport::unmap_lent(std::byte* at, std::size_t bytes) {
+  if (lent_.unmap(at, bytes)) ring_attendant();
+}
+
+void VerbsTransport::break_pairs(NodeId node) {
+  for (const Lane& lane : lanes_) end_pair(lane.pairs[node].get());
+  if (node != self_) end_pair(outboxes_[node].pair.get());
+}
+
 VerbsCounters VerbsTransport::counters() const {
   return {operations_.load(std::memory_order_relaxed), chains_.load(std::memory_order_relaxed),
-          own_->registered_bytes()};
+          own_->registered_bytes(), lent_.registered_bytes()};
 }
 
 }  // namespace verbs
@@ -244,6 +259,10 @@ Result<std::unique_ptr<Transport>> make_verbs_transport(const VerbsParams& param
 VerbsCounters verbs_counters(const Transport& transport) {
   const auto* const verbs = dynamic_cast<const verbs::VerbsTransport*>(&transport);
   return verbs != nullptr ? verbs->counters() : VerbsCounters{};
+}
+
+void verbs_break(Transport& transport, NodeId node) {
+  dynamic_cast<verbs::VerbsTransport&>(transport).break_pairs(node);
 }
 
 }  // namespace dsm::net

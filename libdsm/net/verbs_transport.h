@@ -39,7 +39,8 @@ struct VerbsParams {
   std::string device;  // name, or names with commas: node i takes the i-th in turn; "": the first active one
   unsigned port = 0;   // 0: the first active one
   int gid_index = -1;  // -1: RoCE v2 and IPv4 where there is one
-  std::int64_t dead_after_ms = 2000;  // a node that does not answer for about so long is dead
+  std::int64_t dead_after_ms = 2000;                   // a node that does not answer for about so long is dead
+  std::uint64_t lent_bytes = std::uint64_t{64} << 20;  // at the most so much lent memory is registered
 };
 
 Result<std::unique_ptr<Transport>> make_verbs_transport(const VerbsParams& params);
@@ -48,8 +49,11 @@ Result<std::unique_ptr<Transport>> make_verbs_transport(const VerbsParams& param
 struct VerbsCounters {
   std::uint64_t operations;  // one-sided work requests
   std::uint64_t chains;      // doorbells for them
-  std::uint64_t registered;  // bytes of this node's memory that the card can reach
+  std::uint64_t registered;  // bytes of this node's regions that the card can reach
+  std::uint64_t lent;        // bytes of lent memory that are registered
 };
 VerbsCounters verbs_counters(const Transport& transport);  // zero for other transports
+// For tests: the queue pairs to that node go into the error state, as when the card gives one up. Any thread.
+void verbs_break(Transport& transport, NodeId node);
 
 }  // namespace dsm::net

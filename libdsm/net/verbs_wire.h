@@ -10,10 +10,13 @@
 namespace dsm::net::verbs {
 
 inline constexpr std::uint32_t kMagic = 0x64736d76;
-inline constexpr std::uint32_t kVersion = 1;  // of everything in this file
-inline constexpr unsigned kLanes = 4;
-inline constexpr unsigned kLaneDepth = 128;
-inline constexpr std::size_t kLaneBytes = 256 << 10;
+inline constexpr std::uint32_t kVersion = 2;  // of everything in this file
+inline constexpr unsigned kLanes = 4;         // for execute()
+inline constexpr unsigned kAheadLanes = 4;    // for post()
+inline constexpr unsigned kAllLanes = kLanes + kAheadLanes;
+inline constexpr unsigned kVolleys = 2;  // of a lane
+inline constexpr unsigned kVolleyDepth = 128;
+inline constexpr std::uint32_t kVolleyBytes = 128 << 10;
 inline constexpr unsigned kWindow = 64;               // messages on their way to a node
 inline constexpr unsigned kCreditStep = kWindow / 4;  // taken messages are told of in such portions
 inline constexpr unsigned kCreditsOnWay = 2 * kWindow / kCreditStep;
@@ -33,7 +36,7 @@ struct Hello {
   std::uint64_t meta_base;
   std::uint64_t table;  // of keys
   std::uint64_t units;
-  std::array<std::array<std::uint32_t, kMaxNodes>, kLanes> lanes;
+  std::array<std::array<std::uint32_t, kMaxNodes>, kAllLanes> lanes;
   std::array<std::uint32_t, kMaxNodes> mail;
 };
 static_assert(sizeof(Hello) <= kMaxExchangeBytes);

@@ -14,6 +14,7 @@
 #include "base/allocation_gate.h"
 #include "base/log.h"
 #include "base/meta_layout.h"
+#include "cluster/network.h"
 #include "net/shm_transport.h"
 #include "net/verbs_transport.h"
 #include "runtime/blocks.h"
@@ -79,24 +80,6 @@ Result<void> open_profile(Node& node) {
   return {};
 }
 
-Result<std::unique_ptr<net::Transport>> make_verbs(Node& node) {
-  net::VerbsParams params;
-  params.self = node.self;
-  params.nodes = node.geometry.nodes;
-  params.memory_fd = node.job->fds()[node.self].memory_fd;
-  params.meta_fd = node.job->fds()[node.self].meta_fd;
-  params.memory_bytes = node.geometry.memory_bytes();
-  params.meta_bytes = meta_region_bytes(node.geometry);
-  params.interleaved_from = node.geometry.interleaved_first() << kPageShift;
-  params.exchange = [&node](std::span<const std::byte> mine) { return node.job->exchange(mine); };
-  params.device = node.config.rdma_device;
-  params.port = static_cast<unsigned>(node.config.rdma_port);
-  constexpr std::int64_t kAnyGid = 256;
-  if (node.config.rdma_gid != kAnyGid) params.gid_index = static_cast<int>(node.config.rdma_gid);
-  params.dead_after_ms = node.config.rdma_dead_ms;
-  return net::make_verbs_transport(params);
-}
-
 Result<std::unique_ptr<net::Transport>> make_shm(Node& node) {
   net::ShmParams params;
   params.self = node.self;
@@ -108,7 +91,9 @@ Result<std::unique_ptr<net::Transport>> make_shm(Node& node) {
 }
 
 Result<void> connect(Node& node) {
-  auto transport = node.config.transport == "verbs" ? make_verbs(node) : make_shm(node);
+  auto transport = node.config.transport == "verbs"
+                       ? net::make_verbs_transport(cluster::verbs_params(node.config, *node.job))
+                       : make_shm(node);
   if (!transport) return tl::unexpected(transport.error());
   node.transport = std::move(*transport);
   node.service_view = node.transport->local_region(net::Region::kMemory);

@@ -22,11 +22,10 @@ namespace {
 using net::Region;
 using proto::Header;
 
-// A transport that does more than the processor's own loads and stores may take locks meanwhile.
 class ChainGuard {
  public:
   explicit ChainGuard(const net::Transport& transport) {
-    if (!transport.cpu_atomics_agree()) blocked_.emplace();
+    if (transport.takes_locks()) blocked_.emplace();
   }
 
  private:

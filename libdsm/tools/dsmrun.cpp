@@ -127,11 +127,10 @@ tl::expected<std::unique_ptr<Participants>, Obstacle> find_participants(const Re
                  fmt::format("{} nodes and {} memory nodes are more than the {} that a job may have; use fewer",
                              request.nodes, config.memory_nodes, kMaxNodes)});
   }
-  if (config.memory_nodes != 0 && config.transport != "shm") {
+  if (config.memory_nodes != 0 && request.hosts.hosts > 1) {
     return tl::unexpected(Obstacle{cluster::kExitUsage,
-                                   fmt::format("memory nodes lend memory of this host only, by --transport shm; leave "
-                                               "--memory-nodes away with --transport {}",
-                                               config.transport)});
+                                   "memory nodes lend memory to the program nodes of one host; leave --memory-nodes "
+                                   "away in a job on several hosts"});
   }
   if (request.hosts.hosts > 1) return meet_hosts(request, config);
   return std::make_unique<Participants>(Participants{nodes, (NodeSet{1} << nodes) - 1});

@@ -166,7 +166,8 @@ TEST_F(Meeting, TheCommandLineMustMakeSense) {
       {"--hosts 1 --host 0 --rendezvous 127.0.0.1:1 --key-file k", "several hosts are two at the least"},
       {"--hosts 2 --host 2 --rendezvous 127.0.0.1:1 --key-file k", "--host must be a whole number from 0 to 1"},
       {"--hosts 2 --host 0 --rendezvous 127.0.0.1:1 --key-file k", "needs --transport verbs"},
-      {"--transport verbs --memory-nodes 1 --local-memory 8M", "leave --memory-nodes away with --transport verbs"},
+      {"--transport verbs --memory-nodes 1 --local-memory 8M --hosts 2 --host 0 --rendezvous 127.0.0.1:1 --key-file k",
+       "leave --memory-nodes away in a job on several hosts"},
   };
   for (const Case& each : cases) {
     Process run(job(std::string("-n 1 ") + each.options, "identity"));

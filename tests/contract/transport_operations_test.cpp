@@ -58,6 +58,67 @@ TEST_P(TransportOperations, ChainsAreOnTheirWayTogether) {
   });
 }
 
+// More than a transport may have on their way, large ones among them, and others executed meanwhile.
+TEST_P(TransportOperations, ManyChainsAreOnTheirWay) {
+  constexpr std::uint32_t kChains = 12, kBytes = 70'000;
+  const auto world = make_world(2);
+  Shared<Meeting> meeting;
+  run_nodes(*world, 2, [&](Transport& t) {
+    const auto peer = static_cast<NodeId>(1 - t.self());
+    std::vector<std::vector<std::uint8_t>> out(kChains), in(kChains, std::vector<std::uint8_t>(kBytes));
+    std::vector<std::array<Op, 3>> chains(kChains);
+    std::vector<Posted> posted(kChains);
+    for (std::uint32_t round = 0; round < 3; ++round) {
+      for (std::uint32_t i = 0; i < kChains; ++i) {
+        out[i].assign(kBytes, static_cast<std::uint8_t>(round * 50 + i + 1));
+        const std::uint64_t offset = i * std::uint64_t{kBytes};
+        chains[i] = {write_op(Region::kMemory, offset, out[i].data(), kBytes),
+                     read_op(Region::kMemory, offset, in[i].data(), kBytes), fetch_add_op(Region::kMeta, 8 * i, 1)};
+        const auto begun = t.post(peer, chains[i]);
+        ASSERT_TRUE(begun.has_value());
+        posted[i] = *begun;
+        EXPECT_EQ(run_one(t, peer, fetch_add_op(Region::kMeta, 8 * kChains, 1)), round * kChains + i);
+      }
+      for (std::uint32_t i = 0; i < kChains; ++i) {
+        const std::uint32_t chain = i * 5 % kChains;
+        ASSERT_TRUE(t.finish(peer, posted[chain]).has_value());
+        EXPECT_EQ(in[chain], out[chain]);
+        EXPECT_EQ(chains[chain][2].old, round);
+      }
+    }
+    meeting->meet(2);
+  });
+}
+
+// Whatever a transport does with it: what arrives is what was asked for, also where another mapping was before.
+TEST_P(TransportOperations, LentMemoryIsTheLocalSideOfLargeOperations) {
+  constexpr std::size_t kBytes = 256 << 10;
+  const auto world = make_world(2);
+  Shared<Meeting> meeting;
+  run_nodes(*world, 2, [&](Transport& t) {
+    const auto peer = static_cast<NodeId>(1 - t.self());
+    void* at = nullptr;
+    for (std::uint64_t life = 0; life < 3; ++life) {
+      at = mmap(at, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+      ASSERT_NE(at, MAP_FAILED);
+      auto* const words = static_cast<std::uint64_t*>(at);
+      t.lend(static_cast<std::byte*>(at), kBytes);
+      for (std::uint64_t round = 0; round < 8; ++round) {
+        const std::uint64_t first = (life * 8 + round) * kBytes;
+        for (std::uint64_t i = 0; i < kBytes / 8; ++i) words[i] = first + i;
+        Op there = write_op(Region::kMemory, 0, words, kBytes);
+        ASSERT_TRUE(t.execute(peer, {&there, 1}).has_value());
+        std::fill_n(words, kBytes / 8, 0);
+        Op back = read_op(Region::kMemory, 0, words, kBytes);
+        ASSERT_TRUE(t.execute(peer, {&back, 1}).has_value());
+        for (std::uint64_t i = 0; i < kBytes / 8; ++i) ASSERT_EQ(words[i], first + i);
+      }
+      t.unmap_lent(static_cast<std::byte*>(at), kBytes);
+    }
+    meeting->meet(2);
+  });
+}
+
 TEST_P(TransportOperations, BytesArriveAnywhereInARegion) {
   const auto world = make_world(2);
   Shared<Meeting> meeting;

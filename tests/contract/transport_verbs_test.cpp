@@ -86,6 +86,71 @@ TEST(TransportVerbs, ChainsOfAnySizeWork) {
   });
 }
 
+// A lent mapping of `bytes` that a large read has used until it is registered, or for a while.
+std::byte* lend_and_use(Transport& t, std::size_t bytes, bool until_registered) {
+  auto* const at =
+      static_cast<std::byte*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  t.lend(at, bytes);
+  const std::uint64_t before = verbs_counters(t).lent;
+  for (int i = 0; until_registered ? verbs_counters(t).lent == before : i < 20; ++i) {
+    Op op = read_op(Region::kMemory, 0, at, static_cast<std::uint32_t>(std::min(bytes, kMemoryBytes)));
+    EXPECT_TRUE(t.execute(static_cast<NodeId>(1 - t.self()), {&op, 1}).has_value());
+  }
+  return at;
+}
+
+void await_lent(const Transport& t, std::uint64_t bytes) {
+  while (verbs_counters(t).lent != bytes) std::this_thread::yield();
+}
+
+TEST(TransportVerbs, LentMemoryIsRegisteredWithinItsLimitAndMakesRoom) {
+  constexpr std::size_t kBytes = 256 << 10;
+  VerbsWorld world(2, kMemoryBytes, kMetaBytes);
+  world.params().lent_bytes = 2 * kBytes;
+  Shared<Meeting> meeting;
+  run_nodes(world, 2, [&](Transport& t) {
+    std::byte* const first = lend_and_use(t, kBytes, true);
+    std::byte* const second = lend_and_use(t, kBytes, true);
+    std::byte* const third = lend_and_use(t, kBytes, false);  // the others were used a moment ago
+    EXPECT_LE(verbs_counters(t).lent, 2 * kBytes);
+    const VerbsCounters before = verbs_counters(t);
+    Op op = read_op(Region::kMemory, 0, second, kBytes);
+    ASSERT_TRUE(t.execute(static_cast<NodeId>(1 - t.self()), {&op, 1}).has_value());
+    EXPECT_EQ(verbs_counters(t).operations - before.operations, 1u) << "the card reads it into place, at once";
+    t.unmap_lent(first, kBytes);
+    await_lent(t, kBytes);
+    t.unmap_lent(second, kBytes);
+    t.unmap_lent(third, kBytes);
+    await_lent(t, 0);
+    meeting->meet(2);
+  });
+}
+
+// Its nodes may lock few bytes. (Root may lock what it likes.)
+class LimitedWorld final : public VerbsWorld {
+ public:
+  LimitedWorld() : VerbsWorld(2, kMemoryBytes, kMetaBytes) {}
+  std::unique_ptr<Transport> join(NodeId self) override {
+    const rlimit limit{16 << 20, 16 << 20};
+    EXPECT_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    EXPECT_EQ(setresuid(65534, 65534, 65534), 0);
+    return VerbsWorld::join(self);
+  }
+};
+
+// What cannot be registered is copied.
+TEST(TransportVerbs, LentMemoryThatCannotBeRegisteredIsUsedAllTheSame) {
+  LimitedWorld world;
+  Shared<Meeting> meeting;
+  run_nodes(world, 2, [&](Transport& t) {
+    constexpr std::size_t kTooMuch = 32 << 20;
+    t.unmap_lent(lend_and_use(t, kTooMuch, false), kTooMuch);
+    EXPECT_EQ(verbs_counters(t).lent, 0u);
+    EXPECT_EQ(t.failed(), 0u);
+    meeting->meet(2);
+  });
+}
+
 TEST(TransportVerbs, ANodeThatIsStoppedIsReadAndWritten) {
   VerbsWorld world(2, kMemoryBytes, kMetaBytes);
   struct Table {
@@ -113,6 +178,39 @@ TEST(TransportVerbs, ANodeThatIsStoppedIsReadAndWritten) {
   await(table->done, 1);
   nodes.resume(1);
   nodes.join();
+}
+
+// A queue pair fails under a transfer, with others posted: each ends with an error, and so does all that comes later;
+// what has nothing to do with that node goes on.
+TEST(TransportVerbs, AQueuePairThatFailsIsTheEndOfItsNodeAndOfNothingElse) {
+  VerbsWorld world(3, kMemoryBytes, kMetaBytes);
+  Shared<Meeting> meeting;
+  run_nodes(world, 3, [&](Transport& t) {
+    meeting->meet(3);
+    if (t.self() == 0) {
+      std::vector<std::byte> bytes(kMemoryBytes), ahead(kMemoryBytes);
+      Op op = read_op(Region::kMemory, 0, bytes.data(), kMemoryBytes);
+      ASSERT_TRUE(t.execute(1, {&op, 1}).has_value());
+      Op posted_op = read_op(Region::kMemory, 0, ahead.data(), kMemoryBytes);
+      const auto posted = t.post(1, {&posted_op, 1});
+      ASSERT_TRUE(posted.has_value());
+      std::thread breaks([&] { verbs_break(t, 1); });
+      Result<void> done;
+      while ((done = t.execute(1, {&op, 1})).has_value()) {
+      }
+      breaks.join();
+      EXPECT_EQ(done.error().code, Errc::kPeerDown);
+      static_cast<void>(t.finish(1, *posted));  // it may have been through before
+      EXPECT_EQ(t.failed(), node_bit(1));
+      EXPECT_FALSE(t.post(1, {&posted_op, 1}).has_value());
+      EXPECT_FALSE(t.send(1, {}).has_value());
+      for (unsigned i = 0; i < 2 * kMaxNodes; ++i) EXPECT_EQ(run_one(t, 2, fetch_add_op(Region::kMeta, 0, 1)), i);
+      const auto other = t.post(2, {&posted_op, 1});
+      ASSERT_TRUE(other.has_value());
+      EXPECT_TRUE(t.finish(2, *other).has_value());
+    }
+    meeting->meet(3);
+  });
 }
 
 // Two nodes as plain children, because one of them does not live to the end.
