@@ -104,21 +104,28 @@ void measure_bare(Figures& out, std::byte* scratch) {
           "us");
 }
 
-void measure_objects(Figures& out, const Home& home, std::size_t first, const char* what) {
-  std::vector<dsm::own_ptr<Object>> owners;
+using Owners = std::vector<dsm::own_ptr<Object>>;
+void read_small(const Owners& owners, std::size_t i) { touch_byte(&dsm::borrow_shared(owners[i])->words[0]); }
+
+// Their pages are in object mode then, for which the home is needed.
+Owners open_small(const Home& home, std::size_t first) {
+  Owners owners;
   for (std::size_t i = first; i < first + kObjects; ++i) owners.push_back(dsm::own_ptr<Object>::adopt(home.small[i]));
-  const auto read = [&](std::size_t i) { touch_byte(&dsm::borrow_shared(owners[i])->words[0]); };
-  for (std::size_t i = 0; i < kObjects; i += kPage / sizeof(Object)) read(i);  // each page into object mode
+  for (std::size_t i = 0; i < kObjects; i += kPage / sizeof(Object)) read_small(owners, i);
+  return owners;
+}
+
+void measure_objects(Figures& out, Owners owners, const char* what) {
   std::vector<double> times;
   const net::VerbsCounters before = counters();
   for (std::size_t i = 0; i < kObjects; ++i) {
     if (i % (kPage / sizeof(Object)) == 0) continue;
     const auto begin = Clock::now();
-    read(i);
+    read_small(owners, i);
     times.push_back(ns_since(begin) / 1000);
   }
   out.add(fmt::format("first read of a 64-byte object{}", what), median(times), "us");
-  out.add(fmt::format("posted operations for it{}", what),
+  out.add(fmt::format("posted operations for it (object){}", what),
           static_cast<double>(counters().operations - before.operations) / static_cast<double>(times.size()), "");
   for (auto& owner : owners) owner.leak();
 }
@@ -230,15 +237,17 @@ void run_part(Figures& out) {
   if (dsm::node() == 1) return be_home(*home, pages);
   meet();
   measure_bare(out, scratch);
-  measure_objects(out, *home, 0, "");
+  measure_objects(out, open_small(*home, 0), "");
   measure_pages(out, pages, 0, "");
   measure_large(out, *home);
   measure_chains(out);
   // The first use of memory needs its home once, and so do pages that it has: these are known, and free.
   for (std::size_t i = kPages; i < 2 * kPages; ++i) touch_byte(pages + i * kPage);
   dsm::release(pages + kPages * kPage, kPages * kPage);
+  Owners small = open_small(*home, kObjects);
   const auto pid = static_cast<pid_t>(home->pid);
   ::kill(pid, SIGSTOP);
+  measure_objects(out, std::move(small), ", home stopped");
   measure_pages(out, pages, kPages, ", home stopped");
   ::kill(pid, SIGCONT);
   out.add("this machine's fault path with a copy", own_fault_us(), "us");
