@@ -16,8 +16,8 @@ if(DSM_SANITIZE)
   list(APPEND DSM_TEST_ENVIRONMENT UBSAN_OPTIONS=print_stacktrace=1)
 endif()
 if(DSM_SANITIZE MATCHES "address")
-  # A test's processes die by signals of our own making, and faults are ours to handle first.
-  list(APPEND DSM_TEST_ENVIRONMENT ASAN_OPTIONS=detect_stack_use_after_return=0:allow_user_segv_handler=1)
+  # Faults are ours to handle, and tests look at how a process dies of them.
+  list(APPEND DSM_TEST_ENVIRONMENT ASAN_OPTIONS=detect_stack_use_after_return=0:handle_segv=0:handle_sigbus=0)
 endif()
 if(DSM_SANITIZE MATCHES "thread")
   # ThreadSanitizer's shadow leaves room for the global range here and not at the default base.
