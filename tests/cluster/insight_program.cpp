@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kWords = 512;  // a page
 constexpr int kRounds = 200;
-constexpr std::size_t kStreamPages = 512;
+constexpr std::size_t kStreamPages = 8192;
 
 struct World {
   dsm::barrier barrier{2};
