@@ -11,6 +11,7 @@ namespace {
 // half as often again to see that.
 constexpr std::uint64_t kYoungShare = 10;      // one in so many
 constexpr std::uint64_t kRememberedTimes = 2;  // so many capacities of departures are remembered
+constexpr std::uint64_t kLooksForLost = 8;     // a victim that enters again passes the others at most so often
 
 // How many pages at a queue's end are to rest.
 constexpr std::uint64_t young_resting(std::uint64_t size) { return size / 3; }
@@ -56,6 +57,16 @@ void Eviction::enter(PageId page) {
   frame.left = 0;
   frame.back.store(false, std::memory_order_relaxed);
   push(to_main ? Frame::Queue::kMain : Frame::Queue::kYoung, page);
+}
+
+void Eviction::enter_in_place_of_lost(PageId page) {
+  if (frames_[page].queue != Frame::Queue::kNone) return;  // it has lost its bytes, and kept its place
+  std::uint64_t looks = kLooksForLost * size();
+  for (PageId other = 0; full() && next_victim(other); --looks) {
+    DSM_CHECK(looks != 0, "more than {} pages are in a cache of {}", kPlaces * capacity_, capacity_);
+    if (frames_[other].here.load(std::memory_order_relaxed)) enter(other);
+  }
+  enter(page);
 }
 
 bool Eviction::next_rest(PageId& page) {

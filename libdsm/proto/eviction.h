@@ -11,7 +11,7 @@
 // 2. A page that returns soon after it left (it is remembered) goes to main, but only in the place of one that shows no
 //    reuse: a loop larger than the cache keeps most of main instead of washing it out.
 // 3. A page is in one queue at most; `queue` says in which. Pages that lost their bytes otherwise stay until their
-// turn.
+//    turn.
 #pragma once
 
 #include <atomic>
@@ -27,7 +27,7 @@ struct Frame {
   std::uint32_t left = 0;  // which departure its last one from the young queue was
   Queue queue = Queue::kNone;
   std::atomic<bool> back{false};  // touched since it was rested: set by whoever sees it, without the lock
-  std::atomic<bool> here{false};  // the caller's, as the next
+  std::atomic<bool> here{false};  // has bytes. The caller's, as the next
   std::atomic<bool> resting{false};
 };
 static_assert(sizeof(Frame) == 8);
@@ -36,9 +36,12 @@ class Eviction {
  public:
   // `frames` is indexed by page. Each queue needs `ring_slots(capacity)` slots.
   Eviction(Frame* frames, PageId* young, PageId* main, std::uint32_t capacity);
-  static constexpr std::uint64_t ring_slots(std::uint32_t capacity) { return 2 * std::uint64_t{capacity}; }
+  static constexpr std::uint64_t ring_slots(std::uint32_t capacity) { return kPlaces * capacity; }
 
   void enter(PageId page);  // its bytes have come in
+  // The same if the queues may be full: pages that have lost their bytes (Frame::here) give up their places. At least
+  // one of a full cache has.
+  void enter_in_place_of_lost(PageId page);
   // The next page to rest; false if enough of them rest.
   bool next_rest(PageId& page);
   // The next page to put out, which is in no queue from now on; false if there is none. enter() takes it back if it
@@ -46,9 +49,11 @@ class Eviction {
   bool next_victim(PageId& page);
   std::uint64_t size() const { return young_.size() + main_.size(); }
   // No enter() until victims have been taken out: pages without bytes fill the queues.
-  bool full() const { return size() >= 2 * capacity_; }
+  bool full() const { return size() >= kPlaces * capacity_; }
 
  private:
+  static constexpr std::uint64_t kPlaces = 2;  // times the capacity: also for pages that have lost their bytes
+
   // [tail, rested) has been rested, [rested, head) has not.
   struct Ring {
     PageId* slots;

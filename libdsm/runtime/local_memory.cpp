@@ -117,10 +117,7 @@ void LocalMemory::filled(PageId page) {
   unwatched_.fetch_add(1, std::memory_order_relaxed);
   if (charged_.fetch_add(1) + 1 > wake_above_) ring();
   const std::lock_guard guard(lock_);
-  for (PageId other = 0; policy_.full() && policy_.next_victim(other);) {
-    if (here(other)) policy_.enter(other);  // else it lost its bytes long ago, and now its place
-  }
-  policy_.enter(page);
+  policy_.enter_in_place_of_lost(page);
 }
 
 void LocalMemory::came_back(PageId page) {
@@ -204,7 +201,7 @@ void LocalMemory::cut_released(Batch& batch) {
       count(node_.stats->evicted, end - i);
     } else {
       const std::lock_guard guard(lock_);
-      if (here(batch.first + i)) policy_.enter(batch.first + i);
+      if (here(batch.first + i)) policy_.enter_in_place_of_lost(batch.first + i);
       ++end;
     }
     i = end;

@@ -29,10 +29,7 @@ void Simulator::filled(NodeId node, unsigned page) {
   if (room == nullptr || room->is_here(page)) return;
   room->frames[page].here = true;
   ++room->here;
-  for (PageId other = 0; room->policy.full() && room->policy.next_victim(other);) {
-    if (room->is_here(static_cast<unsigned>(other))) room->policy.enter(other);
-  }
-  room->policy.enter(page);
+  room->policy.enter_in_place_of_lost(page);
   refresh_room(node);
 }
 

@@ -2,6 +2,7 @@
 // pages' bytes here are those of model.h; what has no room any more is overwritten.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -13,11 +14,14 @@ struct Room {
   Room(unsigned pages, unsigned most)
       : bound(most),
         frames(pages),
-        young(proto::Eviction::ring_slots(most)),
-        main(proto::Eviction::ring_slots(most)),
-        policy(frames.data(), young.data(), main.data(), most) {}
+        young(proto::Eviction::ring_slots(known(pages, most))),
+        main(proto::Eviction::ring_slots(known(pages, most))),
+        policy(frames.data(), young.data(), main.data(), known(pages, most)) {}
   Room(const Room&) = delete;
 
+  // What the policy is made for. Several pages may find the last room, and all are here then, beyond a bound as small
+  // as these: there has to be a place for each.
+  static unsigned known(unsigned pages, unsigned most) { return std::max(most, (pages + 1) / 2); }
   bool is_here(unsigned page) const { return frames[page].here.load(); }
 
   const unsigned bound;

@@ -41,6 +41,11 @@ class Cache {
     return page;
   }
   bool here(PageId page) const { return frames_[page].here; }
+  void comes(PageId page) {  // with no room made for it
+    policy_.enter_in_place_of_lost(page);
+    frames_[page].here = true;
+  }
+  void loses_bytes(PageId page) { frames_[page].here = false; }
   Eviction& policy() { return policy_; }
 
  private:
@@ -123,6 +128,33 @@ TEST(Eviction, DeadPagesFillTheQueuesUntilTheyAreTakenOut) {
   EXPECT_TRUE(cache.policy().next_victim(victim));
   EXPECT_FALSE(cache.policy().full());
   EXPECT_EQ(victim, 0U);
+}
+
+// Whichever it is, and whatever the others have been through.
+TEST(Eviction, TheOneLostPageOfFullQueuesGivesItsPlaceUp) {
+  for (PageId lost = 0; lost < 20; ++lost) {
+    Cache cache(100, 10);
+    for (PageId page = 0; page < 20; ++page) cache.comes(page);
+    for (PageId page = 0; page < 200; ++page) {
+      if (page % 3 == 0) cache.touch(page % 20);
+      PageId victim = 0;
+      ASSERT_TRUE(cache.policy().next_victim(victim));
+      cache.policy().enter(victim);
+    }
+    ASSERT_TRUE(cache.policy().full());
+    cache.loses_bytes(lost);
+    cache.comes(50);
+    EXPECT_TRUE(cache.policy().full());
+    cache.comes(50);  // it is queued already
+    cache.policy().enter(lost == 7 ? 8 : 7);
+    EXPECT_EQ(cache.policy().size(), 20U);
+  }
+}
+
+TEST(EvictionDeath, MorePagesThanHavePlacesAreABug) {
+  Cache cache(100, 10);
+  for (PageId page = 0; page < 20; ++page) cache.comes(page);
+  EXPECT_DEATH(cache.comes(20), "more than 20 pages are in a cache of 10");
 }
 
 }  // namespace
