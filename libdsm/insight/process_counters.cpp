@@ -11,13 +11,7 @@
 namespace dsm::insight {
 namespace {
 
-struct Event {
-  const char* name;      // in the report
-  const char* encoding;  // libpfm4's name; nullptr: the kernel's own, `config`
-  std::uint64_t config = 0;
-};
-
-constexpr Event kEvents[] = {
+constexpr CounterEvent kEvents[] = {
     {"cycles", "PERF_COUNT_HW_CPU_CYCLES"},
     {"instructions", "PERF_COUNT_HW_INSTRUCTIONS"},
     {"cache_misses", "PERF_COUNT_HW_CACHE_MISSES"},
@@ -66,7 +60,7 @@ class Pfm {
   Encode* encode_ = nullptr;
 };
 
-int open_event(const Event& event, const Pfm& pfm) {
+int open_event(const CounterEvent& event, const Pfm& pfm) {
   perf_event_attr attributes{};
   attributes.size = sizeof attributes;
   if (event.encoding != nullptr) {
@@ -82,35 +76,43 @@ int open_event(const Event& event, const Pfm& pfm) {
 
 }  // namespace
 
-void ProcessCounters::start() {
+void open_counters(std::span<const CounterEvent> events, std::span<int> files) {
   const int saved_errno = errno;
   const Pfm pfm;
-  for (std::size_t i = 0; i < kCount; ++i) {
-    files_[i] = open_event(kEvents[i], pfm);
-    hardware_ |= files_[i] >= 0 && kEvents[i].encoding != nullptr;
-  }
+  for (std::size_t i = 0; i < events.size(); ++i) files[i] = open_event(events[i], pfm);
   errno = saved_errno;
+}
+
+std::optional<std::uint64_t> read_counter(int file) {
+  std::uint64_t value = 0;
+  if (file < 0 || ::read(file, &value, sizeof value) != sizeof value) return {};
+  return value;
+}
+
+void close_counters(std::span<int> files) {
+  for (int& file : files) {
+    if (file >= 0) ::close(file);
+    file = -1;
+  }
+}
+
+void ProcessCounters::start() {
+  open_counters(kEvents, files_);
+  for (std::size_t i = 0; i < kCount; ++i) hardware_ |= files_[i] >= 0 && kEvents[i].encoding != nullptr;
 }
 
 void ProcessCounters::stop(NodePart& part) {
   bool any = false;
   for (std::size_t i = 0; i < kCount; ++i) {
-    std::uint64_t value = 0;
-    if (files_[i] < 0 || ::read(files_[i], &value, sizeof value) != sizeof value) continue;
+    const auto value = read_counter(files_[i]);
+    if (!value) continue;
     std::strncpy(part.counted[i].name, kEvents[i].name, sizeof part.counted[i].name - 1);
-    part.counted[i].value.store(value);
+    part.counted[i].value.store(*value);
     any = true;
   }
   const char* const source = hardware_ ? "hardware" : any ? "software" : "none";
   std::strncpy(part.counters_source, source, sizeof part.counters_source - 1);
-  close_all();
-}
-
-void ProcessCounters::close_all() {
-  for (int& file : files_) {
-    if (file >= 0) ::close(file);
-    file = -1;
-  }
+  close_counters(files_);
 }
 
 }  // namespace dsm::insight

@@ -4,26 +4,39 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
 
 #include "insight/profile.h"
 
 namespace dsm::insight {
 
+struct CounterEvent {
+  const char* name;          // in a report
+  const char* encoding;      // the processor's, by libpfm4's name; nullptr: the kernel's own, `config`
+  std::uint64_t config = 0;  // PERF_COUNT_SW_...
+};
+
+// Begins to count events of the calling thread and of all that it starts from here on. A file that is -1: this machine
+// has no such counter.
+void open_counters(std::span<const CounterEvent> events, std::span<int> files);
+std::optional<std::uint64_t> read_counter(int file);  // what has been counted until now
+void close_counters(std::span<int> files);
+
+// Those that a profile has.
 class ProcessCounters {
  public:
   ProcessCounters() { files_.fill(-1); }
-  ~ProcessCounters() { close_all(); }
+  ~ProcessCounters() { close_counters(files_); }
   ProcessCounters(const ProcessCounters&) = delete;
   ProcessCounters& operator=(const ProcessCounters&) = delete;
 
-  // Counts the calling thread and all that it starts from here on.
   void start();
   // Writes what was counted into the part.
   void stop(NodePart& part);
 
  private:
-  void close_all();
-
   std::array<int, kMostCounted> files_;
   bool hardware_ = false;
 };
