@@ -1,9 +1,8 @@
 // Copies of other nodes' objects on this node, bounded in bytes, and the objects of other nodes that this node works
 // with: being changed by a thread here, or kept here by transfer (standing).
 //
-// 1. A copy's bytes never change while it is in the table: who changes an object works on a new copy, which replaces
-// the
-//    old one at the end.
+// 1. A copy's bytes never change while it is in the table: who changes an object works on a new copy, which
+//    replaces the old one at the end.
 // 2. A copy in the table is of an object whose pages are in object mode here; leaving drops it.
 // 3. Looking up takes no lock: publish the copy in a pin, then see that its address is still what was looked for. What
 //    goes out of the table gets the address 0 first; its memory is used again only once no pin names it.

@@ -5,8 +5,7 @@
 //
 // 1. `ready` and the slots are the sender's to write, `taken` is the home's; both count batches.
 // 2. The sender writes a batch, then `ready`, then reads the doorbell. The home says that it sleeps in the doorbell,
-// and
-//    then looks at all `ready`s once more. So one of them sees the other.
+//    and then looks at all `ready`s once more. So one of them sees the other.
 #pragma once
 
 #include <atomic>

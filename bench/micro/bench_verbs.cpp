@@ -57,8 +57,7 @@ double median_us(std::size_t first, std::size_t end, Act act) {
   return median(times);
 }
 
-// --- on the nodes of the job: node 1 is the home and sleeps, node 0 measures
-// ------------------------------------------
+// --- on the nodes of the job: node 1 is the home and sleeps, node 0 measures -----------------------------------------
 
 struct Home {
   std::uint64_t pid;
@@ -254,8 +253,7 @@ void run_part(Figures& out) {
   meet();
 }
 
-// --- the driver
-// -------------------------------------------------------------------------------------------------------
+// --- the driver ------------------------------------------------------------------------------------------------------
 
 // One of perftest's programs against itself; the figure in that column of its last table row.
 double perftest(const std::string& program, const std::string& arguments, unsigned column) {

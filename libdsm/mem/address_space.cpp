@@ -3,13 +3,11 @@
 //
 // Why sharing under a running program loses no write and lets no access bypass the engine (A: the chunk's range):
 // 1. seal_private makes every later touch of A a fault into the sink (uffd: A is registered, then its page table
-// entries
-//    move away; sigsegv: PROT_NONE first). A store is before that, and its bytes move along with the page, or it
-//    faults. The kernel flushes the translation caches before the move returns, on all CPUs.
+//    entries move away; sigsegv: PROT_NONE first). A store is before that, and its bytes move along with the page, or
+//    it faults. The kernel flushes the translation caches before the move returns, on all CPUs.
 // 2. The bytes are copied from where nobody writes into memory that nobody knows yet.
 // 3. replace_sealed changes A from "faults into the sink" to "faults into the sink" in one step of the kernel: mremap
-// of
-//    a registered mapping over the sealed one (UFFD_FEATURE_EVENT_REMAP keeps the registration), or mmap with
+//    of a registered mapping over the sealed one (UFFD_FEATURE_EVENT_REMAP keeps the registration), or mmap with
 //    PROT_NONE.
 // 4. Between 1 and the end of publish() the state is kSharing: the sink lets whoever faults wait. After that the
 //    coherence protocol alone gives access, page by page.

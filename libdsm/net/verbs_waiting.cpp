@@ -2,12 +2,11 @@
 // and a bell of its own, which this process rings. Why no message is stranded:
 //
 // V1. The arrivals' queue is armed, or an event of it lies in the channel, or the thread that has taken the event out
-// is
-//     about to arm it again and then to drain it. So a thread that drains, finds nothing and sleeps on the channel will
-//     be woken by whatever comes after.
+//     is about to arm it again and then to drain it. So a thread that drains, finds nothing and sleeps on the channel
+//     will be woken by whatever comes after.
 // V2. A message to oneself is queued, then the bells are read; a waiter sets its bell to asleep, then looks at the
-// queue. V3. Who comes out of wait() as the access waiter waits again, which looks first, or releases, which looks and
-// rings
+//     queue.
+// V3. Who comes out of wait() as the access waiter waits again, which looks first, or releases, which looks and rings
 //     the service thread if anything is left. The service thread polls.
 // V4. Room in a window comes as a credit, which is an arrival; an overflow with room is work, as in V2.
 // An arrival wakes both waiters if both sleep; the one that finds nothing sleeps again.

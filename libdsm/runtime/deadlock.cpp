@@ -108,10 +108,9 @@ void find_deadlock(Node& node, std::uint64_t address) {
   if (once == 0 || once != circle(node, address, false)) return;
   circle(node, address, true);
   log(LogLevel::kError, "deadlock",
-      "borrows wait for each other in a circle (each node has named its threads); the "
-      "program ends. Borrow in the same order everywhere, or end one borrow before the next; objects that share 64 "
-      "bytes "
-      "are borrowed as one (dsm::make_owned, or an alignment of 64, keeps them apart)");
+      "borrows wait for each other in a circle (each node has named its threads); the program ends. Borrow in the same "
+      "order everywhere, or end one borrow before the next; objects that share 64 bytes are borrowed as one "
+      "(dsm::make_owned, or an alignment of 64, keeps them apart)");
   std::abort();
 }
 

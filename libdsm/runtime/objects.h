@@ -7,12 +7,10 @@
 // 2. A page leaves only while no pin holds it (pins.h): it closes first, which keeps new borrows out, then the pins are
 //    looked through under the entry's lock; the last borrow to end makes the protocol ask again.
 // 3. A thread that borrows something else already may pin a page that is closing, and joins those who finish in one
-// that
-//    is not here (proto::Event::nested): else two threads could wait for each other's page. Others wait until the page
-//    has left and come back.
+//    that is not here (proto::Event::nested): else two threads could wait for each other's page. Others wait until the
+//    page has left and come back.
 // 4. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
-// the
-//    node then keeps the page raw until they end. Their bytes are written to the node's own page, too.
+//    the node then keeps the page raw until they end. Their bytes are written to the node's own page, too.
 #pragma once
 
 #include <sys/types.h>

@@ -83,8 +83,7 @@ TEST(Preload, AStaticProgramIsNamed) {
   EXPECT_NE(process.err().find("linked statically"), std::string::npos) << process.err();
 }
 
-// --- over memory nodes
-// -------------------------------------------------------------------------------------------------
+// --- over memory nodes -----------------------------------------------------------------------------------------------
 
 std::vector<std::string> bounded(std::vector<std::string> program) {
   std::vector<std::string> command{bin("dsmrun"), "--preload", "--memory-nodes", "2", "--local-memory", "16M", "--"};
@@ -137,8 +136,7 @@ TEST(PreloadOverMemoryNodes, ASnapshotIsOfOneMoment) {
   }
 }
 
-// --- memory that nodes share
-// ------------------------------------------------------------------------------------------
+// --- memory that nodes share -----------------------------------------------------------------------------------------
 
 // A folder with the pipes by which two nodes talk.
 class Folder {

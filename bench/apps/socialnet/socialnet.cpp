@@ -80,8 +80,7 @@ inline constexpr bool dsm::travels<Scanned<Text>> = true;
 
 namespace {
 
-// --- the services, each on the node where it is called
-// ----------------------------------------------------------------
+// --- the services, each on the node where it is called ---------------------------------------------------------------
 
 template <typename Ways>
 Scanned<typename Ways::Text> text_service(typename Ways::Text text) {
@@ -122,8 +121,7 @@ std::uint64_t storage_service(std::uint64_t id, std::uint64_t item, Scanned<type
   return digest;
 }
 
-// --- the front
-// --------------------------------------------------------------------------------------------------------
+// --- the front -------------------------------------------------------------------------------------------------------
 
 // The unique ids: at node 0, one operation each.
 class Ids {
@@ -155,8 +153,7 @@ void compose(Job& job, Ways& ways, Ids& ids, unsigned node, std::uint64_t number
       .get();
 }
 
-// --- the check
-// ---------------------------------------------------------------------------------------------------------
+// --- the check -------------------------------------------------------------------------------------------------------
 
 struct Result {
   std::uint64_t stored, digest, ids;
