@@ -78,7 +78,12 @@ Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std
   count_rest(engine, me);
   check_own_borrows(address, bytes, false, site);
   if (fetch(engine, me, pin, address, bytes, false)) return pin;
-  if (engine.cache.stands(address)) return shared_elsewhere(engine, me, address, bytes, site, colour);
+  if (engine.cache.stands(address, bytes)) return shared_elsewhere(engine, me, address, bytes, site, colour);
+  if (engine.cache.stands_across(address, bytes)) {  // borrowed with another size before
+    Holding* const holding = hold(engine, address, site);
+    engine.cache.begin_standing(*holding, address, bytes);
+    engine.cache.let_go(*holding);
+  }
   fetch(engine, me, pin, address, bytes, true);  // nothing here is newer than the home's bytes
   return pin;
 }
@@ -102,11 +107,12 @@ bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, const Copy
   const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, work.data}, begin, pin.site);
   const bool as_known = current != nullptr && proto::version_of(known) == proto::version_of(pin.borrow.word);
   if (as_known) std::memcpy(work.data, current->data, bytes);
+  work.changes = as_known ? current->changes : 0;
   count(engine.node.stats->object_write);
   if (outcome == Outcome::kLocked) return true;
   Copy& kept = engine.cache.make(me, bytes);
   std::memcpy(kept.data, work.data, bytes);
-  if (!engine.cache.adopt(holding, kept, pin.borrow.word)) return false;
+  if (!engine.cache.adopt(holding, address, kept, pin.borrow.word, false)) return false;
   begin_standing(pin, holding);
   return true;
 }
@@ -128,7 +134,7 @@ Holding* hold_with_pages(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t
   for (;;) {
     current = keep_copy(engine, me, pin, address, bytes);
     engine.objects.pin(pin, address, bytes, PinKind::kWrite);
-    if (Holding* const holding = engine.cache.try_hold(address, pin.site)) return holding;
+    if (Holding* const holding = engine.cache.try_hold(address, bytes, pin.site)) return holding;
     engine.objects.unpin(pin);
     Holding* const holding = hold(engine, address, pin.site);
     current = keep_copy(engine, me, pin, address, bytes);
@@ -149,12 +155,10 @@ Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::s
   // It may have gone before the pages and the object were held.
   if (current != nullptr && current->address.load() != address) current = nullptr;
   Copy& work = engine.cache.make(me, bytes);
-  if (holding->standing && engine.cache.begin_standing(*holding)) {
-    if (holding->copy->bytes.load() != bytes) {
-      runtime::end_for_misuse("a borrow with another size than the one before, of", address, site, "", {});
-    }
+  if (holding->working || (holding->standing && engine.cache.begin_standing(*holding, address, bytes))) {
     std::memcpy(work.data, holding->copy->data, bytes);
     begin_standing(pin, *holding);
+    count(engine.node.stats->object_kept);
   } else if (!gain(engine, me, pin, *holding, current, work)) {
     engine.cache.retire(me, work);
     engine.objects.unpin(pin);
@@ -167,28 +171,45 @@ Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::s
   return pin;
 }
 
+namespace {
+
+// A borrow that goes home. The object may stay here from now on although nobody said so: this node has made its last
+// changes. Not one with a colour, which its owner knows only if the header tells it; nor one that somebody waits for.
+void release(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, bool changed, NodeId to) {
+  Copy& work = *copy_of(pin);
+  const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
+  if (changed && work.changes != UINT16_MAX) ++work.changes;
+  const bool by_habit = changed && to == kNoNode && engine.cache.should_stand(bytes, work.changes) &&
+                        !proto::is_coloured(pin.borrow.word) && !proto::is_asked(pin.borrow.word);
+  const NodeId keeper = by_habit ? engine.node.self : to;
+  const std::uint64_t seen = engine.cache.forgotten();
+  const BorrowEvent event{.kind = BorrowEventKind::kRelease, .changed = changed, .to = keeper};
+  engine.objects.run(pin.borrow, {address, bytes, work.data}, event, pin.site);
+  if (changed) count(engine.node.stats->object_write_back);
+  if (keeper == engine.node.self) {
+    engine.cache.adopt(holding, address, work, pin.borrow.word, by_habit);
+  } else {
+    engine.cache.insert(me, work, address, proto::at_rest(pin.borrow.word), seen);
+  }
+}
+
+}  // namespace
+
 Header end_elsewhere(Engine& engine, Pin& pin, bool changed, NodeId to) {
   ThreadPins& me = runtime::my_pins();
   auto* const holding = reinterpret_cast<Holding*>(pin.note);
-  const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
   Copy& work = *copy_of(pin);
   if (pin.borrow.give_back && !holding->standing) gain_again(engine, me, pin);
-  if (pin.borrow.give_back) {
-    changed ? engine.cache.replace(*holding, work) : engine.cache.retire(me, work);
+  const bool standing = pin.borrow.give_back;
+  if (standing) {
+    engine.cache.end_standing(*holding, changed ? &work : nullptr);
+    if (!changed) engine.cache.retire(me, work);
   } else {
-    const std::uint64_t seen = engine.cache.forgotten();
-    const BorrowEvent release{.kind = BorrowEventKind::kRelease, .changed = changed, .to = to};
-    engine.objects.run(pin.borrow, {address, bytes, work.data}, release, pin.site);
-    if (changed) count(engine.node.stats->object_write_back);
-    if (to != engine.node.self) {
-      engine.cache.insert(me, work, address, proto::at_rest(pin.borrow.word), seen);
-    } else {
-      engine.cache.adopt(*holding, work, pin.borrow.word);
-    }
+    release(engine, me, pin, *holding, changed, to);
   }
   const Header word = pin.borrow.word;
   give_pin_back(engine, pin);
-  engine.cache.let_go(*holding);
+  if (!standing) engine.cache.let_go(*holding);
   return word;
 }
 

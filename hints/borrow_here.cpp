@@ -28,6 +28,21 @@ void hold_pages(Engine& engine, Pin& pin, std::uint64_t address, std::size_t byt
   }
 }
 
+// Puts the borrow into the header with the processor's own swap, its pages held. False: it may have to wait.
+bool enter_header(Engine& engine, Pin& pin, std::uint64_t address, Wish wish, bool small) {
+  std::atomic<Header>* const header = engine.header(address);
+  if (header == nullptr) return false;
+  const proto::Turn turn{engine.node.self, wish, small, true};
+  Header word = header->load(std::memory_order_relaxed);
+  while (!proto::is_asked(word) && proto::grantable(word, turn)) {
+    const Header granted = proto::granted_word(word, turn);
+    if (!header->compare_exchange_weak(word, granted, std::memory_order_acquire)) continue;
+    pin.borrow = {.stage = proto::BorrowStage::kHeld, .wish = wish, .marked = wish == Wish::kRead, .word = granted};
+    return true;
+  }
+  return false;
+}
+
 void let_pages_go(Engine& engine, Pin& pin) {
   if (engine.alone) {
     pin.kind.store(PinKind::kCopy);
@@ -47,13 +62,15 @@ Pin& shared_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::siz
     pin.publish(address, bytes, PinKind::kCopy);
     return pin;
   }
-  check_own_borrows(address, bytes, false, site);
-  const bool small = engine.objects.place(address, bytes).small;
+  const bool small = fits && !engine.alone;  // as every node judges it
   hold_pages(engine, pin, address, bytes, small ? PinKind::kFetch : PinKind::kRead);
+  pin.data.store(small ? pin.scratch : engine.in_place(address), std::memory_order_relaxed);
+  if (!small && enter_header(engine, pin, address, Wish::kRead, false)) [[likely]]
+    return pin;
+  check_own_borrows(address, bytes, false, site);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
   const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, pin.scratch}, begin, site);
   DSM_CHECK(outcome == (small ? Outcome::kSnapshot : Outcome::kMarked), "outcome {}", static_cast<int>(outcome));
-  pin.data.store(small ? pin.scratch : engine.in_place(address), std::memory_order_release);
   if (small) let_pages_go(engine, pin);
   return pin;
 }
@@ -63,16 +80,8 @@ Pin& mut_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t
   count_some(me.locals, engine.node.stats->object_local);
   hold_pages(engine, pin, address, bytes, PinKind::kWrite);
   pin.data.store(engine.in_place(address), std::memory_order_relaxed);
-  const proto::Turn turn{engine.node.self, Wish::kWrite, !engine.alone && bytes <= runtime::kScratchBytes, true};
-  if (std::atomic<Header>* const header = engine.header(address)) {
-    Header word = header->load(std::memory_order_relaxed);
-    while (!proto::is_asked(word) && proto::grantable(word, turn)) {
-      const Header granted = proto::granted_word(word, turn);
-      if (!header->compare_exchange_weak(word, granted, std::memory_order_acquire)) continue;
-      pin.borrow = {.stage = proto::BorrowStage::kHeld, .wish = Wish::kWrite, .word = granted};
-      return pin;
-    }
-  }
+  if (enter_header(engine, pin, address, Wish::kWrite, !engine.alone && bytes <= runtime::kScratchBytes)) [[likely]]
+    return pin;
   check_own_borrows(address, bytes, true, site);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite};
   const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, nullptr}, begin, site);
@@ -83,9 +92,10 @@ Pin& mut_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t
 Header end_here(Engine& engine, Pin& pin, bool changed, NodeId to) {
   const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
   std::atomic<Header>* const header = engine.header(address);
-  if (pin.borrow.wish == Wish::kWrite && header != nullptr && to == kNoNode) [[likely]] {
-    const std::uint64_t add =
+  if (header != nullptr && to == kNoNode) [[likely]] {
+    const std::uint64_t written =
         (changed ? proto::kOneVersion : 0) - proto::held_by(proto::Hold::kLocked, engine.node.self) - proto::kWriting;
+    const std::uint64_t add = pin.borrow.marked ? 0 - proto::kOneReader : written;
     const Header old = header->fetch_add(add, std::memory_order_release);
     pin.borrow.word = old + add;
     if (proto::is_asked(old)) engine.objects.tell_freed(address);

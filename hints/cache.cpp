@@ -33,7 +33,9 @@ Cache::Cache(runtime::Node& node, std::uint64_t limit)
       pages_(map_table<Copy*>(kPageLists)),
       holdings_(map_table<Holding*>(kHoldingBuckets)),
       ghosts_(map_table<std::uint16_t>(kGhosts)),
-      slab_(node.transport.get(), limit / kKeptShare) {}
+      slab_(node.transport.get(), limit / kKeptShare),
+      least_changes_(node.transport->is_far() ? static_cast<std::uint32_t>(node.config.stand_after) : 0),
+      changes_due_(least_changes_) {}
 
 // --- the table ------------------------------------------------------------------------------------------------------
 
@@ -54,6 +56,7 @@ Copy& Cache::new_record() {
   copy.standing.store(false, std::memory_order_relaxed);
   copy.uses.store(0, std::memory_order_relaxed);
   copy.in_main = false;
+  copy.changes = 0;
   return copy;
 }
 
@@ -177,6 +180,8 @@ bool Cache::evict_one() {
     Fifo& queue = from_small ? small_ : main_;
     Copy& copy = *queue.oldest;
     const std::uint8_t uses = copy.uses.load(std::memory_order_relaxed);
+    if (uses == 0 && copy.standing.load()) give_back_idle(copy.address.load());
+    if (queue.oldest != &copy) continue;  // it has left the table
     if (uses != 0 || copy.standing.load()) {
       queue.remove(copy);
       copy.in_main = true;
@@ -221,10 +226,11 @@ void Cache::forget(std::uint64_t address, bool freed) {
   forgotten_.fetch_add(1);
   runtime::pins_barrier();  // who has put a copy into its Recent meanwhile sees the count
   drop_recent(address, address + 1);
-  Copy* const copy = find_in_table(address);
-  if (copy != nullptr && copy->standing.load() && !freed) return;
+  Copy* copy = find_in_table(address);
   if (Holding** at = find_holding(address); *at != nullptr) {
     Holding& holding = **at;
+    if (holding.standing && !freed) return;
+    if (holding.standing) copy = holding.copy;
     holding.standing = holding.dirty = holding.recalled = false;
     holding.copy = nullptr;
     if (holding.holder == nullptr && holding.waiting == 0) forget_holding(at);

@@ -44,23 +44,27 @@ struct Copy {
   std::atomic<bool> standing;      // what this node has is the truth: no need to ask the home
   std::atomic<std::uint8_t> uses;  // since it came or was last considered, at the most 3
   bool in_main;
+  std::uint16_t changes;              // of the object in a row that were this node's
   std::uint32_t seen_pinned;          // the last sweep that found it pinned
   Copy *page_previous, *page_next;    // copies of one page, or of objects that span pages
   Copy *queue_previous, *queue_next;  // small or main queue; doomed: only next
 };
 
-// An object of another node with which this node works.
+// An object of another node with which this node works. As a header is a granule's, so is this: of the small objects in
+// a granule one thread works with one at a time.
 struct Holding {
-  std::uint64_t address = 0;
+  std::uint64_t granule = 0;                    // its address
   Holding* next = nullptr;                      // in the bucket
   const runtime::ThreadPins* holder = nullptr;  // the thread that has the mutable borrow, or is about to; nullptr: none
   runtime::CallSite site{};                     // of its borrow
   std::uint32_t waiting = 0;                    // threads that wait for it
   std::atomic<std::uint32_t> changed{0};        // bumped when `holder` goes
-  bool standing = false;                        // by transfer: `copy` is in the table
+  bool standing = false;                        // by transfer or habit: `copy`, the object, is in the table
   bool dirty = false;                           // and newer than the home's bytes
   bool working = false;                         // the holder has begun with what stands here
   bool recalled = false;                        // working: to be given back when the borrow ends
+  bool by_habit = false;                        // standing: nobody has said that it shall
+  std::uint32_t kept = 0;                       // by habit: changes since
   Copy* copy = nullptr;
 };
 
@@ -95,16 +99,22 @@ class Cache final : public runtime::ObjectCopies {
   // --- objects being changed (holdings.cpp) ---
   // Waits until no other thread of this node has the mutable borrow. nullptr: this thread has it already.
   Holding* hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier);
-  // The same if nobody has it; else nullptr at once.
-  Holding* try_hold(std::uint64_t address, runtime::CallSite site);
+  // The same if nobody has it, and begins with what stands here; else nullptr at once. The thread has the pages.
+  Holding* try_hold(std::uint64_t address, std::uint64_t bytes, runtime::CallSite site);
   // The node has been made standing owner, and `copy` is the object. False: it has been called back already.
-  bool adopt(Holding& holding, Copy& copy, proto::Header word);
-  // The holder, which has its pages, begins with what stands here. False: it has been called back.
-  bool begin_standing(Holding& holding);
-  // It goes on being it: `copy` is newer than the copy that was the object.
-  void replace(Holding& holding, Copy& copy);
+  bool adopt(Holding& holding, std::uint64_t address, Copy& copy, proto::Header word, bool by_habit);
+  // The holder, which has its pages, begins with what stands here. False: nothing does. What does and is not that very
+  // object has been given back.
+  bool begin_standing(Holding& holding, std::uint64_t address, std::uint64_t bytes);
+  // Whether an object that this node has just changed so often in a row should stand here from now on: over a network,
+  // where each change costs round trips, but a later reader's call costs more.
+  bool should_stand(std::uint64_t bytes, unsigned changes) const;
+  // Ends that, and the hold. `newer`: it has been changed, and the object is this from now on.
+  void end_standing(Holding& holding, Copy* newer);
   // When what goes home at this moment has arrived there: whether a copy here is still the object.
-  bool stands(std::uint64_t address);
+  bool stands(std::uint64_t address, std::uint64_t bytes);
+  // Whether what stands here has some of these bytes in it, but is not just them.
+  bool stands_across(std::uint64_t address, std::uint64_t bytes);
   void let_go(Holding& holding);
 
   // runtime::ObjectCopies
@@ -146,8 +156,13 @@ class Cache final : public runtime::ObjectCopies {
   void make_room();
   bool evict_one();
   Holding** find_holding(std::uint64_t address);
-  void stand(Holding& holding, Copy& copy);
+  Holding** find_or_make_holding(std::uint64_t address);
+  void stand(Holding& holding, std::uint64_t address, Copy& copy);
+  bool begin(Holding& holding, std::uint64_t address, std::uint64_t bytes);
+  void end_hold(Holding& holding);
+  void learn(const Holding& holding);
   void give_back(Holding& holding);
+  void give_back_idle(std::uint64_t address);
   void forget_holding(Holding** at);
 
   runtime::Node& node_;
@@ -165,7 +180,9 @@ class Cache final : public runtime::ObjectCopies {
   Copy* doomed_ = nullptr;
   std::uint32_t doomed_count_ = 0;
   std::uint32_t sweeps_ = 0;
-  std::uint64_t used_ = 0;  // bytes of all copies, also of those that are being made or doomed
+  std::uint64_t used_ = 0;                  // bytes of all copies, also of those that are being made or doomed
+  const std::uint32_t least_changes_;       // in a row until an object stands here by habit; 0: none ever does ...
+  std::atomic<std::uint32_t> changes_due_;  // ... and as many as has been learnt
   std::atomic<std::uint64_t> forgotten_{0};
 };
 

@@ -1,4 +1,5 @@
 // Objects of other nodes with which this node works: one thread at a time, and what it keeps by transfer.
+#include <algorithm>
 #include <mutex>
 #include <new>
 
@@ -10,10 +11,31 @@
 
 namespace dsm::hints {
 
+namespace {
+
+// An object that stands here by habit should be changed so often before it is called back: a call costs two wake-ups
+// and some messages, a change elsewhere two round trips.
+constexpr std::uint32_t kPays = 16;
+// What is waited for at the most: few calls are then lost in many changes.
+constexpr std::uint32_t kMostChanges = 256;
+// The part of the cache that one object may have to stand here by habit.
+constexpr std::uint64_t kLargestShare = 16;
+
+}  // namespace
+
 // Where the holding of the address hangs, or would hang.
 Holding** Cache::find_holding(std::uint64_t address) {
+  const std::uint64_t granule = address & ~(kObjectGranule - 1);
   Holding** at = &holdings_[hash(address) % kHoldingBuckets];
-  while (*at != nullptr && (*at)->address != address) at = &(*at)->next;
+  while (*at != nullptr && (*at)->granule != granule) at = &(*at)->next;
+  return at;
+}
+
+Holding** Cache::find_or_make_holding(std::uint64_t address) {
+  Holding** const at = find_holding(address);
+  if (*at == nullptr) {
+    *at = ::new (slab_.take(sizeof(Holding))) Holding{.granule = address & ~(kObjectGranule - 1)};
+  }
   return at;
 }
 
@@ -23,15 +45,15 @@ void Cache::forget_holding(Holding** at) {
   slab_.give(reinterpret_cast<std::byte*>(holding), sizeof(Holding));
 }
 
-Holding* Cache::try_hold(std::uint64_t address, runtime::CallSite site) {
+Holding* Cache::try_hold(std::uint64_t address, std::uint64_t bytes, runtime::CallSite site) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
-  Holding** at = find_holding(address);
-  if (*at == nullptr) *at = ::new (slab_.take(sizeof(Holding))) Holding{.address = address};
-  if ((*at)->holder != nullptr) return nullptr;
-  (*at)->holder = &runtime::my_pins();
-  (*at)->site = site;
-  return *at;
+  Holding* const holding = *find_or_make_holding(address);
+  if (holding->holder != nullptr) return nullptr;
+  holding->holder = &runtime::my_pins();
+  holding->site = site;
+  begin(*holding, address, bytes);
+  return holding;
 }
 
 Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier) {
@@ -42,9 +64,7 @@ Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::Cal
     {
       const SignalsBlocked blocked;
       const std::lock_guard guard(lock_);
-      Holding** at = find_holding(address);
-      if (*at == nullptr) *at = ::new (slab_.take(sizeof(Holding))) Holding{.address = address};
-      holding = *at;
+      holding = *find_or_make_holding(address);
       holding->waiting -= waited ? 1 : 0;
       if (holding->holder == nullptr) {
         holding->holder = &me;
@@ -72,6 +92,11 @@ Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::Cal
 void Cache::let_go(Holding& holding) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
+  end_hold(holding);
+}
+
+// Under the lock.
+void Cache::end_hold(Holding& holding) {
   holding.holder = nullptr;
   holding.working = false;
   if (holding.recalled) give_back(holding);
@@ -79,60 +104,101 @@ void Cache::let_go(Holding& holding) {
   if (holding.waiting != 0) {
     futex_wake(holding.changed, 1, FutexScope::kProcess);
   } else if (!holding.standing) {
-    forget_holding(find_holding(holding.address));
+    forget_holding(find_holding(holding.granule));
   }
 }
 
 // A call-back runs under the lock, too: either it has changed the header by now, or it will find the holding.
-bool Cache::adopt(Holding& holding, Copy& copy, proto::Header word) {
+bool Cache::adopt(Holding& holding, std::uint64_t address, Copy& copy, proto::Header word, bool by_habit) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
-  if (!node_.objects->stands_here(holding.address, proto::version_of(word))) {
+  if (!node_.objects->stands_here(address, proto::version_of(word))) {
     doom(copy);
     return false;
   }
   copy.word.store(proto::at_rest(word), std::memory_order_relaxed);
   holding.dirty = false;
   holding.working = true;
-  stand(holding, copy);
+  holding.by_habit = by_habit;
+  holding.kept = 0;
+  forgotten_.fetch_add(1);  // a snapshot that was taken before is not put into the table any more
+  runtime::pins_barrier();
+  drop_recent(address, address + 1);
+  stand(holding, address, copy);
   return true;
 }
 
-void Cache::replace(Holding& holding, Copy& copy) {
+// Nobody has fetched it meanwhile: who asks the home learns that it stands here.
+void Cache::end_standing(Holding& holding, Copy* newer) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
-  copy.word.store(holding.copy->word.load(), std::memory_order_relaxed);
-  holding.dirty = true;
-  stand(holding, copy);
+  if (newer != nullptr && !holding.standing) {
+    doom(*newer);  // the block has been freed
+  } else if (newer != nullptr) {
+    newer->word.store(holding.copy->word.load(), std::memory_order_relaxed);
+    holding.dirty = true;
+    ++holding.kept;
+    stand(holding, holding.copy->address.load(), *newer);
+  }
+  end_hold(holding);
 }
 
-// Under the lock. A snapshot that was taken before is not put into the table any more.
-void Cache::stand(Holding& holding, Copy& copy) {
+// Under the lock.
+void Cache::stand(Holding& holding, std::uint64_t address, Copy& copy) {
   copy.standing.store(true, std::memory_order_relaxed);
-  forgotten_.fetch_add(1);
-  runtime::pins_barrier();
-  drop_recent(holding.address, holding.address + 1);
-  if (Copy* there = find_in_table(holding.address)) {
+  if (Copy* there = find_in_table(address)) {
     there->standing.store(false, std::memory_order_relaxed);
     unlink(*there);
     doom(*there);
   }
-  link(copy, holding.address);
+  link(copy, address);
   holding.standing = true;
   holding.copy = &copy;
 }
 
-bool Cache::begin_standing(Holding& holding) {
+bool Cache::begin_standing(Holding& holding, std::uint64_t address, std::uint64_t bytes) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
-  return holding.working = holding.standing;
+  return begin(holding, address, bytes);
 }
 
-bool Cache::stands(std::uint64_t address) {
+// Under the lock.
+bool Cache::begin(Holding& holding, std::uint64_t address, std::uint64_t bytes) {
+  if (!holding.standing) return false;
+  const bool itself = holding.copy->address.load() == address && holding.copy->bytes.load() == bytes;
+  if (!itself) give_back(holding);
+  return holding.working = itself;
+}
+
+bool Cache::stands(std::uint64_t address, std::uint64_t bytes) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
   const Copy* const copy = find_in_table(address);
-  return copy != nullptr && copy->standing.load();
+  return copy != nullptr && copy->standing.load() && copy->bytes.load() == bytes;
+}
+
+bool Cache::stands_across(std::uint64_t address, std::uint64_t bytes) {
+  const SignalsBlocked blocked;
+  const std::lock_guard guard(lock_);
+  const Holding* const holding = *find_holding(address);
+  if (holding == nullptr || !holding->standing) return false;
+  const std::uint64_t begin = holding->copy->address.load(), length = holding->copy->bytes.load();
+  const bool itself = begin == address && length == bytes;
+  return !itself && begin < address + bytes && address < begin + length;
+}
+
+bool Cache::should_stand(std::uint64_t bytes, unsigned changes) const {
+  return least_changes_ != 0 && changes >= changes_due_.load(std::memory_order_relaxed) &&
+         bytes <= limit_ / kLargestShare;
+}
+
+// Under the lock: somebody else wants what stands here by habit. Was it worth it?
+void Cache::learn(const Holding& holding) {
+  if (!holding.standing || !holding.by_habit) return;
+  const std::uint32_t due = changes_due_.load(std::memory_order_relaxed);
+  const std::uint32_t next =
+      holding.kept >= kPays ? std::max(due / 2, least_changes_) : std::min(due * 2, kMostChanges);
+  changes_due_.store(std::max(next, least_changes_), std::memory_order_relaxed);
 }
 
 // Under the lock. Gives a standing object back to its home; of one that this node has been given without knowing it,
@@ -141,8 +207,8 @@ void Cache::give_back(Holding& holding) {
   proto::Borrow borrow;
   const bool have = holding.standing;
   if (have) holding.copy->standing.store(false);  // who looks at it from now on asks the home, and then waits for us
-  const runtime::ObjectAt object{holding.address, have ? holding.copy->bytes.load() : 1,
-                                 have ? holding.copy->data : nullptr};
+  const runtime::ObjectAt object{have ? holding.copy->address.load() : holding.granule,
+                                 have ? holding.copy->bytes.load() : 1, have ? holding.copy->data : nullptr};
   const proto::BorrowEvent event{.kind = proto::BorrowEventKind::kGiveBack,
                                  .have = have,
                                  .changed = have && holding.dirty,
@@ -162,15 +228,24 @@ void Cache::give_back(Holding& holding) {
   }
 }
 
+// Under the lock: what stands here by habit goes home for want of room, unless somebody is about to work with it.
+void Cache::give_back_idle(std::uint64_t address) {
+  Holding** const at = find_holding(address);
+  if (!(*at)->by_habit || (*at)->holder != nullptr || (*at)->waiting != 0) return;
+  give_back(**at);
+  forget_holding(at);
+}
+
 void Cache::recalled(std::uint64_t address) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
   Holding** at = find_holding(address);
   if (*at == nullptr) {
-    Holding unknown{.address = address};
+    Holding unknown{.granule = address};
     return give_back(unknown);
   }
   Holding& holding = **at;
+  learn(holding);
   if (holding.standing && holding.working) {
     holding.recalled = true;
     return;
@@ -191,6 +266,7 @@ void Cache::leaving(PageId page) {
       if (!copy->standing.load() || address >= end || address + copy->bytes.load() <= begin) continue;
       Holding** at = find_holding(address);
       DSM_CHECK(*at != nullptr && (*at)->copy == copy, "a standing copy of {:#x} that nobody holds", address);
+      learn(**at);
       give_back(**at);
       if ((*at)->holder == nullptr && (*at)->waiting == 0) forget_holding(at);
     }

@@ -36,6 +36,8 @@ namespace dsm {
   X(number, mmap_kib, "0", 0, 1 << 30, false,                                                                         \
     "preload: private anonymous mmaps from so many KiB on are global; 0: none")                                       \
   X(bytes, object_cache, "256M", 1 << 21, std::int64_t{1} << 40, false, "memory for copies of other nodes' objects")  \
+  X(number, stand_after, "4", 0, 1 << 15, false,                                                                      \
+    "over a network: changes of an object in a row, all of this node, until it stays here; 0: never")                 \
   X(text, profile, "", 0, 0, false, "file that gets a profile of the job, for dsm-advise; empty: none")               \
   X(number, keep_us, "0", 0, 1000000, false, "microseconds a contended page is kept while the program changes it")    \
   X(number, log, "1", 0, 3, false, "log level: 0 errors, 1 warnings, 2 information, 3 debugging")                     \

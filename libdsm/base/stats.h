@@ -51,6 +51,7 @@ namespace dsm {
   X(object_write, "borrows", "objects of other nodes borrowed to be changed")                \
   X(object_write_back, "objects", "changed objects written to their home")                   \
   X(object_move, "objects", "owned objects moved to another node")                           \
+  X(object_kept, "borrows", "objects of other nodes changed where they stand: on this node") \
   X(object_recall, "objects", "standing objects called back for somebody who waits")         \
   X(object_wait, "borrows", "borrows that waited in the queue of the object's home")         \
   X(object_evict, "objects", "copies put out of the object cache for want of room")

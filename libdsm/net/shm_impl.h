@@ -53,6 +53,7 @@ class ShmTransport final : public Transport {
   NodeId self() const override { return self_; }
   unsigned nodes() const override { return nodes_; }
   bool cpu_atomics_agree() const override { return true; }
+  bool is_far() const override { return emulation_.on(); }
   bool takes_locks() const override { return false; }
   NodeSet failed() const override { return failed_.load(std::memory_order_relaxed); }
   std::byte* local_region(Region region) const override { return region_of(views_[self_], region); }

@@ -79,6 +79,8 @@ class Transport {
   virtual NodeId self() const = 0;
   virtual unsigned nodes() const = 0;
   virtual bool cpu_atomics_agree() const = 0;
+  // Whether a network is in between: chains to other nodes take longer than the same work done here.
+  virtual bool is_far() const = 0;
   // Whether execute() takes locks, so that signals have to be blocked around it.
   virtual bool takes_locks() const = 0;
   // Nodes that sent something that cannot be right (logged when seen). Nothing more is taken from them, and execute()

@@ -99,6 +99,7 @@ class VerbsTransport final : public Transport {
   NodeId self() const override { return self_; }
   unsigned nodes() const override { return nodes_; }
   bool cpu_atomics_agree() const override { return device_.cpu_atomics_agree(); }
+  bool is_far() const override { return true; }
   bool takes_locks() const override { return true; }
   NodeSet failed() const override { return failed_.load(std::memory_order_relaxed); }
   std::byte* local_region(Region region) const override { return bases_[static_cast<std::size_t>(region)]; }

@@ -58,12 +58,31 @@ bool Objects::freed(void* block, std::size_t bytes) {
     }
     if (proto::mode_of(latch) == proto::Mode::kObject) {
       for (std::uint64_t object = at & ~(kObjectGranule - 1); object < end; object += kObjectGranule) {
-        if (!end_life(object, begin)) ++standing;
+        if (object < begin || object + kObjectGranule > begin + bytes) {
+          end_part(object);
+        } else if (!end_life(object, begin)) {
+          ++standing;
+        }
       }
     }
     at = end;
   }
   return standing == 0;
+}
+
+// Other blocks have the rest of the granule, and somebody may be working with an object there: what the header says of
+// that stays. A standing owner has to give the granule back before anybody writes into it, so nothing old is seen.
+void Objects::end_part(std::uint64_t address) {
+  const std::uint64_t offset = header_offset(node_.geometry, address);
+  Header old = 0;
+  net::Op look = net::read_op(Region::kMeta, offset, &old, sizeof old);
+  execute_ops(node_.self, {&look, 1});
+  while (old != 0 && proto::hold_of(old) != proto::Hold::kStanding) {
+    net::Op swap = net::cas_op(Region::kMeta, offset, old, old + proto::kOneVersion);
+    execute_ops(node_.self, {&swap, 1});
+    if (swap.old == old) return;
+    old = swap.old;
+  }
 }
 
 // False: a standing owner has to forget it first.

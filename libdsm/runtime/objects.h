@@ -162,6 +162,7 @@ class Objects final : public ObjectPages {
   void copy_scattered(const ObjectAt& object, bool write);
   proto::Header begin_life(std::uint64_t address, bool coloured);
   bool end_life(std::uint64_t address, std::uint64_t block);
+  void end_part(std::uint64_t address);
   void forgotten(std::uint64_t address);
   proto::Header wait_in_queue(const proto::Turn& turn, const ObjectAt& object, CallSite site);
   void send(NodeId to, ObjectMessageKind kind, std::uint64_t address);

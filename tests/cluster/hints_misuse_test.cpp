@@ -102,6 +102,14 @@ TEST(ObjectCache, KeepsItsBoundAndWhatIsUsedOften) {
   }
 }
 
+TEST(Habit, ObjectsStayWithWhoeverAloneChangesThem) {
+  for (const char* check : {"alone", "by_turns", "room", "neighbours", "neighbour_freed"}) {
+    Process job({bin("dsmrun"), "-n", "2", "--emulate", "1000:5000:1000", "--object-cache", "2M", "--",
+                 bin("hints_habit_node"), check});
+    EXPECT_EQ(job.wait(), 0) << check << "\n" << job.out() << job.err();
+  }
+}
+
 TEST(ObjectCache, LosesNothing) {
   for (const char* check : {"held", "latest", "asked"}) {
     Process job({bin("dsmrun"), "-n", "2", "--", bin("hints_cache_node"), check});
