@@ -25,8 +25,8 @@ const std::vector<Part>& parts() {
       {"busy-home", 2, "--readahead 0", true, busy_home},
       {"sequential", 2, "", true, bulk},
       {"sparse", 2, "", true, sparse_bytes},
-      {"alternation", 2, "", true, alternation},
-      {"alternation-idle", 2, "", false, alternation},
+      // Its own threads never sleep; an idle-class thread beside them would only take slices of their CPUs.
+      {"alternation", 2, "", false, alternation},
       {"counter", 2, "", true, counter},
       {"locks", 2, "", true, locks},
       {"barrier-2", 2, "", true, barriers},

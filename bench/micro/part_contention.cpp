@@ -56,8 +56,8 @@ void alternation(Context& context) {
     const double took = alternate(plain, side, rounds);
     if (side == 0) theirs = took;
   });
-  context.report("strict alternation of two nodes on one page" + context.suffix, ours, "us", theirs,
-                 "two threads, one cache line", Goal::kValueAtMost, 20);
+  context.report("strict alternation of two nodes on one page", ours, "us", theirs, "two threads, one cache line",
+                 Goal::kValueAtMost, 20);
 }
 
 void counter(Context& context) {

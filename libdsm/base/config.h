@@ -31,12 +31,14 @@ namespace dsm {
   X(number, hold_max_ms, "20", 1, 10000, false, "as hold_us, while the thread that faulted has not run yet")          \
   X(number, spin_us, "5", 0, 1000, false, "microseconds a waiting thread spins before it blocks")                     \
   X(number, spin_max_us, "40", 0, 1000, false, "as spin_us, if the wait before was shorter than this")                \
+  X(number, step, "1", 0, 1, false,                                                                                   \
+    "1: a store that others wait for is stepped over (SIGTRAP), and the page given on; 0: not, for debuggers")        \
   X(number, arenas, "0", 0, 256, false, "heap arenas of a node; 0 means one per CPU")                                 \
   X(number, children, "0", 0, 1, false, "preload: 1 puts programs that the program starts on the library, too")       \
   X(number, mmap_kib, "0", 0, 1 << 30, false,                                                                         \
     "preload: private anonymous mmaps from so many KiB on are global; 0: none")                                       \
   X(bytes, object_cache, "256M", 1 << 21, std::int64_t{1} << 40, false, "memory for copies of other nodes' objects")  \
-  X(number, stand_after, "4", 0, 1 << 15, false,                                                                      \
+  X(number, stand_after, "2", 0, 1 << 15, false,                                                                      \
     "over a network: changes of an object in a row, all of this node, until it stays here; 0: never")                 \
   X(text, profile, "", 0, 0, false, "file that gets a profile of the job, for dsm-advise; empty: none")               \
   X(number, keep_us, "0", 0, 1000000, false, "microseconds a contended page is kept while the program changes it")    \

@@ -29,6 +29,7 @@ namespace dsm::mem {
 
 enum class FaultVerdict : std::uint8_t {
   kRetry,    // the access may be tried again (inline engines return to it)
+  kStep,     // only for inline engines: as kRetry, and on_ran() shall be called as soon as the access has run
   kPending,  // only for a thread engine: a later map() or raise() will end the wait
   kNotOurs,  // no such memory: the program gets the SIGSEGV it has earned
   kLost,     // the page cannot be had any more: the program gets SIGBUS
@@ -40,6 +41,9 @@ class FaultSink {
   // `address` lies in the global range. `tid` is the faulting thread (0 if unknown). With uffd-thread it should not
   // wait (kPending is for that): all other faults wait meanwhile.
   virtual FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) = 0;
+  // The access has run (of an instruction that repeats, a part), in this thread, which has not gone on since. A promise
+  // of kStep is not always kept: the program may have blocked or taken SIGTRAP, or be stepped by a debugger.
+  virtual void on_ran(std::uintptr_t /*address*/, pid_t /*tid*/) {}
 };
 
 class FaultEngine {

@@ -29,7 +29,7 @@ struct Hook {
   struct sigaction previous;  // the program's own; valid from the first take_signal on
   std::atomic<bool> installed{false};
 };
-Hook hooks[2];  // for ever: a program's handler may have saved ours as "the previous one"
+Hook hooks[3];  // for ever: a program's handler may have saved ours as "the previous one"
 
 __attribute__((tls_model("initial-exec"))) constinit thread_local bool in_signal = false;
 
@@ -42,9 +42,22 @@ struct {
   std::size_t bytes;
 } constinit not_inherited{};
 
+// The access that this thread is stepping over: with the trap flag in its registers the processor raises SIGTRAP behind
+// the instruction. `sink` is nullptr: none.
+struct Step {
+  FaultSink* sink;
+  std::uintptr_t address;
+  greg_t stack;
+};
+__attribute__((tls_model("initial-exec"))) constinit thread_local Step stepping{};
+
+constexpr greg_t kTrapFlag = 1 << 8;
+
+bool is_hooked(int signal) { return signal == SIGSEGV || signal == SIGBUS || signal == SIGTRAP; }
+
 Hook& hook_of(int signal) {
-  DSM_CHECK(signal == SIGSEGV || signal == SIGBUS, "signal {}", signal);
-  return hooks[signal == SIGBUS ? 1 : 0];
+  DSM_CHECK(is_hooked(signal), "signal {}", signal);
+  return hooks[signal == SIGTRAP ? 2 : signal == SIGBUS ? 1 : 0];
 }
 
 Result<void> mark_home_process() {
@@ -96,8 +109,14 @@ void call_handler(const struct sigaction& action, int signal, siginfo_t& info, u
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
 }
 
+void end_step(ucontext_t& context) {
+  stepping.sink = nullptr;
+  context.uc_mcontext.gregs[REG_EFL] &= ~kTrapFlag;
+}
+
 // To the program's own handler, the one that ours stands in front of, or to the default action.
 void deliver(int signal, siginfo_t& info, ucontext_t& context) {
+  if (stepping.sink != nullptr) end_step(context);  // the handler may never come back to the access
   Hook& hook = hook_of(signal);
   struct sigaction action {};
   const bool ours_in_front = hook.installed.load();
@@ -111,6 +130,15 @@ void deliver(int signal, siginfo_t& info, ucontext_t& context) {
     if (!ours_in_front || !set_program_action(signal, &reset, nullptr)) sigaction(signal, &reset, nullptr);
   }
   call_handler(action, signal, info, context);
+}
+
+// Whether the trap is the end of our step. A child that was forked by a handler in the middle of it only clears it.
+bool step_ended(int signal, const siginfo_t& info, ucontext_t& context, bool inherited) {
+  if (signal != SIGTRAP || info.si_code != TRAP_TRACE || stepping.sink == nullptr) return false;
+  const Step step = stepping;
+  end_step(context);
+  if (!inherited) step.sink->on_ran(step.address, current_tid());
+  return true;
 }
 
 void on_signal(int signal, siginfo_t* info, void* context) {
@@ -127,18 +155,17 @@ void on_signal(int signal, siginfo_t* info, void* context) {
         "address {:#x} is memory that the job's nodes share, and a forked child has none of it; process {} ends",
         address, getpid());
   }
-  if (receiver == nullptr || inherited || info->si_code <= 0 || !receiver->on_signal_sig(*info, registers)) {
-    deliver(signal, *info, registers);
-  }
+  const bool done =
+      step_ended(signal, *info, registers, inherited) ||
+      (receiver != nullptr && !inherited && info->si_code > 0 && receiver->on_signal_sig(*info, registers));
+  if (!done) deliver(signal, *info, registers);
   in_signal = false;
   errno = saved_errno;
 }
 
 }  // namespace
 
-bool stands_before_program(int signal) {
-  return (signal == SIGSEGV || signal == SIGBUS) && hook_of(signal).installed.load();
-}
+bool stands_before_program(int signal) { return is_hooked(signal) && hook_of(signal).installed.load(); }
 
 bool set_program_action(int signal, const struct sigaction* action, struct sigaction* before) {
   if (!stands_before_program(signal)) return false;
@@ -154,32 +181,65 @@ bool set_program_action(int signal, const struct sigaction* action, struct sigac
 
 void note_forked_child(std::uintptr_t base, std::size_t bytes) { not_inherited = {base, bytes}; }
 
-Result<void> take_signal(int signal, FaultReceiver& receiver) {
-  if (auto marked = mark_home_process(); !marked) return marked;
+namespace {
+
+Result<void> install(int signal) {
   Hook& hook = hook_of(signal);
-  FaultReceiver* none = nullptr;
-  DSM_CHECK(hook.receiver.compare_exchange_strong(none, &receiver), "two fault engines run in one process");
   if (hook.installed.load()) return {};  // the program's handler came after ours: it still calls us
   struct sigaction action {};
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
   sigfillset(&action.sa_mask);
   if (sigaction(signal, nullptr, &hook.previous) != 0 || sigaction(signal, &action, nullptr) != 0) {
-    hook.receiver.store(nullptr);
     return fail(Errc::kSystem, "cannot install the fault handler", errno);
   }
   hook.installed.store(true);
   return {};
 }
 
-void give_back_signal(int signal) {
-  Hook& hook = hook_of(signal);
-  hook.receiver.store(nullptr, std::memory_order_release);
+bool ours_is_installed(int signal) {
   struct sigaction now {};
-  if (sigaction(signal, nullptr, &now) != 0 || now.sa_sigaction != on_signal) return;
+  return sigaction(signal, nullptr, &now) == 0 && now.sa_sigaction == on_signal;
+}
+
+void uninstall(int signal) {
+  if (!ours_is_installed(signal)) return;
+  Hook& hook = hook_of(signal);
   sigaction(signal, &hook.previous, nullptr);
   hook.installed.store(false);
 }
+
+// The thread goes on for one instruction. Not if the program would get the trap, or die of it.
+void begin_step(FaultSink& sink, std::uintptr_t address, ucontext_t& context) {
+  greg_t* const registers = context.uc_mcontext.gregs;
+  // One that a handler left by a jump; frames of handlers within a step are below it.
+  if (stepping.sink != nullptr && registers[REG_RSP] > stepping.stack) stepping.sink = nullptr;
+  const bool traced = (registers[REG_EFL] & kTrapFlag) != 0;
+  if (stepping.sink != nullptr || traced || sigismember(&context.uc_sigmask, SIGTRAP) == 1) return;
+  if (!ours_is_installed(SIGTRAP)) return;
+  stepping = {&sink, address, registers[REG_RSP]};
+  registers[REG_EFL] |= kTrapFlag;
+}
+
+}  // namespace
+
+Result<void> take_signal(int signal, FaultReceiver& receiver) {
+  if (auto marked = mark_home_process(); !marked) return marked;
+  Hook& hook = hook_of(signal);
+  FaultReceiver* none = nullptr;
+  DSM_CHECK(hook.receiver.compare_exchange_strong(none, &receiver), "two fault engines run in one process");
+  auto installed = install(signal);
+  if (!installed) hook.receiver.store(nullptr);
+  return installed;
+}
+
+void give_back_signal(int signal) {
+  hook_of(signal).receiver.store(nullptr, std::memory_order_release);
+  uninstall(signal);
+}
+
+Result<void> take_steps() { return install(SIGTRAP); }
+void give_back_steps() { uninstall(SIGTRAP); }
 
 void raise_in_program_sig(int signal, std::uintptr_t address, ucontext_t& context) {
   siginfo_t info{};
@@ -203,6 +263,8 @@ void answer_fault_sig(FaultSink& sink, const Geometry& geometry, const siginfo_t
   switch (sink.on_fault(address, wanted_access(context), current_tid())) {
     case FaultVerdict::kRetry:
       return;
+    case FaultVerdict::kStep:
+      return begin_step(sink, address, context);
     case FaultVerdict::kPending:
       break;
     case FaultVerdict::kNotOurs:

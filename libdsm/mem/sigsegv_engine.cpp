@@ -80,11 +80,13 @@ Result<void> SigsegvEngine::start(FaultSink& sink) {
   sink_ = &sink;
   if (auto taken = take_signal(SIGSEGV, *this); !taken) return taken;
   running_ = true;
-  return {};
+  return take_steps();
 }
 
 void SigsegvEngine::stop() {
-  if (std::exchange(running_, false)) give_back_signal(SIGSEGV);
+  if (!std::exchange(running_, false)) return;
+  give_back_steps();
+  give_back_signal(SIGSEGV);
 }
 
 Result<void> SigsegvEngine::attach(std::uintptr_t address, std::size_t bytes) {

@@ -15,8 +15,14 @@ class UffdInline final : public UffdEngine, private FaultReceiver {
   bool faults_inline() const override { return true; }
 
  private:
-  Result<void> begin() override { return take_signal(SIGBUS, *this); }
-  void end() override { give_back_signal(SIGBUS); }
+  Result<void> begin() override {
+    auto taken = take_signal(SIGBUS, *this);
+    return taken ? take_steps() : taken;
+  }
+  void end() override {
+    give_back_steps();
+    give_back_signal(SIGBUS);
+  }
 
   bool on_signal_sig(siginfo_t& info, ucontext_t& context) override {
     const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);

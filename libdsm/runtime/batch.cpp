@@ -72,6 +72,7 @@ void Batch::take_away() {
                node.engine->lower({first + at, static_cast<std::uint32_t>(n)});
              else
                latch_permission(*items[at].entry, Access::kRead);
+             for (Item& item : items.subspan(at, n)) node.pages->note_given_up(*item.entry);
              count(node.stats->downgrade, n);
              if (node.recorder != nullptr) node.recorder->lowered({first + at, static_cast<std::uint32_t>(n)});
            });
@@ -87,6 +88,7 @@ void Batch::take_away() {
                node.engine->unmap({first + at, static_cast<std::uint32_t>(n)});
              else
                latch_permission(*items[at].entry, Access::kNone);
+             for (Item& item : items.subspan(at, n)) node.pages->note_given_up(*item.entry);
              count(node.stats->invalidate, n);
              if (node.recorder != nullptr) node.recorder->invalidated({first + at, static_cast<std::uint32_t>(n)});
              trace(TraceEvent::kUnmap, first + at, n);
@@ -321,10 +323,14 @@ void Batch::tell() {
     const proto::PageMessage message{
         todo.send_kind,    todo.send_want,     0, static_cast<std::uint32_t>(end - i), first + i,
         todo.send_readers, todo.send_borrowers};
+    i = end;
+    if (late != nullptr && message.kind == proto::MessageKind::kNudge) {
+      *late = {todo.send_to, message};
+      continue;
+    }
     for (NodeSet left = todo.send_to; left != 0; left &= left - 1) {
       send_pages(node, static_cast<NodeId>(std::countr_zero(left)), message);
     }
-    i = end;
   }
 }
 

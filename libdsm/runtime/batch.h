@@ -33,6 +33,12 @@ struct Workspace {
   alignas(kPageBytes) std::byte landing[kMaxBatch * kPageBytes];  // memory that costs nothing until used
 };
 
+// A nudge that its sender has kept back: the page may come unasked (steps.cpp).
+struct LateNudge {
+  NodeSet to = 0;
+  proto::PageMessage message{};
+};
+
 struct Batch {
   Node& node;
   PageId first;
@@ -41,7 +47,8 @@ struct Batch {
   // Where pages that local memory has no bytes of land: the engine puts them into their place when it maps them, which
   // is cheaper than to have the place made first. A page an item; nullptr: they come to their place at once.
   std::byte* landing = nullptr;
-  bool map_later = false;  // what is granted stays inaccessible until it faults
+  bool map_later = false;     // what is granted stays inaccessible until it faults
+  LateNudge* late = nullptr;  // takes a nudge, of one page
 
   void run();
 

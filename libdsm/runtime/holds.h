@@ -1,7 +1,7 @@
 // How long a page that was just gained is kept although another node waits for it: until the access it was gained for
-// has run. Nothing tells when a load or store has run, so a thread of its own looks, when a timer says so, whether the
-// CPU clock of the thread that faulted has gone on. It runs for microseconds and then sleeps: the thread that is to use
-// the page may need this very CPU.
+// has run. But for stores that are stepped over (steps.cpp) nothing tells when a load or store has run, so a thread of
+// its own looks, when a timer says so, whether the CPU clock of the thread that faulted has gone on. It runs for
+// microseconds and then sleeps: the thread that is to use the page may need this very CPU.
 //
 // With DSM_KEEP_US nodes that fight over pages take turns by the clock. In its turn a node keeps what it has gained and
 // goes on writing, all such pages together; a node that would want a page back at once (false sharing, one lock after

@@ -9,11 +9,11 @@
 
 namespace dsm::runtime {
 
-void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event) {
+void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event, LateNudge* late) {
   Item item{&entry, event, {}, true};
   net::Op ops[kOpsPerPage];
   std::byte* const landing = node_.local != nullptr ? take_landing() : nullptr;
-  Batch{node_, page, {&item, 1}, ops, landing, event.kind == proto::EventKind::kFresh}.run();
+  Batch{node_, page, {&item, 1}, ops, landing, event.kind == proto::EventKind::kFresh, late}.run();
   if (landing != nullptr) give_landing(landing);
 }
 

@@ -46,7 +46,11 @@ Result<std::unique_ptr<Pages>> Pages::create(Node& node) {
 }
 
 Pages::Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings)
-    : node_(node), table_(table), spaces_(spaces), landings_(landings) {}
+    : node_(node),
+      steps_(node.config.step != 0 && node.engine->faults_inline() && node.config.keep_us == 0),
+      table_(table),
+      spaces_(spaces),
+      landings_(landings) {}
 Pages::~Pages() = default;
 
 // --- faults ---------------------------------------------------------------------------------------------------------
@@ -58,7 +62,7 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
     return resolve(address, wanted, tid);
   const std::int64_t begin = now_ns();
   const mem::FaultVerdict verdict = resolve(address, wanted, tid);
-  if (verdict == mem::FaultVerdict::kRetry || verdict == mem::FaultVerdict::kPending) {
+  if (verdict != mem::FaultVerdict::kNotOurs && verdict != mem::FaultVerdict::kLost) {
     const PageId page = node_.geometry.page_of(address);
     node_.recorder->fault({page, address, wanted == Access::kWrite, in_thread, tid, begin, now_ns() - begin});
   }
@@ -93,6 +97,7 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
     return wait_thawed();
   }
   if (allows(entry.page.access, wanted)) {
+    if (wanted == Access::kWrite) note_second_store(entry);
     map_again(page, entry);
     entry.lock.unlock();
     room.drop();
@@ -102,14 +107,16 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
   if (entry.page.access == Access::kObject && node_.objects->raw_touch(page, address, tid)) wanted = Access::kWrite;
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
-  run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
+  LateNudge late;
+  run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted}, comes_back(entry) ? &late : nullptr);
   room.drop();
-  if (!allows(entry.page.access, wanted)) return wait_for(page, entry, wanted, tid);
+  if (!allows(entry.page.access, wanted)) return wait_for(page, entry, wanted, tid, late);
+  const mem::FaultVerdict verdict = let_run(entry, wanted, false);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
   if (node_.local != nullptr) node_.local->rest_some();
-  return mem::FaultVerdict::kRetry;
+  return verdict;
 }
 
 // Takes the entry's lock; where local memory is bounded and the page's bytes are not here, there is room for them then.
@@ -160,7 +167,7 @@ bool Pages::no_such_page(Entry& entry) {
 }
 
 // Another node has to give way. Enters with the entry's lock, leaves without.
-mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_t tid) {
+mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_t tid, LateNudge& late) {
   const std::int64_t begin = now_ns();
   count(node_.stats->wait);
   trace(TraceEvent::kWait, page, entry.page.seen);
@@ -186,10 +193,11 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
     }
     const std::uint32_t seen = entry.changed.load();
     entry.lock.unlock();
-    await_change(entry.changed, seen);
+    late.to != 0 ? await_unasked(entry, seen, late) : await_change(entry.changed, seen);
     entry.lock.lock();
   }
   const bool lost = no_such_page(entry);
+  const mem::FaultVerdict verdict = lost ? mem::FaultVerdict::kNotOurs : let_run(entry, wanted, true);
   entry.user_tid = tid;
   entry.user_locks = node_.engine->faults_inline() && insight::held_locks.count != 0;
   entry.user_cpu_ns = thread_cpu_ns(tid);
@@ -199,7 +207,7 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   const std::int64_t waited = now_ns() - begin;
   node_.stats->wait_latency.add(waited);
   if (node_.recorder != nullptr) node_.recorder->waited(page, waited);
-  return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
+  return verdict;
 }
 
 void Pages::read_ahead(PageId missed, Access wanted) {

@@ -33,6 +33,7 @@ class Pages final : public mem::FaultSink {
 
   // mem::FaultSink: the program touched what it may not.
   mem::FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) override;
+  void on_ran(std::uintptr_t address, pid_t tid) override;
 
   // While frozen no store to shared memory begins to succeed: write faults wait. The pages that can be written already
   // are lowered by lower_all(), which leaves the protocol's knowledge of them as it is. snapshot.h says what for.
@@ -74,7 +75,9 @@ class Pages final : public mem::FaultSink {
   // For Batch, under the entry's lock.
   void wake(Entry& entry) { notify_change(entry.changed); }
   // One run of the protocol for a page whose lock the caller holds.
-  void run_locked(PageId page, Entry& entry, const proto::Event& event);
+  void run_locked(PageId page, Entry& entry, const proto::Event& event, LateNudge* late = nullptr);
+  // The program has just lost access, or the right to write.
+  void note_given_up(Entry& entry);
 
  private:
   Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
@@ -82,7 +85,11 @@ class Pages final : public mem::FaultSink {
   mem::FaultVerdict wait_thawed();
   bool untouched(PageId page) const;  // under its entry's lock
   bool private_fault_again(std::uintptr_t address) const;
-  mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
+  mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid, LateNudge& late);
+  mem::FaultVerdict let_run(Entry& entry, Access wanted, bool waited);
+  bool comes_back(Entry& entry) const;
+  void await_unasked(Entry& entry, std::uint32_t seen, LateNudge& late);
+  static void note_second_store(Entry& entry);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
   void lock_with_room(PageId page, Entry& entry, Room& room);
@@ -100,6 +107,7 @@ class Pages final : public mem::FaultSink {
   static constexpr std::size_t kLandings = 64;  // one bit each in landings_used_
 
   Node& node_;
+  const bool steps_;  // the engine may be asked to step over stores
   PageTable table_;
   Workspace* spaces_;
   std::array<FutexLock, kWorkspaces> space_locks_;

@@ -2,6 +2,7 @@
 dsm_test(engine_contract_test
   SOURCES engine_conversion_test.cpp engine_faults_test.cpp engine_limits_test.cpp
           engine_permissions_test.cpp engine_probes_test.cpp engine_program_signals_test.cpp
+          engine_steps_test.cpp
   DEPENDS mem base
   LABELS contract)
 

@@ -47,7 +47,10 @@ class ScriptedSink final : public FaultSink {
     return script(address, wanted, tid);
   }
 
+  void on_ran(std::uintptr_t address, pid_t tid) override { ran(address, tid); }
+
   Script script;
+  std::function<void(std::uintptr_t address, pid_t tid)> ran;  // when an access has run that was answered kStep
   std::atomic<int> reads{0};
   std::atomic<int> writes{0};
   std::atomic<std::uintptr_t> last_address{0};

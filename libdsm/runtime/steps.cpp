@@ -1,0 +1,107 @@
+// Pages that nodes gain for one store each, by turns: flags, tickets, single counters. The thread itself gives such a
+// page on as soon as its store has run (mem/fault_engine.h, kStep); nobody has to be woken to find out that it has.
+//
+// Which pages are like that is learnt. As a trial the page is closed to a second store when the first has run, while
+// all else goes on as ever: that costs a step and, if there is a second store, a fault. After two trials in a row
+// without one the page is given on at once; one time in 125 is a trial again. A second store ends it all, and the next
+// 120 times are not tried. Entry::brief counts: below 0, times not to be tried; from kSure on, times given on at once.
+//
+// Who has given a page on and wants it back need not nudge the node that has it now: that looks for waiters when its
+// store has run. The nudge is only sent if that takes long.
+#include <algorithm>
+#include <bit>
+
+#include "base/clock.h"
+#include "runtime/node.h"
+#include "runtime/objects.h"
+#include "runtime/pages.h"
+#include "runtime/wire.h"
+
+namespace dsm::runtime {
+namespace {
+
+constexpr std::int8_t kSure = 2;
+constexpr std::int8_t kTryAgain = 127;
+constexpr std::int8_t kNotSoon = -120;
+// For how long the program has to run without a second store: its fault alone takes some microseconds to be told.
+constexpr std::int64_t kTrialNs = 10'000;
+// So long after it gave the page on a node may count on getting it back unasked, and so long does it wait then.
+constexpr std::uint32_t kJustGaveUs = 50;
+constexpr std::int64_t kUnaskedNs = 25'000;
+// Twice it did not come: for some times it is asked for at once.
+constexpr std::uint8_t kLateTwice = 2;
+constexpr std::uint8_t kForgiven = 32;
+
+}  // namespace
+
+// Under the entry's lock: the verdict for an access that may run now. `waited`: another node had to give way.
+mem::FaultVerdict Pages::let_run(Entry& entry, Access wanted, bool waited) {
+  const bool shared = waited || entry.page.look_asked || entry.page.migratory;
+  const bool may_step = steps_ && wanted == Access::kWrite && shared && entry.page.fresh &&
+                        entry.page.access == Access::kWrite && !entry.user_locks && node_.local == nullptr;
+  if (!may_step) return mem::FaultVerdict::kRetry;
+  if (entry.brief >= 0) return mem::FaultVerdict::kStep;
+  ++entry.brief;
+  return mem::FaultVerdict::kRetry;
+}
+
+void Pages::on_ran(std::uintptr_t address, pid_t tid) {
+  const PageId page = node_.geometry.page_of(address);
+  Entry& entry = table_[page];
+  entry.lock.lock();
+  const bool raw = entry.page.access == Access::kWrite && entry.page.fresh;
+  if (raw && entry.user_tid == tid && (node_.objects == nullptr || !node_.objects->pinned(page))) {
+    if (entry.brief < kSure) {
+      node_.engine->lower({page, 1});
+      entry.one_store = true;
+      entry.user_cpu_ns = thread_cpu_ns(tid) + kTrialNs;  // the page may not go before (holds.h)
+    } else {
+      run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+      if (entry.page.access == Access::kWrite) {
+        run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
+      }
+      if (++entry.brief == kTryAgain) entry.brief = kSure - 1;
+    }
+  }
+  entry.lock.unlock();
+}
+
+void Pages::note_second_store(Entry& entry) {
+  if (!entry.one_store) return;
+  entry.one_store = false;
+  entry.brief = kNotSoon;
+}
+
+void Pages::note_given_up(Entry& entry) {
+  if (entry.page.access == Access::kNone) entry.granted_us = static_cast<std::uint32_t>(now_ns() / 1000);
+  if (!entry.one_store) return;
+  entry.one_store = false;
+  if (entry.brief >= 0) ++entry.brief;
+}
+
+// Whether the page, which this node has just given on, may come back unasked.
+bool Pages::comes_back(Entry& entry) const {
+  const auto now_us = static_cast<std::uint32_t>(now_ns() / 1000);
+  if (entry.brief < kSure || now_us - entry.granted_us > kJustGaveUs) return false;
+  if (entry.came_late < kLateTwice) return true;
+  if (++entry.came_late == kForgiven) entry.came_late = 0;
+  return false;
+}
+
+// Enters and leaves without the entry's lock.
+void Pages::await_unasked(Entry& entry, std::uint32_t seen, LateNudge& late) {
+  const std::int64_t end = now_ns() + kUnaskedNs;
+  while (entry.changed.load() == seen && now_ns() < end) await_change(entry.changed, seen, end - now_ns());
+  const bool came = entry.changed.load() != seen;
+  if (!came) {
+    for (NodeSet left = late.to; left != 0; left &= left - 1) {
+      send_pages(node_, static_cast<NodeId>(std::countr_zero(left)), late.message);
+    }
+  }
+  entry.lock.lock();
+  entry.came_late = came ? std::uint8_t{0} : static_cast<std::uint8_t>(entry.came_late + 1);
+  entry.lock.unlock();
+  late.to = 0;
+}
+
+}  // namespace dsm::runtime
