@@ -3,6 +3,7 @@
 #include "hints/checks.h"
 #include "hints/quick.h"
 #include "hints/sides.h"
+#include "proto/life.h"
 #include "runtime/misuse.h"
 
 namespace dsm::hints {
@@ -65,15 +66,19 @@ Header end_borrow(Pin& pin, bool changed, NodeId to) {
 
 // The owner of a coloured object cannot be told its new colour, so no copy of the old one may stay anywhere: they go
 // before the change can be seen, and while it is being written nobody can fetch another. A large object of another node
-// is not yet being written then, so its copies go once more.
+// is not yet being written then, so its copies go once more. Of an object without a colour they go when the colours
+// begin anew: its memory may be an owned one's in its next life.
 void end_hinted(Pin& pin, bool changed) {
   const bool mutable_borrow = pin.kind.load(std::memory_order_relaxed) == runtime::PinKind::kWrite;
+  const std::uint64_t address = pin.address.load();
   if (!mutable_borrow || !changed || !proto::is_coloured(pin.borrow.word)) [[likely]] {
-    end_borrow(pin, changed);
+    const std::uint64_t version = proto::version_of(end_borrow(pin, changed));
+    if (version != 0 && proto::colour_wraps(version)) [[unlikely]]
+      engine().objects.forget_everywhere(address & ~(kObjectGranule - 1));
     return;
   }
   runtime::Objects& objects = engine().objects;
-  const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
+  const std::uint64_t bytes = pin.bytes.load();
   const bool elsewhere = pin.copy.load() != nullptr && !pin.borrow.give_back;
   const bool small = objects.place(address, bytes).small;
   if (elsewhere && small) objects.begin_writing(pin.borrow, address);
@@ -83,6 +88,7 @@ void end_hinted(Pin& pin, bool changed) {
 }
 
 // A standing object that goes to another node is given back first. It may be standing again by the time it is borrowed.
+// One that may not stand stays at its home.
 void transfer(void* object, std::size_t bytes, unsigned node, CallSite site) {
   Engine& here = engine();
   const auto address = reinterpret_cast<std::uint64_t>(object);
@@ -92,7 +98,7 @@ void transfer(void* object, std::size_t bytes, unsigned node, CallSite site) {
   }
   ThreadPins& me = runtime::my_pins();
   const NodeId home = here.node.geometry.home(here.node.geometry.page_of(address));
-  const auto to = static_cast<NodeId>(node);
+  const auto to = proto::may_stand(address, bytes) ? static_cast<NodeId>(node) : home;
   if (is_here(here, address, bytes)) {
     end_borrow(mut_here(here, me, address, bytes, site), false, to == home ? kNoNode : to);
     return;

@@ -143,8 +143,8 @@ void Taken::let_go() {
     hints::Pin& pin = *pins_[i];
     const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
     const Header old = add(address, release);
-    if (proto::is_coloured(old)) [[unlikely]]
-      coloured[colours++] = address;
+    if (proto::is_coloured(old) || proto::colour_wraps(proto::version_of(old + release))) [[unlikely]]
+      coloured[colours++] = address & ~(kObjectGranule - 1);
     if (proto::is_asked(old)) [[unlikely]]
       engine_.objects.tell_freed(address);
     if (engine_.alone) {

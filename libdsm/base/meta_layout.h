@@ -13,7 +13,7 @@
 namespace dsm {
 
 inline constexpr std::uint64_t kLatchBytes = 16;
-inline constexpr std::uint64_t kObjectGranule = 64;  // objects never share one
+inline constexpr std::uint64_t kObjectGranule = 64;  // objects that begin in one share its header
 inline constexpr std::uint64_t kHeaderBytes = 8;
 
 constexpr std::uint64_t latch_offset(PageId page) { return page * kLatchBytes; }

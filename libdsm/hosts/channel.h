@@ -5,6 +5,8 @@
 // 2. A frame that is malformed, or whose tag is wrong, ends the channel: nothing after it is looked at.
 #pragma once
 
+#include <poll.h>
+
 #include <cstdint>
 #include <span>
 #include <string>
@@ -54,6 +56,8 @@ class Channel {
     send(kind, std::as_bytes(std::span(&payload, 1)));
   }
   bool flush();  // false if something is left to be sent
+  // What to poll for: there may be something to receive, or room for what is left to be sent.
+  short events() const { return static_cast<short>(out_.empty() ? POLLIN : POLLIN | POLLOUT); }
   Got receive(Frame& frame);
 
  private:

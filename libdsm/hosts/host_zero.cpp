@@ -57,7 +57,7 @@ tl::expected<Met, Obstacle> HostZero::run() {
 void HostZero::wait(std::int64_t deadline_ns) {
   std::vector<pollfd> polled{{listener_.get(), POLLIN, 0}};
   for (const Guest& guest : guests_) {
-    polled.push_back({guest.channel.fd(), POLLIN, 0});
+    polled.push_back({guest.channel.fd(), guest.channel.events(), 0});
     deadline_ns = std::min(deadline_ns, guest.deadline_ns);
   }
   for (const auto& host : present_) {
@@ -79,6 +79,7 @@ void HostZero::accept_all() {
 }
 
 void HostZero::hear(Guest& guest) {
+  guest.channel.flush();
   Channel::Frame frame;
   switch (guest.channel.receive(frame)) {
     case Channel::Got::kNothing:

@@ -17,6 +17,19 @@ namespace {
 
 constexpr std::size_t kMostBytes = 4096;
 
+// All there is, or as much as there is room for; -1: errno says why.
+ssize_t read_whole(int fd, std::span<std::byte> to) {
+  std::size_t done = 0;
+  while (done < to.size()) {
+    const ssize_t got = ::read(fd, to.data() + done, to.size() - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return -1;
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return static_cast<ssize_t>(done);
+}
+
 const unsigned char* bytes_of(std::span<const std::byte> part) {
   return reinterpret_cast<const unsigned char*>(part.data());
 }
@@ -34,7 +47,8 @@ tl::expected<JobKey, std::string> JobKey::read(const std::string& file) {
     return tl::unexpected(fmt::format("the key file {} can be read by others: chmod 600 {}", file, file));
   }
   std::vector<std::byte> bytes(kMostBytes + 1);
-  const ssize_t got = ::read(fd.get(), bytes.data(), bytes.size());
+  const ssize_t got = read_whole(fd.get(), bytes);
+  if (got < 0) return tl::unexpected(fmt::format("cannot read the key file {}: {}", file, ::strerror(errno)));
   if (got < static_cast<ssize_t>(kLeastBytes) || got > static_cast<ssize_t>(kMostBytes)) {
     return tl::unexpected(
         fmt::format("the key file {} must have {} to {} bytes; make one with (umask 077; head -c 32 "

@@ -19,7 +19,10 @@ Leader::Leader(Met met, Lookout lookout)
       lookout_(std::move(lookout)),
       hosts_(places_.hosts()),
       shares_(places_.nodes()) {
-  for (const Channel& channel : channels_) lookout_.add(channel);
+  for (Channel& channel : channels_) {
+    lookout_.add(channel);
+    lookout_.want(channel, !channel.flush());  // the welcome may be on its way still
+  }
 }
 
 template <typename... Payload>

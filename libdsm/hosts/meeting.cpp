@@ -89,7 +89,8 @@ tl::expected<Channel::Frame, Obstacle> next_frame(Channel& channel, FrameKind ki
         deadline_ns == 0 ? -1 : std::max<std::int64_t>(0, (deadline_ns - now_ns()) / 1'000'000);
     if (left_ms == 0)
       return unavailable(fmt::format("what listens at {} says nothing; is it dsmrun?", channel.address()));
-    pollfd polled{channel.fd(), POLLIN, 0};
+    channel.flush();
+    pollfd polled{channel.fd(), channel.events(), 0};
     ::poll(&polled, 1, static_cast<int>(left_ms));
   }
 }

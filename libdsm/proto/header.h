@@ -64,8 +64,6 @@ constexpr Header held_by(Hold hold, NodeId node) {
 constexpr bool is_held(Header word, Hold hold, NodeId node) { return (word & kHoldMask) == held_by(hold, node); }
 // What the word is when nobody does anything with the object: version and coloured.
 constexpr Header at_rest(Header word) { return word & ~(kColoured - 1); }
-// The word after the block has been freed: no copy of what it held is valid, no owned pointer names it.
-constexpr Header freed_word(Header word) { return (at_rest(word) & ~kColoured) + kOneVersion + (word & kAsked); }
 // Whether the change from one version to the next makes a colour repeat that was in use long ago.
 constexpr bool colour_wraps(std::uint64_t new_version) { return (new_version & 0xffff) == 0; }
 

@@ -288,7 +288,7 @@ void Objects::on_message(NodeId from, const ObjectMessage& message) {
       if (copies != nullptr) copies->forget(address, true);
       return send(home, ObjectMessageKind::kForgotten, address);
     case ObjectMessageKind::kForgotten:
-      return forgotten(address);
+      return forgotten(from, address);
   }
   proto::Borrow borrow;  // this node keeps no copies: it has become the standing owner without knowing
   give_back(borrow, {address, 0, nullptr}, {proto::BorrowEventKind::kGiveBack});

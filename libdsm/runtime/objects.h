@@ -53,7 +53,7 @@ class ObjectCopies {
 enum class ObjectMessageKind : std::uint64_t {
   kFreed,      // to the home: somebody waits for the object, and it has changed hands
   kRecall,     // to the standing owner: give it back
-  kForget,     // to the standing owner: the block was freed
+  kForget,     // to the standing owner, or to all: the block was freed
   kForgotten,  // its answer: nothing of the block is left here
 };
 struct ObjectMessage {
@@ -140,8 +140,8 @@ class Objects final : public ObjectPages {
   bool pinned(PageId page) const override;
 
   // --- for Blocks ---
-  // A block of this node's heap is freed. False: its memory may be used again only once standing owners have answered;
-  // then it goes back to the heap by itself.
+  // A block of this node's heap is freed (proto/life.h). False: its memory may be used again only once other nodes have
+  // forgotten it; then it goes back to the heap by itself.
   bool freed(void* block, std::size_t bytes);
 
   // --- for the service thread ---
@@ -160,10 +160,11 @@ class Objects final : public ObjectPages {
   void execute_ops(NodeId home, std::span<net::Op> ops);
   void count_ops(NodeId home, std::span<const net::Op> ops);
   void copy_scattered(const ObjectAt& object, bool write);
-  proto::Header begin_life(std::uint64_t address, bool coloured);
-  bool end_life(std::uint64_t address, std::uint64_t block);
-  void end_part(std::uint64_t address);
-  void forgotten(std::uint64_t address);
+  template <typename Change>
+  proto::Header change_header(std::uint64_t offset, Change change);
+  void begin_life(std::uint64_t address);
+  NodeSet end_life(std::uint64_t granule, bool alone);
+  void forgotten(NodeId from, std::uint64_t address);
   proto::Header wait_in_queue(const proto::Turn& turn, const ObjectAt& object, CallSite site);
   void send(NodeId to, ObjectMessageKind kind, std::uint64_t address);
   void serve();
@@ -173,10 +174,11 @@ class Objects final : public ObjectPages {
   std::atomic<ObjectCopies*> copies_{nullptr};
   std::unique_ptr<ObjectQueues> queues_;
 
-  // Blocks that were freed while a node was the standing owner of something in them.
+  // Blocks that were freed and may not be used again before these nodes have forgotten something in them.
   struct WaitingFree {
     std::uint64_t object;
     std::uint64_t block;
+    NodeSet nodes;
   };
   std::mutex waiting_frees_lock_;
   std::vector<WaitingFree> waiting_frees_;

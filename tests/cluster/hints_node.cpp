@@ -240,9 +240,69 @@ void own_page_raw() {
   }
 }
 
-const std::map<std::string, std::function<void()>> kChecks = {
-    {"values", values},       {"mixed", mixed},         {"exclusion", exclusion},     {"many", many},
-    {"snapshots", snapshots}, {"transfers", transfers}, {"interleaved", interleaved}, {"own_page_raw", own_page_raw}};
+// Objects that begin in the same 64 bytes, of several nodes, with and without standing owners: none loses a change.
+void close_together() {
+  constexpr unsigned kWords = 32;
+  auto* words = shared<std::uint64_t>("words", [] { return block<std::uint64_t>(kWords); });
+  for (unsigned round = 0; round < 40; ++round) {
+    for (unsigned i = 0; i < kWords; ++i) {
+      if (i % dsm::nodes() != dsm::node()) continue;
+      if ((round + i) % 3 == 0) dsm::transfer(&words[i], (round + i) % dsm::nodes());
+      ++*dsm::borrow_mut(&words[i]);
+    }
+    if (round % 8 == 7) {
+      meet();
+      for (unsigned i = 0; i < kWords; ++i) EXPECT(*dsm::borrow_shared(&words[i]) == round + 1);
+      meet();
+    }
+  }
+}
+
+// Blocks whose neighbours in the same 64 bytes are freed and made anew meanwhile: nothing happens to them.
+void neighbours_are_freed() {
+  struct Small {
+    std::uint64_t words[10];
+  };
+  constexpr unsigned kBlocks = 64, kRounds = 1000;
+  auto* blocks = shared<std::uint64_t>("blocks", [] {
+    auto* all = block<std::uint64_t>(kBlocks + 1);  // the last: how many nodes are done
+    for (unsigned i = 0; i < kBlocks; ++i) {
+      all[i] = reinterpret_cast<std::uint64_t>(dsm::alloc(sizeof(Small)));
+      *reinterpret_cast<Small*>(all[i]) = Small{};
+    }
+    return all;
+  });
+  const auto at = [&](unsigned i) { return reinterpret_cast<Small*>(*dsm::borrow_shared(&blocks[i])); };
+  for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned i = 1; i < kBlocks; i += 2) {
+      auto w = dsm::borrow_mut(at(i));
+      for (std::uint64_t& word : w->words) ++word;
+    }
+  }
+  ++*dsm::borrow_mut(&blocks[kBlocks]);
+  while (dsm::node() == 0 && *dsm::borrow_shared(&blocks[kBlocks]) < dsm::nodes()) {
+    for (unsigned i = 0; i < kBlocks; i += 2) {
+      dsm::free(at(i));
+      *dsm::borrow_mut(&blocks[i]) = reinterpret_cast<std::uint64_t>(dsm::alloc(sizeof(Small)));
+    }
+  }
+  meet();
+  for (unsigned i = 1; i < kBlocks; i += 2) {
+    for (const std::uint64_t word : dsm::borrow_shared(at(i))->words) EXPECT(word == kRounds * dsm::nodes());
+  }
+  meet();
+}
+
+const std::map<std::string, std::function<void()>> kChecks = {{"values", values},
+                                                              {"mixed", mixed},
+                                                              {"exclusion", exclusion},
+                                                              {"many", many},
+                                                              {"snapshots", snapshots},
+                                                              {"transfers", transfers},
+                                                              {"interleaved", interleaved},
+                                                              {"own_page_raw", own_page_raw},
+                                                              {"close_together", close_together},
+                                                              {"neighbours_are_freed", neighbours_are_freed}};
 
 }  // namespace
 

@@ -121,6 +121,51 @@ void reuse_by_address() {
   }
 }
 
+// The life of a block goes on until a colour comes again that others have a copy of; it is the free of a block that has
+// the first of all colours next.
+void lives_of_every_colour() {
+  auto* box = mailbox(2);
+  const auto colour_of = [](std::uint64_t bits) { return static_cast<std::uint16_t>(bits >> 48); };
+  dsm::own_ptr<Account> owner;
+  if (dsm::node() == 0) {
+    owner = dsm::make_owned<Account>(Account{});
+    for (unsigned i = 0; i < 100; ++i) dsm::borrow_mut(owner)->balance = 1;
+    box[0].store(owner.bits());
+  }
+  meet();
+  const std::uint64_t first = box[0].load();
+  {
+    const Borrowed seen(first);
+    EXPECT(dsm::borrow_shared(seen.owner)->balance == 1);
+  }
+  meet();
+  std::vector<dsm::own_ptr<Account>> elsewhere;  // the block may be used again only once the others have forgotten it
+  if (dsm::node() == 0) {
+    const std::uint64_t address = dsm::detail::address_of_bits(first);
+    dsm::borrow_mut(owner)->balance = 3;
+    while (owner.bits() != first) {
+      while (colour_of(owner.bits()) > 0xfff0 && colour_of(owner.bits()) != 0xffff) dsm::borrow_mut(owner)->twice = 0;
+      if (static_cast<std::uint16_t>(colour_of(first) - colour_of(owner.bits())) < 8) {
+        dsm::borrow_mut(owner)->balance = 3;
+        continue;
+      }
+      owner.reset();
+      for (;;) {
+        owner = dsm::make_owned<Account>(Account{3, 4, {}});
+        if (dsm::detail::address_of_bits(owner.bits()) == address) break;
+        elsewhere.push_back(std::move(owner));
+        std::this_thread::yield();
+      }
+    }
+  }
+  meet();
+  {
+    const Borrowed seen(first);
+    EXPECT(dsm::borrow_shared(seen.owner)->balance == 3);
+  }
+  meet();
+}
+
 // The owner goes round all nodes; each changes the object, which moves to it.
 void moves() {
   auto* box = mailbox();
@@ -293,12 +338,16 @@ void ranges() {
   meet();
 }
 
-const std::map<std::string, std::function<void()>> kChecks = {
-    {"colours", colours}, {"every_colour", every_colour},
-    {"reuse", reuse},     {"reuse_by_address", reuse_by_address},
-    {"moves", moves},     {"nested", nested},
-    {"arrays", arrays},   {"sizes", sizes},
-    {"ranges", ranges}};
+const std::map<std::string, std::function<void()>> kChecks = {{"colours", colours},
+                                                              {"every_colour", every_colour},
+                                                              {"reuse", reuse},
+                                                              {"reuse_by_address", reuse_by_address},
+                                                              {"lives_of_every_colour", lives_of_every_colour},
+                                                              {"moves", moves},
+                                                              {"nested", nested},
+                                                              {"arrays", arrays},
+                                                              {"sizes", sizes},
+                                                              {"ranges", ranges}};
 
 }  // namespace
 

@@ -35,7 +35,8 @@ const auto kName = [](const auto& info) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, Hints,
                          testing::Combine(kEngines, testing::Values("values", "mixed", "exclusion", "many", "snapshots",
-                                                                    "transfers", "interleaved", "own_page_raw")),
+                                                                    "transfers", "interleaved", "own_page_raw",
+                                                                    "close_together", "neighbours_are_freed")),
                          kName);
 
 class Owned : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
@@ -43,9 +44,9 @@ class Owned : public testing::TestWithParam<std::tuple<const char*, const char*>
 TEST_P(Owned, IsRight) { expect_right(std::get<0>(GetParam()), "hints_owned_node", std::get<1>(GetParam())); }
 
 INSTANTIATE_TEST_SUITE_P(Engines, Owned,
-                         testing::Combine(kEngines,
-                                          testing::Values("colours", "every_colour", "reuse", "reuse_by_address",
-                                                          "moves", "nested", "arrays", "sizes", "ranges")),
+                         testing::Combine(kEngines, testing::Values("colours", "every_colour", "reuse",
+                                                                    "reuse_by_address", "lives_of_every_colour",
+                                                                    "moves", "nested", "arrays", "sizes", "ranges")),
                          kName);
 
 class Groups : public testing::TestWithParam<std::tuple<const char*, const char*>> {};

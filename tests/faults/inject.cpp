@@ -200,8 +200,9 @@ EXPORT ssize_t read(int fd, void* to, size_t bytes) {
   return NEXT(read)(fd, to, bytes);  // short ones come of the short writes at the other end
 }
 EXPORT ssize_t write(int fd, const void* from, size_t bytes) {
-  if (fails("write") || (may_block(fd) && interrupted())) return -1;
-  return NEXT(write)(fd, from, bytes == 8 ? bytes : shortened(bytes));  // 8: an eventfd's
+  const bool number = bytes == 8;  // an eventfd's: it is not full, so nothing interrupts that
+  if (fails("write") || (!number && may_block(fd) && interrupted())) return -1;
+  return NEXT(write)(fd, from, number ? bytes : shortened(bytes));
 }
 EXPORT ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   if (fails("sendmsg") || interrupted()) return -1;

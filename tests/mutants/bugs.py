@@ -33,6 +33,12 @@ PROTO = {
         ("freed-untold", "do_.tell_freed = is_asked(old);\n  end(Outcome::kReleased);",
          "do_.tell_freed = !MUTANT && is_asked(old);\n  end(Outcome::kReleased);"),
     ],
+    "libdsm/proto/life.cpp": [
+        ("free-untold", "end.forgets = holder_of(word);", "end.forgets = MUTANT ? kNoNode : holder_of(word);"),
+        ("colours-anew-untold", "end.all_forget = colour_wraps", "end.all_forget = !MUTANT && colour_wraps"),
+        ("neighbour-unlocked", "LifeEnd end{.word = word + kOneVersion};",
+         "LifeEnd end{.word = (MUTANT ? at_rest(word) : word) + kOneVersion};"),
+    ],
     "libdsm/proto/object_queue.cpp": [
         ("again-forgotten", "        queue.again = true;", "        queue.again = !MUTANT;"),
         ("write-over-readers", "return readers_of(word) == 0 || (!turn.small && !turn.in_place);",

@@ -66,7 +66,7 @@ void Simulator::borrow_another(Thread& thread) {
   thread.page = (thread.page + 1 + random_.below(model_.options.pages - 1)) % model_.options.pages;
   thread.asked = false;
   thread.state = ThreadState::kTrying;
-  if (!model_.homes[thread.page].has_bytes) {
+  if (!model_.homes[thread.page].has_bytes || !begin_use(thread)) {
     end_outer(thread);
     thread.state = ThreadState::kChoosing;
   } else {
@@ -92,7 +92,9 @@ void Simulator::begin_borrow(unsigned index) {
   const bool have = !here && cached.have;
   if (have) work.bytes = cached.bytes;
   cached.working = cached.working || (have && thread.change && cached.standing);
-  if (have && (cached.standing || (!thread.change && mutated(Mutation::kObjectSkipValidate)))) {
+  const Life& life = model_.life(thread.page, thread.object);
+  const bool by_colour = have && life.owned && !thread.change && proto::colour_of(cached.word) == life.colour;
+  if (by_colour || (have && (cached.standing || (!thread.change && mutated(Mutation::kObjectSkipValidate))))) {
     work.borrow.wish = thread.change ? Wish::kWrite : Wish::kRead;
     return thread.change ? found_value(index) : saw_value(index);
   }
@@ -123,7 +125,8 @@ void Simulator::ended_step(unsigned index, Outcome outcome) {
     case Outcome::kSnapshot: {
       const bool newer =
           cached.have && (cached.standing || proto::version_of(cached.word) > proto::version_of(work.borrow.word));
-      if (!newer && thread.node != model_.homes[thread.page].node) keep(cached, work, work.borrow.word);
+      if (!newer && !work.worthless && thread.node != model_.homes[thread.page].node)
+        keep(cached, work, work.borrow.word);
       return saw_value(index);
     }
     case Outcome::kMarked:
@@ -176,6 +179,7 @@ void Simulator::found_value(unsigned index) {
   const Thread& thread = threads_[index];
   trace("node {} thread {} has object {} of page {} to change: {}/{}", thread.node, index, thread.object, thread.page,
         works_[index].bytes.a, works_[index].bytes.b);
+  if (!model_.lives_now(thread.page, thread.object)) return;  // whatever is in a new block
   checker_.found(thread.node, thread.page, thread.object, works_[index].bytes);
 }
 
@@ -249,7 +253,7 @@ void Simulator::released(unsigned index) {
     model_.history(thread.page, thread.object).settled(work.pending, counts_.moves);
     Cached& cached = model_.cached(thread.node, thread.page, thread.object);
     if (thread.node != model_.homes[thread.page].node) {
-      keep(cached, work, work.borrow.word);
+      if (!work.worthless || thread.to == thread.node) keep(cached, work, work.borrow.word);
       cached.standing = thread.to == thread.node && stands(thread, work.borrow.word);
     }
   }
@@ -272,6 +276,7 @@ void Simulator::end_borrow(unsigned index) {
     wake(thread.node, thread.page, ThreadState::kQueueing);
   }
   refresh(thread.node, thread.page);
+  end_use(index);
   end_outer(thread);
 }
 

@@ -19,8 +19,9 @@ template <typename... Args>
 
 const char* name_of(Check check) {
   constexpr std::array<const char*, static_cast<std::size_t>(Check::kCount)> kNames = {
-      "exclusion", "freshness", "lost-write",  "latch-word", "waiters-word", "backing", "soundness", "hold",
-      "view",      "snapshot",  "lost-update", "assertion",  "overtaking",   "room",    "stuck",     "fair-time"};
+      "exclusion", "freshness",  "lost-write", "latch-word", "header-word", "waiters-word",
+      "backing",   "soundness",  "hold",       "view",       "snapshot",    "lost-update",
+      "assertion", "overtaking", "room",       "stuck",      "fair-time"};
   return kNames[static_cast<std::size_t>(check)];
 }
 
@@ -93,8 +94,16 @@ void Checker::raising(NodeId node, unsigned page) const {
   broken(Check::kView, "node {} opens page {} further from a {} view", node, page, access_text(copy.view));
 }
 
+// Of objects that are no more nobody knows the bytes.
+bool Checker::is_truth(unsigned page, const Bytes& bytes) const {
+  for (unsigned which = 0; which < kObjectsPerPage; ++which) {
+    if (model_.lives_now(page, which) && bytes[which] != model_.truth[page][which]) return false;
+  }
+  return true;
+}
+
 void Checker::read(NodeId node, unsigned page, const Bytes& bytes) const {
-  if (!model_.homes[page].has_bytes || bytes == model_.truth[page]) return;
+  if (!model_.homes[page].has_bytes || is_truth(page, bytes)) return;
   const Bytes& truth = model_.truth[page];
   broken(Check::kFreshness, "node {} reads {}/{} from page {}, last written was {}/{}", node,
          static_cast<std::int64_t>(bytes[0].a), static_cast<std::int64_t>(bytes[1].a), page, truth[0].a, truth[1].a);
@@ -118,6 +127,17 @@ void Checker::found(NodeId node, unsigned page, unsigned object, const Half& byt
 void Checker::stands(NodeId node, unsigned page, unsigned object, const Half& bytes) const {
   if (model_.homes[page].bytes[object] == bytes) return;
   broken(Check::kSnapshot, "object {} of page {} changes while node {} reads it in place", object, page, node);
+}
+
+void Checker::changed_header(unsigned page, unsigned object) const {
+  const proto::Header word = model_.object(page, object).header;
+  const proto::Hold hold = proto::hold_of(word);
+  const bool known = hold <= proto::Hold::kStanding && proto::holder_of(word) < model_.options.nodes;
+  const bool free = hold != proto::Hold::kFree || proto::holder_of(word) == 0;
+  const bool written = !proto::is_writing(word) || (hold == proto::Hold::kLocked && proto::readers_of(word) == 0);
+  const bool alone = hold != proto::Hold::kStanding || proto::readers_of(word) == 0;
+  if (known && free && written && alone) return;
+  broken(Check::kHeaderWord, "the header of object {} of page {} has become {:#x}", object, page, word);
 }
 
 void Checker::objects_at_rest(unsigned page) const {
@@ -229,7 +249,7 @@ void Checker::released() const {
       if (model_.copy(static_cast<NodeId>(i), page).page.access == Access::kNone) continue;
       broken(Check::kStuck, "node {} keeps page {} after its release", i, page);
     }
-    if (!home.has_bytes || home.bytes == model_.truth[page]) continue;
+    if (!home.has_bytes || is_truth(page, home.bytes)) continue;
     broken(Check::kLostWrite, "page {} holds {}/{} at its home, last written was {}/{}", page, home.bytes[0].a,
            home.bytes[1].a, model_.truth[page][0].a, model_.truth[page][1].a);
   }

@@ -28,6 +28,7 @@ enum class Check : std::uint8_t {
   kFreshness,   // a read returns what was last written
   kLostWrite,   // at the end the home holds what was last written
   kLatchWord,   // the latch word is legal
+  kHeaderWord,  // so is the header of an object
   kWaiters,     // the waiters word has exactly the bits of those who wait, none at rest
   kBacking,     // the latch word backs every access
   kSoundness,   // proto::is_sound, one chain at a time
@@ -76,6 +77,7 @@ class Checker {
   void found(NodeId node, unsigned page, unsigned object, const Half& bytes) const;
   void stands(NodeId node, unsigned page, unsigned object, const Half& bytes) const;
   void swapped(NodeId node, unsigned page) const;
+  void changed_header(unsigned page, unsigned object) const;
   void adding(NodeId node, unsigned page, std::uint64_t operand);
   void gained(NodeId node, unsigned page, Access access);
   void raced(unsigned page);
@@ -96,6 +98,7 @@ class Checker {
     bool open = false;  // the node has enlisted and not yet gained the page
   };
   Wait& wait(NodeId node, unsigned page) { return waits_[node * model_.options.pages + page]; }
+  bool is_truth(unsigned page, const Bytes& bytes) const;
   void objects_at_rest(unsigned page) const;
   void overtake(NodeId waiter, unsigned page, Access access);
 

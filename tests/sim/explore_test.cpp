@@ -41,7 +41,7 @@ TEST_P(WholeSpace, IsClean) {
 }
 INSTANTIATE_TEST_SUITE_P(All, WholeSpace,
                          testing::Values("raw-2-pages", "locks-2", "borrows-2", "borrows-large-2", "mixed-2", "fine-2",
-                                         "rings-2", "late-answers-2"));
+                                         "rings-2", "late-answers-2", "neighbours-2"));
 
 class BoundedSpace : public testing::TestWithParam<const char*> {};
 TEST_P(BoundedSpace, IsCleanAsFarAsItIsSeen) {
@@ -50,7 +50,8 @@ TEST_P(BoundedSpace, IsCleanAsFarAsItIsSeen) {
   EXPECT_GE(found.states, 150'000u);
 }
 INSTANTIATE_TEST_SUITE_P(All, BoundedSpace,
-                         testing::Values("raw-2", "raw-3", "hints-2", "mixed-3", "owners-2", "threads-2", "nested-2"));
+                         testing::Values("raw-2", "raw-3", "hints-2", "mixed-3", "owners-2", "threads-2", "nested-2",
+                                         "lives-2"));
 
 struct Planted {
   Mutation mutation;
@@ -67,7 +68,8 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Planted{Mutation::kSkipUnmap, "raw-2"}, Planted{Mutation::kSkipWriteBack, "mixed-2"},
                     Planted{Mutation::kEnlistLate, "mixed-2"}, Planted{Mutation::kLoseDrop, "raw-2"},
                     Planted{Mutation::kObjectLateBytes, "borrows-2"}, Planted{Mutation::kObjectNoVersion, "mixed-2"},
-                    Planted{Mutation::kObjectLoseGrant, "borrows-2"}));
+                    Planted{Mutation::kObjectLoseGrant, "borrows-2"},
+                    Planted{Mutation::kLifeBreaksLock, "neighbours-2"}));
 
 // Equal states have equal bytes, whatever way led there, and loading gives back what was saved.
 TEST(State, SurvivesSavingAndLoading) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "proto/life.h"
 #include "proto/page.h"
 #include "tests/sim/objects.h"
 #include "tests/sim/options.h"
@@ -61,12 +62,19 @@ struct Model {
         truth(given.pages),
         objects(given.pages * kObjectsPerPage),
         histories(given.pages * kObjectsPerPage),
-        caches(given.nodes * given.pages * kObjectsPerPage) {}
+        caches(given.nodes * given.pages * kObjectsPerPage),
+        lives(given.pages * kObjectsPerPage) {}
 
   Copy& copy(NodeId node, unsigned page) { return copies[node * options.pages + page]; }
   const Copy& copy(NodeId node, unsigned page) const { return copies[node * options.pages + page]; }
-  Object& object(unsigned page, unsigned which) { return objects[page * kObjectsPerPage + which]; }
-  const Object& object(unsigned page, unsigned which) const { return objects[page * kObjectsPerPage + which]; }
+  // By header: of objects that begin in one granule the first one's.
+  unsigned header(unsigned which) const { return options.one_header ? 0 : which; }
+  Object& object(unsigned page, unsigned which) { return objects[page * kObjectsPerPage + header(which)]; }
+  const Object& object(unsigned page, unsigned which) const { return objects[page * kObjectsPerPage + header(which)]; }
+  Life& life(unsigned page, unsigned which) { return lives[page * kObjectsPerPage + which]; }
+  bool lives_now(unsigned page, unsigned which) const {
+    return lives[page * kObjectsPerPage + which].stage == LifeStage::kLive;
+  }
   History& history(unsigned page, unsigned which) { return histories[page * kObjectsPerPage + which]; }
   const History& history(unsigned page, unsigned which) const { return histories[page * kObjectsPerPage + which]; }
   Cached& cached(NodeId node, unsigned page, unsigned which) {
@@ -88,6 +96,7 @@ struct Model {
   std::vector<Object> objects;
   std::vector<History> histories;
   std::vector<Cached> caches;
+  std::vector<Life> lives;
 };
 
 }  // namespace dsm::sim

@@ -80,13 +80,16 @@ void Simulator::execute_object(NodeId node, const Op& op, Home& home) {
     case OpKind::kHeaderSwap:
       results.old = mutated(Mutation::kObjectBlindSwap) ? op.expected : object.header;
       if (results.old == op.expected) object.header = op.operand;
+      checker_.changed_header(op.page, op.half);
       break;
     case OpKind::kHeaderAdd:
       object.header += op.operand;
+      checker_.changed_header(op.page, op.half);
       break;
     case OpKind::kHeaderLast:
       results.settled = object.header;
       object.header += op.operand;
+      checker_.changed_header(op.page, op.half);
       break;
     case OpKind::kReadWordA:
       work.bytes.a = home.bytes[op.half].a;
@@ -126,7 +129,7 @@ void Simulator::deliver_object(NodeId from, NodeId to) {
   scheduler_.set(object_mail_actor(from, to), !object_mail(from, to).empty());
   made_room(from, to);
   Object& object = model_.object(letter.page, letter.object);
-  constexpr const char* kNames[] = {"ask", "grant", "freed", "recall"};
+  constexpr const char* kNames[] = {"ask", "grant", "freed", "recall", "free", "forget", "forgotten"};
   trace("node {} gets {} from {}: object {} of page {}, thread {}", to, kNames[static_cast<std::size_t>(letter.kind)],
         from, letter.object, letter.page, letter.thread);
   switch (letter.kind) {
@@ -148,6 +151,12 @@ void Simulator::deliver_object(NodeId from, NodeId to) {
       }
       return;
     }
+    case ObjectMessage::kFree:
+      return scheduler_.set(life_actor(letter.page, letter.object), true);
+    case ObjectMessage::kForget:
+      return forget(to, letter);
+    case ObjectMessage::kForgotten:
+      return forgotten(letter);
   }
 }
 
@@ -220,6 +229,7 @@ void Simulator::step_giving(NodeId node, unsigned page, unsigned object, const B
   if (cached.standing && todo.outcome == Outcome::kDropped) cached.have = false;
   cached.standing = cached.dirty = false;
   cached.holder = cached.holder_then;
+  for (const ObjectLetter& letter : std::exchange(cached.forgets, {})) forget(node, letter);
   wake(node, page, ThreadState::kQueueing);
   refresh(node, page);
 }

@@ -12,7 +12,8 @@ namespace dsm::sim {
 
 inline constexpr unsigned kObjectsPerPage = 2;
 inline constexpr unsigned kNobodyHolds = ~0u;
-inline constexpr unsigned kGiver = ~0u - 1;  // the node itself gives the object back
+inline constexpr unsigned kGiver = ~0u - 1;    // the node itself gives the object back
+inline constexpr unsigned kForFree = ~0u - 2;  // no thread waits for the answer, but a free
 
 // The content of an object. Copied word by word, so that a copy taken while somebody writes shows.
 struct Half {
@@ -46,6 +47,37 @@ struct Work {
   bool flying = false;
   std::uint64_t began = 0;
   std::uint64_t pending = 0;  // the value that is on its way home
+  bool worthless = false;     // what is being fetched is not to be kept: the node was told to forget it
+};
+
+enum class ObjectMessage : std::uint8_t { kAsk, kGrant, kFreed, kRecall, kFree, kForget, kForgotten };
+
+struct ObjectLetter {
+  ObjectMessage kind;
+  NodeId from;
+  std::uint8_t page, object;
+  unsigned thread;     // kAsk, kGrant; kForget, kForgotten: who waits for the answer, or kForFree
+  proto::Turn turn;    // kAsk
+  proto::Header word;  // kGrant
+};
+
+enum class LifeStage : std::uint8_t {
+  kLive,
+  kEnding,  // it has been freed, and its home sees to that
+  kDead,    // the block may be used again
+  kNew,     // it is being used again: the first change of an object of which nobody else knows
+};
+
+// An object as the program sees it, and its block.
+struct Life {
+  LifeStage stage = LifeStage::kLive;
+  unsigned users = 0;     // threads that work with it, or are about to
+  bool owned = false;     // named by an owned pointer, of this colour; its block is never used otherwise
+  bool changing = false;  // owned: who changes it is alone
+  std::uint16_t colour = 0;
+  bool looked = false;  // kEnding: at the latch, and what it said
+  bool no_copies = false;
+  NodeSet awaited = 0;  // kEnding: who has to forget it
 };
 
 // On one node.
@@ -60,6 +92,7 @@ struct Cached {
   bool working = false;  // the holder has begun with what stands here: it is not given back before the borrow's end
   bool recalled = false;
   Work giving{};
+  std::vector<ObjectLetter> forgets{};  // that came while it is being given back
 };
 
 // The values an object had, in their order: from when on each could be seen, and since when none before it may be.
@@ -100,17 +133,6 @@ struct History {
     }
     return false;
   }
-};
-
-enum class ObjectMessage : std::uint8_t { kAsk, kGrant, kFreed, kRecall };
-
-struct ObjectLetter {
-  ObjectMessage kind;
-  NodeId from;
-  std::uint8_t page, object;
-  unsigned thread;     // kAsk, kGrant
-  proto::Turn turn;    // kAsk
-  proto::Header word;  // kGrant
 };
 
 }  // namespace dsm::sim

@@ -49,7 +49,10 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
                                                                                                 "ring-waits",
                                                                                                 "lose-notice",
                                                                                                 "cut-early",
-                                                                                                "cut-anyway"};
+                                                                                                "cut-anyway",
+                                                                                                "life-untold",
+                                                                                                "life-breaks-lock",
+                                                                                                "life-colour-anew"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -131,6 +134,26 @@ void choose_limits(std::uint64_t seed, Options& options) {
   }
 }
 
+// And after that. Copies outlive their object only while its page is used for borrows, so there are few other accesses.
+void choose_lives(std::uint64_t seed, Options& options) {
+  Random random(seed * 0x94d049bb133111eb + 17);
+  if (options.crash != 0 || !random.percent(25)) return;
+  options.lives = random.between(5, 50);
+  options.one_header = random.percent(20);
+  options.latch_only = 0;
+  options.pages = std::max(random.below(3), options.room != 0 ? options.room + 1 : 1);
+  options.ops = std::max(options.ops, std::min(20u, kMaxAccesses / (options.nodes * options.threads)));
+  Options::Weights& weights = options.weights;
+  weights.borrow = random.between(8, 40);
+  weights.fresh = 0;
+  weights.transfer = random.percent(70) ? 1 : 0;
+  for (unsigned Options::Weights::*other :
+       {&Options::Weights::read, &Options::Weights::write, &Options::Weights::modify, &Options::Weights::prefetch,
+        &Options::Weights::keep_reading, &Options::Weights::release}) {
+    weights.*other = std::min(weights.*other, random.below(2));
+  }
+}
+
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
   if (value) line += fmt::format(" --{} {}", option, *value);
 }
@@ -167,6 +190,7 @@ const std::vector<Feature>& features() {
       {"split-latch", [](Options& options) { options.split_latch = false; }},
       {"early-use", [](Options& options) { options.early_use = false; }},
       {"late-answers", [](Options& options) { options.late_answers = false; }},
+      {"lives", [](Options& options) { options.lives = 0, options.one_header = false; }},
       {"locks", [](Options& options) { options.locks = false, options.latch_only = 0; }},
       {"transfer", [](Options& options) { options.weights.transfer = 0; }},
       {"release", [](Options& options) { options.weights.release = options.weights.keep_reading = 0; }},
@@ -183,6 +207,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
   if (!overrides.plain) {
     choose_troubles(seed, options);
     choose_limits(seed, options);
+    choose_lives(seed, options);
   }
   options.nodes = overrides.nodes.value_or(options.nodes);
   options.pages = overrides.pages.value_or(options.pages);
@@ -208,7 +233,8 @@ std::string describe(const Options& options) {
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
       "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, crash "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, "
+      "crash "
       "at "
       "{}%{}{}, mutation {}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
@@ -218,9 +244,11 @@ std::string describe(const Options& options) {
       options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "",
       options.late_answers ? " late-answers" : "",
-      options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "", options.slow_nodes, options.slow_links,
-      options.room, options.ring, options.crash, options.deaf ? " (heard of late)" : "",
-      options.memory_dies ? " (with its memory)" : "", name_of(options.mutation));
+      options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "",
+      options.lives != 0 ? fmt::format(" lives {}%{}", options.lives, options.one_header ? " of one header" : "") : "",
+      options.slow_nodes, options.slow_links, options.room, options.ring, options.crash,
+      options.deaf ? " (heard of late)" : "", options.memory_dies ? " (with its memory)" : "",
+      name_of(options.mutation));
 }
 
 std::string command_line(std::uint64_t seed, const Overrides& overrides) {

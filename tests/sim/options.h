@@ -59,6 +59,9 @@ enum class Mutation : std::uint8_t {
   kLoseNotice,          // only one of the others hears of a node's end
   kCutEarly,            // a page's bytes are cut out before they have been written home
   kCutAnyway,           // and although somebody needs them again
+  kLifeUntold,          // a standing owner does not hear that its object was freed
+  kLifeBreaksLock,      // the free of a block takes the lock of whoever is at work on its header
+  kLifeColourAnew,      // nobody is told to forget when the colours begin anew
   kCount
 };
 
@@ -99,6 +102,8 @@ struct Options {
   bool memory_dies = false;   // with a node its memory, as behind a network card; else it stays, as on one host
   unsigned room = 0;          // pages of others that fit into a node's memory; 0: all
   unsigned ring = 0;          // messages between two nodes that fit, the rest waits at the sender; 0: all fit
+  unsigned lives = 0;         // percent of the borrows in whose place the object is freed
+  bool one_header = false;    // the objects of a page begin in one granule
   bool late_answers = false;  // the home's queue hears later what its operation on a header has found
 
   Mutation mutation = Mutation::kNone;

@@ -13,7 +13,9 @@ unsigned actor_count(const Options& options) {
   return nodes * options.threads + 3 * nodes * options.pages + 3 * nodes * nodes + nodes +
          options.pages * kObjectsPerPage;
 }
-unsigned later_actor_count(const Options& options) { return options.nodes * options.nodes + 2 * options.nodes; }
+unsigned later_actor_count(const Options& options) {
+  return options.nodes * options.nodes + 2 * options.nodes + options.pages * kObjectsPerPage;
+}
 
 }  // namespace
 
@@ -43,6 +45,7 @@ Simulator::Simulator(const Options& options, Trace* trace)
   make_actors();
   make_trouble();
   make_rooms();
+  begin_lives();
 }
 
 void Simulator::make_homes() {
@@ -92,6 +95,9 @@ void Simulator::make_actors() {
   for (unsigned i = 0; i < nodes; ++i) add(ActorKind::kRoom, i, 0);
   first_notice_ = static_cast<unsigned>(actors_.size());
   for (unsigned i = 0; i < nodes; ++i) add(ActorKind::kNotice, i, 0);
+  first_life_ = static_cast<unsigned>(actors_.size());
+  for (unsigned i = 0; i < pages * kObjectsPerPage; ++i)
+    add(ActorKind::kLife, i / kObjectsPerPage, i % kObjectsPerPage);
   works_.resize(threads_.size());
 }
 
@@ -133,6 +139,7 @@ bool Simulator::belongs_to(const Actor& actor, NodeId node) const {
     case ActorKind::kLetter:
       return actor.b == node;
     case ActorKind::kQueue:
+    case ActorKind::kLife:
       return model_.homes[actor.a].node == node;
   }
   return false;
@@ -273,6 +280,8 @@ void Simulator::move(const Actor& actor) {
       return put_out(actor.a);
     case ActorKind::kNotice:
       return hear(actor.a);
+    case ActorKind::kLife:
+      return end_life(actor.a, actor.b);
   }
 }
 

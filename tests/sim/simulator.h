@@ -14,6 +14,7 @@
 //   queue (page, object) does the operation that the queue of the object's home has in mind
 //   flush (from, to)     puts a message that found the pair's ring full into it
 //   room (node)          puts a page out of the node's memory, or looks for one that can go
+//   life (page, object)  ends an object's life at its home: looks at the latch, then swaps the header
 //   notice (node)        tells the node that another one has ended: so does it, then
 #pragma once
 
@@ -90,7 +91,8 @@ class Simulator {
     kQueue,
     kFlush,
     kRoom,
-    kNotice
+    kNotice,
+    kLife
   };
   struct Actor {
     ActorKind kind;
@@ -113,9 +115,10 @@ class Simulator {
     kTrying,
     kFaulting,  // about to ask the protocol
     kHinting,
-    kHolding,   // a lock, or a borrow
-    kSleeping,  // until its node gains the page
-    kQueueing,  // until the lock is free, or the page open for borrows
+    kHolding,     // a lock, or a borrow
+    kSleeping,    // until its node gains the page
+    kQueueing,    // until the lock is free, or the page open for borrows
+    kForgetting,  // until all nodes have forgotten the object it has changed
     kFinished
   };
   struct Thread {
@@ -124,13 +127,14 @@ class Simulator {
     Intent intent = Intent::kRead;
     unsigned page = 0;
     unsigned left;
-    unsigned holds = 0;   // kHolding: moves until it lets go
-    bool asked = false;   // a lock: it has faulted for it
-    unsigned object = 0;  // kBorrow: which,
-    bool change = false;  // and whether to change it,
-    NodeId to = kNoNode;  // and who is to be the standing owner then
-    bool nests = false;   // and whether it is to be held around another borrow
-    bool pinned = false;  // it has the page, and waits for another thread of its node to be done with the object
+    unsigned holds = 0;    // kHolding: moves until it lets go
+    bool asked = false;    // a lock: it has faulted for it
+    unsigned object = 0;   // kBorrow: which,
+    bool change = false;   // and whether to change it,
+    NodeId to = kNoNode;   // and who is to be the standing owner then
+    bool nests = false;    // and whether it is to be held around another borrow
+    bool pinned = false;   // it has the page, and waits for another thread of its node to be done with the object
+    unsigned answers = 0;  // kForgetting: that are still to come
     std::optional<unsigned> outer = {};  // the page of the borrow around this one
   };
 
@@ -280,6 +284,21 @@ class Simulator {
   bool nothing_standing(NodeId node, unsigned page);
   void forget_copies(NodeId node, unsigned page);
 
+  // lives.cpp: objects freed and made anew
+  void begin_lives();
+  bool begin_use(Thread& thread);
+  void look_for_dead(Thread& thread) const;
+  void end_use(unsigned index);
+  void used(Thread& thread);
+  void ask_to_forget(Thread& thread, NodeId node, unsigned index);
+  void free_object(const Thread& thread, Life& life);
+  void end_life(unsigned page, unsigned which);
+  void ended_life(unsigned page, unsigned which);
+  void forget(NodeId node, const ObjectLetter& letter);
+  void forgotten(const ObjectLetter& letter);
+  bool make_object(Thread& thread, Life& life);
+  std::uint64_t passed_lives(const Thread& thread);
+
   // locks.cpp: pages without bytes as locks
   void try_lock(Thread& thread, Copy& copy);
   void hold(Thread& thread);
@@ -329,7 +348,10 @@ class Simulator {
   unsigned mail_actor(NodeId from, NodeId to) const { return first_mail_ + from * model_.options.nodes + to; }
   unsigned late_actor(NodeId to) const { return first_late_ + to; }
   unsigned object_mail_actor(NodeId from, NodeId to) const { return first_letter_ + from * model_.options.nodes + to; }
-  unsigned queue_actor(unsigned page, unsigned object) const { return first_queue_ + page * kObjectsPerPage + object; }
+  unsigned queue_actor(unsigned page, unsigned object) const {
+    return first_queue_ + page * kObjectsPerPage + model_.header(object);
+  }
+  unsigned life_actor(unsigned page, unsigned object) const { return first_life_ + page * kObjectsPerPage + object; }
   unsigned flush_actor(NodeId from, NodeId to) const { return first_flush_ + from * model_.options.nodes + to; }
   unsigned room_actor(NodeId node) const { return first_room_ + node; }
   unsigned notice_actor(NodeId node) const { return first_notice_ + node; }
@@ -344,7 +366,7 @@ class Simulator {
   Trace* const trace_;
   std::vector<Actor> actors_;
   unsigned first_page_actor_ = 0, first_wire_ = 0, first_mail_ = 0, first_late_ = 0;
-  unsigned first_letter_ = 0, first_queue_ = 0, first_flush_ = 0, first_room_ = 0, first_notice_ = 0;
+  unsigned first_letter_ = 0, first_queue_ = 0, first_flush_ = 0, first_room_ = 0, first_notice_ = 0, first_life_ = 0;
   std::vector<Thread> threads_;
   std::vector<Work> works_;  // of each thread's borrow
   std::vector<Fifo<Op>> wires_;

@@ -24,6 +24,12 @@ Options nested(Options options) {
   return options;
 }
 
+Options lives(Options options, bool one_header) {
+  options.lives = 50;
+  options.one_header = one_header;
+  return options;
+}
+
 Options ring_of(Options options, unsigned messages) {
   options.ring = messages;
   return options;
@@ -73,6 +79,8 @@ const std::vector<Space>& spaces() {
       {"late-answers-2", with(cluster(2, 1, 1, kBorrows), &Options::late_answers, true)},
       {"threads-2", threads(cluster(2, 1, 1, kMixed), 2)},
       {"nested-2", nested(cluster(2, 2, 1, kMixed))},
+      {"lives-2", lives(cluster(2, 1, 2, kOwners), false)},
+      {"neighbours-2", lives(cluster(2, 1, 1, kBorrows), true)},
   };
   return all;
 }

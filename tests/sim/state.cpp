@@ -160,7 +160,13 @@ void archive_work(Archive& all, Work& work) {
          borrow.tries, borrow.to, borrow.copy, borrow.word);
   archive_half(all, work.bytes);
   fields(all, work.results.kind, work.results.before, work.results.old, work.results.after, work.results.settled,
-         work.done_due, work.flying, work.began, work.pending);
+         work.done_due, work.flying, work.began, work.pending, work.worthless);
+}
+
+template <typename Archive>
+void archive_object_letter(Archive& all, ObjectLetter& one) {
+  fields(all, one.kind, one.from, one.page, one.object, one.thread, one.word);
+  archive_turn(all, one.turn);
 }
 
 template <typename Archive>
@@ -169,6 +175,7 @@ void archive_cached(Archive& all, Cached& cached) {
          cached.working, cached.recalled);
   archive_half(all, cached.bytes);
   if (cached.holder == kGiver) archive_work(all, cached.giving);
+  each(all, cached.forgets, [&all](ObjectLetter& one) { archive_object_letter(all, one); });
 }
 
 template <typename Archive>
@@ -193,9 +200,13 @@ void Simulator::archive(Archive& all) {
     each(all, history.values, [&all](History::Value& value) { fields(all, value.value, value.from, value.since); });
   }
   for (Cached& cached : model_.caches) archive_cached(all, cached);
+  for (Life& life : model_.lives) {
+    fields(all, life.stage, life.users, life.owned, life.changing, life.colour, life.looked, life.no_copies,
+           life.awaited);
+  }
   for (Thread& thread : threads_) {
     fields(all, thread.state, thread.intent, thread.page, thread.left, thread.holds, thread.asked, thread.object,
-           thread.change, thread.to, thread.nests, thread.pinned);
+           thread.change, thread.to, thread.nests, thread.pinned, thread.answers);
     archive_outer(all, thread.outer);
   }
   for (unsigned i = 0; i < works_.size(); ++i) {
@@ -212,10 +223,7 @@ void Simulator::archive(Archive& all) {
   };
   for (Fifo<Letter>& letters : mail_) each(all, letters, letter);
   for (Fifo<Letter>& letters : late_) each(all, letters, letter);
-  const auto object_letter = [&all](ObjectLetter& one) {
-    fields(all, one.kind, one.from, one.page, one.object, one.thread, one.word);
-    archive_turn(all, one.turn);
-  };
+  const auto object_letter = [&all](ObjectLetter& one) { archive_object_letter(all, one); };
   for (Fifo<ObjectLetter>& letters : object_mail_) each(all, letters, object_letter);
   for (Fifo<Parcel>& parcels : overflows_) {
     each(all, parcels, [&](Parcel& one) {

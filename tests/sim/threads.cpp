@@ -23,6 +23,7 @@ void Simulator::move_thread(unsigned index) {
       break;
     case ThreadState::kSleeping:
     case ThreadState::kQueueing:
+    case ThreadState::kForgetting:
     case ThreadState::kFinished:
       break;
   }
@@ -78,9 +79,10 @@ void Simulator::choose(Thread& thread) {
   if (thread.intent == Intent::kBorrow) {
     thread.object = random_.below(kObjectsPerPage);
     thread.change = random_.percent(50);
-    const bool give = thread.change && weights.transfer != 0 && random_.percent(30);
+    const bool give = thread.change && weights.transfer != 0 && random_.percent(model_.options.lives != 0 ? 60 : 30);
     thread.to = give ? static_cast<NodeId>(random_.below(model_.options.nodes)) : kNoNode;
     thread.nests = model_.options.nested != 0 && random_.percent(model_.options.nested);
+    if (!thread.nests && !begin_use(thread)) return;
   }
   if (model_.is_lock(thread.page) && thread.intent > Intent::kModify) thread.intent = Intent::kRead;
   const bool access = thread.intent <= Intent::kBorrow;
@@ -115,7 +117,7 @@ void Simulator::access(Thread& thread, Copy& copy) {
   const unsigned only = thread.intent == Intent::kWrite ? random_.below(2) : 2;  // 2: both halves
   const std::uint64_t value = ++last_value_;
   for (unsigned half = 0; half < 2; ++half) {
-    if (only != 2 && only != half) continue;
+    if ((only != 2 && only != half) || !model_.lives_now(thread.page, half)) continue;
     bytes[half] = model_.truth[thread.page][half] = value;
     model_.history(thread.page, half).changed(value, counts_.moves);
   }

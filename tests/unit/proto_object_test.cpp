@@ -2,6 +2,7 @@
 // unless a test says otherwise; kV is the header of an object that has been changed five times.
 #include <gtest/gtest.h>
 
+#include "proto/life.h"
 #include "proto/object.h"
 
 namespace dsm::proto {
@@ -266,15 +267,8 @@ TEST(Standing, OfABlockThatWasFreedIsDropped) {
     Borrow borrow;
     const BorrowEvent back{.kind = BorrowEventKind::kGiveBack, .have = true, .changed = changed, .copy = kV};
     step(borrow, kAway, back);
-    EXPECT_EQ(step(borrow, kAway, swapped(freed_word(standing(1)))).outcome, Outcome::kDropped);
+    EXPECT_EQ(step(borrow, kAway, swapped(end_of_life(standing(1), true).word)).outcome, Outcome::kDropped);
   }
-}
-
-TEST(HeaderWord, OfAFreedBlockHasANewVersionAndNoColour) {
-  const Header word = locked(3) | kColoured | kAsked;
-  EXPECT_EQ(freed_word(word), kV + kOneVersion + kAsked);
-  EXPECT_TRUE(colour_wraps(std::uint64_t{3} << 16));
-  EXPECT_FALSE(colour_wraps((std::uint64_t{3} << 16) + 1));
 }
 
 }  // namespace
