@@ -17,7 +17,7 @@ bool fetch(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std:
   const std::uint64_t seen = engine.cache.forgotten();
   Copy& copy = engine.cache.make(me, bytes);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
-  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, copy.data}, begin, pin.site);
+  const Outcome outcome = engine.objects.run(pin, {address, bytes, copy.data}, begin);
   DSM_CHECK(outcome == Outcome::kSnapshot, "outcome {}", static_cast<int>(outcome));
   if (!again && proto::is_held(pin.borrow.word, proto::Hold::kStanding, engine.node.self)) {
     engine.cache.retire(me, copy);
@@ -105,8 +105,9 @@ bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, const Copy
   const Header known = current != nullptr ? current->word.load() : 0;
   const BorrowEvent begin{
       .kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite, .have = current != nullptr, .copy = known};
-  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, work.data}, begin, pin.site);
-  const bool as_known = current != nullptr && proto::version_of(known) == proto::version_of(pin.borrow.word);
+  const Outcome outcome = engine.objects.run(pin, {address, bytes, work.data}, begin);
+  const bool as_known =
+      current != nullptr && !pin.borrow.lost && proto::version_of(known) == proto::version_of(pin.borrow.word);
   if (as_known) std::memcpy(work.data, current->data, bytes);
   work.changes = as_known ? current->changes : 0;
   count(engine.node.stats->object_write);
@@ -116,15 +117,6 @@ bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, const Copy
   if (!engine.cache.adopt(holding, address, kept, pin.borrow.word, false)) return false;
   begin_standing(pin, holding);
   return true;
-}
-
-// The thread has touched the object's page raw inside the borrow, so the object has gone home before: the borrow has to
-// get it back. The node has the page alone meanwhile.
-void gain_again(Engine& engine, ThreadPins& me, Pin& pin) {
-  Copy& unused = engine.cache.make(me, pin.bytes.load());
-  const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite};
-  engine.objects.run(pin.borrow, {pin.address.load(), pin.bytes.load(), unused.data}, begin, pin.site);
-  engine.cache.retire(me, unused);
 }
 
 // The object's pages and its holding, and neither while it waits for the other: who has the holding never waits for
@@ -182,15 +174,17 @@ void release(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, bool ch
   const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
   if (changed && work.changes != UINT16_MAX) ++work.changes;
   const bool by_habit = changed && to == kNoNode && engine.cache.should_stand(bytes, work.changes) &&
-                        proto::may_stand(address, bytes) && !proto::is_coloured(pin.borrow.word) &&
-                        !proto::is_asked(pin.borrow.word) &&
+                        engine.objects.are_here(address, bytes) && proto::may_stand(address, bytes) &&
+                        !proto::is_coloured(pin.borrow.word) && !proto::is_asked(pin.borrow.word) &&
                         !proto::colour_wraps(proto::version_of(pin.borrow.word) + 2);
   const NodeId keeper = by_habit ? engine.node.self : to;
   const std::uint64_t seen = engine.cache.forgotten();
   const BorrowEvent event{.kind = BorrowEventKind::kRelease, .changed = changed, .to = keeper};
-  engine.objects.run(pin.borrow, {address, bytes, work.data}, event, pin.site);
+  engine.objects.run(pin, {address, bytes, work.data}, event);
   if (changed) count(engine.node.stats->object_write_back);
-  if (keeper == engine.node.self) {
+  if (!engine.objects.are_here(address, bytes)) {  // the thread has touched a page of the object's raw meanwhile
+    engine.cache.retire(me, work);
+  } else if (keeper == engine.node.self) {
     engine.cache.adopt(holding, address, work, pin.borrow.word, by_habit);
   } else {
     engine.cache.insert(me, work, address, proto::at_rest(pin.borrow.word), seen);
@@ -203,7 +197,6 @@ Header end_elsewhere(Engine& engine, Pin& pin, bool changed, NodeId to) {
   ThreadPins& me = runtime::my_pins();
   auto* const holding = reinterpret_cast<Holding*>(pin.note);
   Copy& work = *copy_of(pin);
-  if (pin.borrow.give_back && !holding->standing) gain_again(engine, me, pin);
   const bool standing = pin.borrow.give_back;
   if (standing) {
     engine.cache.end_standing(*holding, changed ? &work : nullptr);

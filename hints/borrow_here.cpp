@@ -69,7 +69,7 @@ Pin& shared_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::siz
     return pin;
   check_own_borrows(address, bytes, false, site);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
-  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, pin.scratch}, begin, site);
+  const Outcome outcome = engine.objects.run(pin, {address, bytes, pin.scratch}, begin);
   DSM_CHECK(outcome == (small ? Outcome::kSnapshot : Outcome::kMarked), "outcome {}", static_cast<int>(outcome));
   if (small) let_pages_go(engine, pin);
   return pin;
@@ -84,7 +84,7 @@ Pin& mut_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t
     return pin;
   check_own_borrows(address, bytes, true, site);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite};
-  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, nullptr}, begin, site);
+  const Outcome outcome = engine.objects.run(pin, {address, bytes, nullptr}, begin);
   DSM_CHECK(outcome == Outcome::kLocked, "outcome {}", static_cast<int>(outcome));
   return pin;
 }
@@ -101,7 +101,7 @@ Header end_here(Engine& engine, Pin& pin, bool changed, NodeId to) {
     if (proto::is_asked(old)) engine.objects.tell_freed(address);
   } else {
     const BorrowEvent release{.kind = BorrowEventKind::kRelease, .changed = changed, .to = to};
-    engine.objects.run(pin.borrow, {address, pin.bytes.load(), nullptr}, release, pin.site);
+    engine.objects.run(pin, {address, pin.bytes.load(), nullptr}, release);
   }
   const Header word = pin.borrow.word;
   give_pin_back(engine, pin);

@@ -2,12 +2,13 @@
 #include <algorithm>
 #include <mutex>
 #include <new>
+#include <optional>
 
 #include "base/check.h"
 #include "base/signals.h"
 #include "hints/cache.h"
-#include "runtime/deadlock.h"
 #include "runtime/node.h"
+#include "runtime/waits.h"
 
 namespace dsm::hints {
 
@@ -58,6 +59,7 @@ Holding* Cache::try_hold(std::uint64_t address, std::uint64_t bytes, runtime::Ca
 
 Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier) {
   runtime::ThreadPins& me = runtime::my_pins();
+  std::optional<runtime::Waiting> waiting;
   for (bool waited = false;; waited = true) {
     Holding* holding = nullptr;
     std::uint32_t seen = 0;
@@ -69,7 +71,6 @@ Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::Cal
       if (holding->holder == nullptr) {
         holding->holder = &me;
         holding->site = site;
-        me.waits_for.store(0);
         return holding;
       }
       if (holding->holder == &me) {
@@ -80,12 +81,10 @@ Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::Cal
       seen = holding->changed.load();
     }
     if (!waited) {
-      me.waits_at = site;
-      me.wait_number.fetch_add(1);
-      me.waits_for.store(address);
+      waiting.emplace(me, runtime::WaitKind::kObject, address, site);
+      if (node_.config.check != 0) runtime::trace_callers(me);
     }
-    futex_wait(holding->changed, seen, FutexScope::kProcess, runtime::kSuspiciousNs);
-    if (holding->changed.load() == seen) runtime::find_deadlock(node_, address);
+    futex_wait(holding->changed, seen, FutexScope::kProcess);
   }
 }
 
@@ -201,21 +200,42 @@ void Cache::learn(const Holding& holding) {
   changes_due_.store(std::max(next, least_changes_), std::memory_order_relaxed);
 }
 
+namespace {
+
+// The borrow of a thread that works with what stands here and touches its page raw: no page leaves under any other.
+// nullptr: it is over.
+proto::Borrow* borrow_of(const Holding& holding) {
+  proto::Borrow* found = nullptr;
+  if (!holding.working) return found;
+  holding.holder->for_each([&](const runtime::Pin& pin) {
+    if (pin.address.load() == holding.copy->address.load() && pin.kind.load() == runtime::PinKind::kWrite)
+      found = &const_cast<runtime::Pin&>(pin).borrow;
+  });
+  return found;
+}
+
+}  // namespace
+
 // Under the lock. Gives a standing object back to its home; of one that this node has been given without knowing it,
-// only the hold.
+// only the hold. A thread that works with it, and touches its page raw, keeps it locked.
 void Cache::give_back(Holding& holding) {
   proto::Borrow borrow;
   const bool have = holding.standing;
+  proto::Borrow* const goes_on = have ? borrow_of(holding) : nullptr;
   if (have) holding.copy->standing.store(false);  // who looks at it from now on asks the home, and then waits for us
   const runtime::ObjectAt object{have ? holding.copy->address.load() : holding.granule,
                                  have ? holding.copy->bytes.load() : 1, have ? holding.copy->data : nullptr};
   const proto::BorrowEvent event{.kind = proto::BorrowEventKind::kGiveBack,
                                  .have = have,
                                  .changed = have && holding.dirty,
+                                 .keep = goes_on != nullptr,
                                  .copy = have ? holding.copy->word.load() : 0};
   const bool kept = node_.objects->give_back(borrow, object, event) == proto::Outcome::kReleased;
   holding.recalled = holding.standing = false;
   if (!have) return;
+  if (goes_on != nullptr && kept) {
+    *goes_on = {.stage = proto::BorrowStage::kHeld, .wish = proto::Wish::kWrite, .word = borrow.word};
+  }
   if (holding.dirty) count(node_.stats->object_write_back);
   holding.dirty = false;
   Copy& copy = *holding.copy;

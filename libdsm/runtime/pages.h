@@ -85,7 +85,8 @@ class Pages final : public mem::FaultSink {
   mem::FaultVerdict wait_thawed();
   bool untouched(PageId page) const;  // under its entry's lock
   bool private_fault_again(std::uintptr_t address) const;
-  mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid, LateNudge& late);
+  mem::FaultVerdict wait_for(std::uintptr_t address, Entry& entry, Access wanted, pid_t tid, LateNudge& late);
+  void await_access(std::uintptr_t address, Entry& entry, Access wanted, LateNudge& late);
   mem::FaultVerdict let_run(Entry& entry, Access wanted, bool waited);
   bool comes_back(Entry& entry) const;
   void await_unasked(Entry& entry, std::uint32_t seen, LateNudge& late);
