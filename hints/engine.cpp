@@ -41,7 +41,7 @@ Engine::Engine(runtime::Node& the_node)
       slice_pages(alone ? &kOpenPage : objects.slice_pages()),
       page_shift(alone ? 63 : kPageShift),
       quick_bytes(check || slice_headers == nullptr ? 0 : slice_bytes - runtime::kScratchBytes) {
-  objects.set_copies(&cache);
+  objects.begin_borrows(&cache);
   runtime::on_thread_end(end_thread);
 }
 

@@ -1,12 +1,13 @@
 // Objects of other nodes with which this node works: one thread at a time, and what it keeps by transfer.
 #include <mutex>
 #include <new>
+#include <optional>
 
 #include "base/check.h"
 #include "base/signals.h"
 #include "hints/cache.h"
-#include "runtime/deadlock.h"
 #include "runtime/node.h"
+#include "runtime/waits.h"
 
 namespace dsm::hints {
 
@@ -36,6 +37,7 @@ Holding* Cache::try_hold(std::uint64_t address, runtime::CallSite site) {
 
 Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::CallSite* earlier) {
   runtime::ThreadPins& me = runtime::my_pins();
+  std::optional<runtime::Waiting> waiting;
   for (bool waited = false;; waited = true) {
     Holding* holding = nullptr;
     std::uint32_t seen = 0;
@@ -49,7 +51,6 @@ Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::Cal
       if (holding->holder == nullptr) {
         holding->holder = &me;
         holding->site = site;
-        me.waits_for.store(0);
         return holding;
       }
       if (holding->holder == &me) {
@@ -60,12 +61,10 @@ Holding* Cache::hold(std::uint64_t address, runtime::CallSite site, runtime::Cal
       seen = holding->changed.load();
     }
     if (!waited) {
-      me.waits_at = site;
-      me.wait_number.fetch_add(1);
-      me.waits_for.store(address);
+      waiting.emplace(me, runtime::WaitKind::kObject, address, site);
+      if (node_.config.check != 0) runtime::trace_callers(me);
     }
-    futex_wait(holding->changed, seen, FutexScope::kProcess, runtime::kSuspiciousNs);
-    if (holding->changed.load() == seen) runtime::find_deadlock(node_, address);
+    futex_wait(holding->changed, seen, FutexScope::kProcess);
   }
 }
 

@@ -33,6 +33,9 @@ Hook hooks[2];  // for ever: a program's handler may have saved ours as "the pre
 
 __attribute__((tls_model("initial-exec"))) constinit thread_local bool in_signal = false;
 
+// What a thread is asked to do by a SIGSEGV with this variable's address as its value.
+constinit std::atomic<void (*)()> visitor{nullptr};
+
 // A word that a forked child finds zero: the kernel wipes its page at fork.
 std::atomic<int>* home_process = nullptr;
 
@@ -113,8 +116,17 @@ void deliver(int signal, siginfo_t& info, ucontext_t& context) {
   call_handler(action, signal, info, context);
 }
 
+bool is_visit(const siginfo_t& info) {
+  return info.si_code == SI_QUEUE && info.si_value.sival_ptr == &visitor && info.si_pid == ::getpid();
+}
+
 void on_signal(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
+  if (is_visit(*info)) {
+    if (auto* const visit = visitor.exchange(nullptr)) visit();
+    errno = saved_errno;
+    return;
+  }
   Hook& hook = hook_of(signal);
   auto& registers = *static_cast<ucontext_t*>(context);
   FaultReceiver* receiver = hook.receiver.load(std::memory_order_acquire);
@@ -213,6 +225,17 @@ void answer_fault_sig(FaultSink& sink, const Geometry& geometry, const siginfo_t
       return raise_in_program_sig(SIGBUS, address, context);
   }
   DSM_CHECK(false, "kPending for the fault at {:#x}, which is resolved in the faulting thread", address);
+}
+
+bool visit_suspended(pid_t tid, void (*visit)()) {
+  if (!stands_before_program(SIGSEGV)) return false;
+  siginfo_t info{};
+  info.si_signo = SIGSEGV;
+  info.si_code = SI_QUEUE;
+  info.si_pid = getpid();
+  info.si_value.sival_ptr = &visitor;
+  visitor.store(visit);
+  return syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, SIGSEGV, &info) == 0;
 }
 
 void report_lost_sig(const Geometry& geometry, std::uintptr_t address) {

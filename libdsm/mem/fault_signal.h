@@ -52,6 +52,11 @@ bool instruction_fetch(const ucontext_t& context);
 // Asks the sink and carries out its verdict, for engines that resolve in the faulting thread.
 void answer_fault_sig(FaultSink& sink, const Geometry& geometry, const siginfo_t& info, ucontext_t& context);
 
+// Has a thread of this process that the kernel has suspended in a page fault run `visit` where it is, in signal
+// context; then it is suspended again. For engines that hold threads up so (uffd-thread), one thread at a time. False:
+// it cannot be asked. The visit may come late, or never if the thread blocks the signal.
+bool visit_suspended(pid_t tid, void (*visit)());
+
 // The one line that comes before a SIGBUS of ours.
 void report_lost_sig(const Geometry& geometry, std::uintptr_t address);
 

@@ -15,6 +15,7 @@
 #include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/service.h"
+#include "runtime/waits.h"
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
@@ -141,17 +142,11 @@ const std::byte* Batch::bytes_of(std::size_t at, std::size_t n) const {
   return landing + at * kPageBytes;
 }
 
-// What a latch word of zeros in memory means. A page of a program node's slice is its home's until that shares it; any
-// other is free from the start: its home's program, if it has one, has no more to do with it than any other.
-proto::Word Batch::stored_zero() const {
-  return node.geometry.interleaved(first) || node.geometry.lent(first) ? proto::kFreeWord : 0;
-}
-
 // The chain of all pages: write-backs first, then each page's atomics and latch reads, then the page reads.
 void Batch::run_chain() {
   std::size_t used = 0;
   std::byte* const service = node.service_view;
-  const proto::Word zero = stored_zero();
+  const proto::Word zero = stored_zero(node.geometry, first);
   for_runs([](const Item& item) { return item.actions.write_page; },
            [&](std::size_t at, std::size_t n) {
              const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
@@ -226,6 +221,10 @@ void Batch::count_chain(std::span<const net::Op> chain, std::size_t words, std::
 
 void Batch::give() {
   const bool bytes = place().has_bytes;
+  for_runs([](const Item& item) { return item.actions.map != Access::kNone || item.actions.raise; },
+           [&](std::size_t at, std::size_t n) {
+             end_plain_waits(node, {first + at, static_cast<std::uint32_t>(n)});
+           });
   for (const Access access : {Access::kRead, Access::kWrite}) {
     for (const bool landed : {false, true}) {
       for_runs([=](const Item& item) { return item.actions.map == access && item.landed == landed; },

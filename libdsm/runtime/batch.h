@@ -14,6 +14,13 @@ namespace dsm::runtime {
 
 struct Node;
 
+// What a latch word of zeros in memory means: the words there are kept xor this. A page of a program node's slice is
+// its home's until that shares it; any other is free from the start: its home's program, if it has one, has no more to
+// do with it than any other.
+inline proto::Word stored_zero(const Geometry& geometry, PageId page) {
+  return geometry.interleaved(page) || geometry.lent(page) ? proto::kFreeWord : 0;
+}
+
 inline constexpr std::size_t kMaxBatch = 512;
 inline constexpr std::size_t kOpsPerPage = 6;  // write, waiters, swap, two latch reads, read
 
@@ -57,7 +64,6 @@ struct Batch {
   template <typename Wanted, typename Do>
   void for_runs(Wanted wanted, Do act);
   proto::Place place() const;
-  proto::Word stored_zero() const;
   PageId page_of(const Item& item) const;
   bool rests(const Item& item) const;
   bool lands(const Item& item) const;

@@ -36,7 +36,7 @@ enum class Operation : std::uint16_t {
   kNotify,           // args: page, how many
   kOnce,             // args: page, what
   kObjectWait,       // args: address, wish, small -> the header when it is granted   (objects)
-  kObjectHolder,     // args: address -> who holds it, for the search for deadlocks (deadlock.h)
+  kObjectHolder,     // args: see obstacles.cpp -> whom a thread waits for   (the search for deadlocks)
   kObjectBlock,      // args: bytes -> a new block for an owned object, or 0
   kObjectForget,     // args: address -> when the node has no copy of the object any more
   kProgram,          // args: the program's id -> 1 if it is this node's, too   (placed: delegation, spawning, channels)

@@ -1,6 +1,12 @@
-// Borrows that wait for each other in a circle. A thread that has waited long follows the chain itself, by requests:
-// who holds the object, and what does that thread wait for? If the chain comes back to the thread, twice alike, every
-// node on it says what its thread holds and wants, and the program ends.
+// Threads that wait for each other in a circle, through borrows and through plain access inside borrows. A thread of
+// each node that borrows looks at who waits here for long, and follows whom that waits for, from node to node. If that
+// leads back to where it has been, and still does when it is looked at again, every node on the circle says what its
+// threads have and want, and the program ends.
+//
+// 1. What it calls a circle is one: a thread that was in the same wait before and after somebody looked at whom it
+// waits
+//    for has changed nothing in between, and so have all others of the circle.
+// 2. A circle is found within some two seconds, by each of its nodes; the lowest says it.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +15,12 @@ namespace dsm::runtime {
 
 struct Node;
 
-// A thread that waits so long for an object looks whether it waits for itself.
+// Who has waited so long may wait for itself ...
 inline constexpr std::int64_t kSuspiciousNs = 1'000'000'000;
-
-// ... and after so long it has the holder's node say who has the object.
+// ... and after so long whoever is waited for is named.
 inline constexpr std::int64_t kLongNs = 10'000'000'000;
 
-// The calling thread waits for the object. Returns if it is no deadlock, as far as can be seen now.
-void find_deadlock(Node& node, std::uint64_t address);
-void tell_holder(Node& node, std::uint64_t address);
-void serve_deadlock_search(Node& node);
+// Starts the thread "dsm-circles". Once, when the program begins to borrow.
+void start_deadlock_search(Node& node);
 
 }  // namespace dsm::runtime

@@ -16,8 +16,6 @@
 namespace dsm::runtime {
 namespace {
 
-using Text = std::array<char, 128>;
-
 // Return addresses, innermost first; the rest null.
 struct Callers {
   std::array<std::uint64_t, 12> frames{};
@@ -28,14 +26,16 @@ constexpr std::uint32_t kNotes = 8192;
 constinit std::array<Callers, kNotes> notes{};
 constinit std::atomic<std::uint32_t> notes_made{0};
 
-// "function+0x12", or "file+0x1234" for addr2line where no symbol is known.
-Text place_of(std::uint64_t at) {
-  Text text{"?"};
+}  // namespace
+
+PlaceText place_text(std::uint64_t at, At kind) {
+  PlaceText text{"?"};
   std::array<char, 96> name{};
   unw_word_t offset = 0;
   unw_context_t context;
   unw_cursor_t cursor;
-  const bool named = unw_getcontext(&context) == 0 && unw_init_local(&cursor, &context) == 0 &&
+  const bool named = unw_getcontext(&context) == 0 &&
+                     unw_init_local2(&cursor, &context, kind == At::kAccess ? UNW_INIT_SIGNAL_FRAME : 0) == 0 &&
                      unw_set_reg(&cursor, UNW_REG_IP, at) == 0 &&
                      unw_get_proc_name(&cursor, name.data(), name.size(), &offset) == 0;
   Dl_info file{};
@@ -47,14 +47,17 @@ Text place_of(std::uint64_t at) {
   return text;
 }
 
-void say_callers(const char* what, const Callers& callers) {
+void say_callers(const char* what, std::span<const std::uint64_t> frames, At first) {
   log(LogLevel::kError, "borrow", "{}", what);
-  for (const std::uint64_t at : callers.frames) {
-    if (at != 0) log(LogLevel::kError, "borrow", "  {}", place_of(at).data());
+  for (std::size_t i = 0; i < frames.size() && frames[i] != 0; ++i) {
+    log(LogLevel::kError, "borrow", "  {}", place_text(frames[i], i == 0 ? first : At::kCall).data());
   }
 }
 
-}  // namespace
+std::span<const std::uint64_t> callers_of(const CallSite& site) {
+  if (site.callers == 0) return {};
+  return notes[site.callers].frames;
+}
 
 std::array<char, 160> site_text(CallSite site) {
   std::array<char, 160> text{};
@@ -83,10 +86,10 @@ void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address)
   log(LogLevel::kError, "borrow",
       "raw access to {:#x} at {} inside the thread's own {} borrow of the object {:#x}, begun{}: use what the borrow "
       "gave; the program ends",
-      address, accessed == 0 ? "?" : place_of(accessed).data(), changes ? "mutable" : "shared", pin.address.load(),
-      site_text(pin.site).data());
-  if (pin.site.callers != 0 && accessed != 0) say_callers("the raw access:", callers);
-  if (pin.site.callers != 0) say_callers("the borrow began:", notes[pin.site.callers]);
+      address, accessed == 0 ? "?" : place_text(accessed, At::kAccess).data(), changes ? "mutable" : "shared",
+      pin.address.load(), site_text(pin.site).data());
+  if (pin.site.callers != 0 && accessed != 0) say_callers("the raw access:", callers.frames, At::kAccess);
+  if (pin.site.callers != 0) say_callers("the borrow began:", callers_of(pin.site));
   std::abort();
 }
 
@@ -97,9 +100,9 @@ void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, 
   if (node_running() && node().config.check != 0) {
     Callers callers;
     insight::walk_stack(insight::From::kCaller, callers.frames.data(), callers.frames.size());
-    say_callers("now:", callers);
+    say_callers("now:", callers.frames);
   }
-  if (then.callers != 0) say_callers("the earlier borrow:", notes[then.callers]);
+  if (then.callers != 0) say_callers("the earlier borrow:", callers_of(then));
   std::abort();
 }
 

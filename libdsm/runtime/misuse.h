@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "runtime/pins.h"
@@ -23,6 +24,15 @@ struct Node;
 // " at file:line"; "" for a site without a file.
 std::array<char, 160> site_text(CallSite site);
 
+// "function+0x12", or "file+0x1234" for addr2line where no symbol is known.
+using PlaceText = std::array<char, 128>;
+enum class At : std::uint8_t { kCall, kAccess };  // a return address; the instruction itself
+PlaceText place_text(std::uint64_t at, At kind);
+// A line that says what, and one for each of the addresses up to the first that is 0, of which `first` is the first.
+void say_callers(const char* what, std::span<const std::uint64_t> frames, At first = At::kCall);
+
+// Who called there; empty if that was not noted.
+std::span<const std::uint64_t> callers_of(const CallSite& site);
 // DSM_CHECK=1: notes who called the borrow that has just begun. The last thousands of notes are kept.
 void note_callers(Pin& pin);
 

@@ -5,15 +5,15 @@
 #include <optional>
 
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/meta_layout.h"
 #include "base/signals.h"
-#include "runtime/deadlock.h"
 #include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/object_queues.h"
 #include "runtime/objects.h"
+#include "runtime/obstacles.h"
+#include "runtime/waits.h"
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
@@ -236,23 +236,13 @@ proto::Outcome Objects::give_back(proto::Borrow& borrow, const ObjectAt& object,
 
 Header Objects::wait_in_queue(const proto::Turn& turn, const ObjectAt& object, CallSite site) {
   count(node_.stats->object_wait);
-  ThreadPins& me = my_pins();
   const NodeId home = node_.geometry.home(node_.geometry.page_of(object.address));
-  me.waits_at = site;
-  me.wait_number.fetch_add(1);
-  me.waits_for.store(object.address);
-  Call call(
-      node_, home, Operation::kObjectWait,
-      {object.address, static_cast<std::uint64_t>(turn.wish), (turn.small ? 1U : 0U) | (turn.in_place ? 2U : 0U)});
-  const std::int64_t long_after = now_ns() + kLongNs;
-  for (bool told = false; !call.wait_for(kSuspiciousNs);) {
-    find_deadlock(node_, object.address);
-    if (told || now_ns() < long_after) continue;
-    tell_holder(node_, object.address);
-    told = true;
-  }
-  me.waits_for.store(0);
-  return call.wait();
+  const Waiting waiting(my_pins(), WaitKind::kObject, object.address, site);
+  if (node_.config.check != 0) trace_callers(my_pins());
+  return Call(node_, home, Operation::kObjectWait,
+              {object.address, static_cast<std::uint64_t>(turn.wish),
+               (turn.small ? 1U : 0U) | (turn.in_place ? 2U : 0U)})
+      .wait();
 }
 
 // --- messages -------------------------------------------------------------------------------------------------------
@@ -314,7 +304,7 @@ void Objects::serve() {
     void* block = new_block(request.args[0]);
     node_.calls->reply(caller, reinterpret_cast<std::uint64_t>(block));
   });
-  serve_deadlock_search(node_);
+  serve_obstacles(node_);
 }
 
 }  // namespace dsm::runtime

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -9,11 +10,13 @@
 #include "base/meta_layout.h"
 #include "base/signals.h"
 #include "base/sparse.h"
+#include "runtime/deadlock.h"
 #include "runtime/misuse.h"
 #include "runtime/node.h"
 #include "runtime/object_queues.h"
 #include "runtime/pages.h"
 #include "runtime/service.h"
+#include "runtime/waits.h"
 
 namespace dsm::runtime {
 namespace {
@@ -41,6 +44,11 @@ Objects::Objects(Node& node, std::atomic<std::uint64_t>* pages)
   serve();
 }
 Objects::~Objects() = default;
+
+void Objects::begin_borrows(ObjectCopies* copies) {
+  copies_.store(copies);
+  start_deadlock_search(node_);
+}
 
 // --- pins -----------------------------------------------------------------------------------------------------------
 
@@ -135,6 +143,9 @@ void Objects::enter(Pin& pin) {
       const PageId next = std::min(end, (at / kPagesPerChunk + 1) * kPagesPerChunk);
       const SignalsBlocked blocked;
       const bool nested = my_pins().holds_other_pages();
+      std::optional<Waiting> waiting;
+      if (nested)
+        waiting.emplace(my_pins(), WaitKind::kObjectPage, std::max(address, geometry.address_of(at)), pin.site);
       const bool there = node_.pages->gain_for_objects({at, static_cast<std::uint32_t>(next - at)}, nested);
       if (!there) end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
       at = next;
@@ -168,6 +179,17 @@ bool Objects::open(PageId page) const {
   return (word & kStateMask) == kClosing && my_pins().holds_other_pages();
 }
 
+bool Objects::has_left(PageId page) const { return (pages_[page].load() & kStateMask) == kLeft; }
+
+bool Objects::closing(std::uint64_t address, std::uint64_t bytes) const {
+  if (address == 0 || bytes == 0 || !node_.geometry.holds(address + bytes - 1)) return false;  // read as it changed
+  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    if ((pages_[page].load() & kStateMask) == kClosing) return true;
+  }
+  return false;
+}
+
 bool Objects::pinned(PageId page) const {
   const std::uint64_t begin = node_.geometry.address_of(page);
   bool any = false;
@@ -184,7 +206,10 @@ bool Objects::may_leave(PageId page) {
   for_each_pin([&](const Pin& pin) {
     held |= pin.owner->raw_page.load() != page + 1 && pin.holds_pages() && pin.overlaps(begin, kPageBytes);
   });
-  if (held) return false;
+  if (held) {
+    note_wait_begun();
+    return false;
+  }
   if (ObjectCopies* copies = copies_.load()) copies->leaving(page);
   return true;
 }

@@ -89,7 +89,8 @@ class Objects final : public ObjectPages {
   static Result<std::unique_ptr<Objects>> create(Node& node);
   ~Objects() override;
 
-  void set_copies(ObjectCopies* copies) { copies_.store(copies); }
+  // The program begins to borrow, and who has its copies is there.
+  void begin_borrows(ObjectCopies* copies);
 
   // --- for borrows: threads of the program ---
   // Publishes a pin of this thread and waits until all pages of the object are here in object mode. The pin's other
@@ -138,6 +139,10 @@ class Objects final : public ObjectPages {
   void left(PageRange pages) override;
   bool raw_touch(PageId page, std::uintptr_t address, pid_t tid) override;
   bool pinned(PageId page) const override;
+
+  // --- for who looks for threads that wait ---
+  bool has_left(PageId page) const;                                // it is not here for object work
+  bool closing(std::uint64_t address, std::uint64_t bytes) const;  // somebody wants a page of these plainly
 
   // --- for Blocks ---
   // A block of this node's heap is freed. False: its memory may be used again only once standing owners have answered;

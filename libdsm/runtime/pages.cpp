@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <new>
+#include <optional>
 
 #include "base/check.h"
 #include "base/clock.h"
@@ -12,12 +13,14 @@
 #include "base/sparse.h"
 #include "base/trace.h"
 #include "runtime/batch.h"
+#include "runtime/deadlock.h"
 #include "runtime/holds.h"
 #include "runtime/leases.h"
 #include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
 #include "runtime/service.h"
+#include "runtime/waits.h"
 
 namespace dsm::runtime {
 namespace {
@@ -68,6 +71,7 @@ mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t t
 mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t tid) {
   const std::int64_t begin = now_ns();
   const PageId page = node_.geometry.page_of(address);
+  if (!node_.engine->faults_inline()) end_plain_wait(tid);
   switch (node_.space->state(page)) {
     case mem::ChunkState::kUnused:
       return mem::FaultVerdict::kNotOurs;
@@ -104,7 +108,7 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
   note_user(page, entry, tid);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
   room.drop();
-  if (!allows(entry.page.access, wanted)) return wait_for(page, entry, wanted, tid);
+  if (!allows(entry.page.access, wanted)) return wait_for(address, entry, wanted, tid);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted);
@@ -160,7 +164,8 @@ bool Pages::no_such_page(Entry& entry) {
 }
 
 // Another node has to give way. Enters with the entry's lock, leaves without.
-mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_t tid) {
+mem::FaultVerdict Pages::wait_for(std::uintptr_t address, Entry& entry, Access wanted, pid_t tid) {
+  const PageId page = node_.geometry.page_of(address);
   const std::int64_t begin = now_ns();
   count(node_.stats->wait);
   trace(TraceEvent::kWait, page, entry.page.seen);
@@ -175,20 +180,11 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   if (!node_.engine->faults_inline()) {
     if (node_.recorder != nullptr) node_.recorder->waits(page);
     const bool lost = no_such_page(entry);  // the engine's waiters were let go to find that out
+    if (!lost) begin_plain_wait(tid, address);
     entry.lock.unlock();
     return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
   }
-  while (!allows(entry.page.access, wanted) && !entry.no_such) {
-    if (must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
-      entry.user_cpu_ns = kUserWaits;
-      run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted});
-      continue;
-    }
-    const std::uint32_t seen = entry.changed.load();
-    entry.lock.unlock();
-    await_change(entry.changed, seen);
-    entry.lock.lock();
-  }
+  await_access(address, entry, wanted);
   const bool lost = no_such_page(entry);
   entry.user_tid = tid;
   entry.user_locks = node_.engine->faults_inline() && insight::held_locks.count != 0;
@@ -200,6 +196,31 @@ mem::FaultVerdict Pages::wait_for(PageId page, Entry& entry, Access wanted, pid_
   node_.stats->wait_latency.add(waited);
   if (node_.recorder != nullptr) node_.recorder->waited(page, waited);
   return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
+}
+
+// In the faulting thread. One that has borrowed something may hold up who holds up it: it notes its wait, and where in
+// the program that is if it becomes long.
+void Pages::await_access(std::uintptr_t address, Entry& entry, Access wanted) {
+  ThreadPins* const me = borrower();
+  std::optional<Waiting> waiting;
+  if (me != nullptr) waiting.emplace(*me, WaitKind::kPlain, address, CallSite{});
+  bool traced = me == nullptr;
+  const std::int64_t trace_at = now_ns() + kSuspiciousNs / 2;
+  while (!allows(entry.page.access, wanted) && !entry.no_such) {
+    if (must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
+      entry.user_cpu_ns = kUserWaits;
+      run_locked(node_.geometry.page_of(address), entry, {.kind = proto::EventKind::kFault, .access = wanted});
+      continue;
+    }
+    const std::uint32_t seen = entry.changed.load();
+    entry.lock.unlock();
+    await_change(entry.changed, seen, traced ? -1 : std::max<std::int64_t>(trace_at - now_ns(), 0));
+    if (!traced && now_ns() >= trace_at) {
+      trace_interrupted(*me);
+      traced = true;
+    }
+    entry.lock.lock();
+  }
 }
 
 void Pages::read_ahead(PageId missed, Access wanted) {

@@ -82,7 +82,8 @@ class Pages final : public mem::FaultSink {
   mem::FaultVerdict wait_thawed();
   bool untouched(PageId page) const;  // under its entry's lock
   bool private_fault_again(std::uintptr_t address) const;
-  mem::FaultVerdict wait_for(PageId page, Entry& entry, Access wanted, pid_t tid);
+  mem::FaultVerdict wait_for(std::uintptr_t address, Entry& entry, Access wanted, pid_t tid);
+  void await_access(std::uintptr_t address, Entry& entry, Access wanted);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
   void lock_with_room(PageId page, Entry& entry, Room& room);

@@ -12,6 +12,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -81,21 +82,40 @@ struct PinBlock {
   std::atomic<PinBlock*> next{nullptr};
 };
 
+enum class WaitKind : std::uint8_t {
+  kNone,
+  kObject,      // for an object
+  kPlain,       // for plain access to a page
+  kObjectPage,  // for a page, for object work
+};
+
+// What a thread waits for; waits.h begins and ends it.
+struct ThreadWait {
+  static constexpr std::size_t kFrames = 12;
+
+  std::atomic<std::uint64_t> state{0};    // number of the wait << 8 | WaitKind
+  std::atomic<std::uint64_t> address{0};  // of the object, or where in the page; as the next, valid while it waits
+  std::atomic<std::int64_t> since_ns{0};
+  CallSite site;
+  std::atomic<std::uint64_t> traced{0};  // `state` of the wait that `frames` are of
+  std::array<std::atomic<std::uint64_t>, kFrames> frames{};
+
+  static constexpr WaitKind kind_of(std::uint64_t state) { return static_cast<WaitKind>(state & 0xff); }
+};
+
 // One thread's record.
 struct ThreadPins {
   std::atomic<pid_t> tid{0};  // 0: nobody's
   ThreadPins* next = nullptr;
   std::atomic<PinBlock*> first{nullptr};
   Pin* hint = nullptr;                        // probably free
-  PinBlock* hint_block = nullptr;             // the block it is in
-  std::atomic<std::uint64_t> waits_for{0};    // the object it waits for
-  std::atomic<std::uint64_t> wait_number{0};  // counts the waits
-  CallSite waits_at;
+  PinBlock* hint_block = nullptr;          // the block it is in
   std::atomic<std::uint64_t> raw_page{0};  // number + 1 of a page that it touches raw although it has borrowed of it
   std::uint32_t hits = 0, locals = 0;      // borrows not yet counted in the node's counters
   std::atomic<void*> upper{nullptr};       // what the layer above keeps for the thread; made by it, and never unmapped
   void* flight = nullptr;                  // likewise: its fetches that are on their way ...
   std::size_t fetches = 0;                 // ... and how many they are
+  ThreadWait wait;
 
   Pin& take();
   bool holds_any() const;

@@ -1,0 +1,175 @@
+// Plain access inside borrows, one case by name: hints_crosswise NAME. Threads that each touch plain memory in the page
+// of the other's object wait for each other in a circle, which has to end the program with a diagnosis that names all
+// of them (or, where threads only seem to, must not be one).
+#include <dsm/hints.h>
+
+#include <barrier>
+#include <chrono>
+#include <thread>
+
+#include "tests/cluster/hints_frame.h"
+
+// Their names are told as the places of accesses.
+extern "C" {
+[[gnu::noinline]] void touch(std::uint64_t* plain);
+[[gnu::noinline]] std::uint64_t look(const std::uint64_t* plain);
+}
+void touch(std::uint64_t* plain) { *static_cast<volatile std::uint64_t*>(plain) = 1; }
+std::uint64_t look(const std::uint64_t* plain) { return *static_cast<const volatile std::uint64_t*>(plain); }
+
+namespace {
+
+using namespace hints_test;
+
+constexpr std::size_t kPage = 4096;
+
+struct Account {
+  std::uint64_t balance;
+  std::uint64_t pad[7];
+};
+
+// What a page has: objects to borrow, and one that is touched plainly.
+struct alignas(kPage) Page {
+  Account accounts[kPage / sizeof(Account)];
+  std::uint64_t* plain() { return &accounts[32].balance; }
+};
+
+Page* pages() {
+  return shared<Page>("pages", [] { return block<Page>(4, dsm::local, kPage); });
+}
+
+// Long enough for others to have begun what they wait for.
+void let_others_wait() { std::this_thread::sleep_for(std::chrono::milliseconds(300)); }
+
+// Each node has an object of its own page, and touches the next node's page.
+void ring() {
+  Page* all = pages();
+  auto mine = dsm::borrow_mut(&all[dsm::node()].accounts[0]);
+  meet();
+  touch(all[(dsm::node() + 1) % dsm::nodes()].plain());
+}
+void ring_of_reads() {
+  Page* all = pages();
+  auto mine = dsm::borrow_mut(&all[dsm::node()].accounts[0]);
+  meet();
+  look(all[(dsm::node() + 1) % dsm::nodes()].plain());
+}
+
+// Two threads of one node, which is not the objects' home.
+void threads() {
+  Page* all = pages();
+  if (dsm::node() == 1) {
+    std::barrier<> both(2);
+    const auto work = [&](unsigned self) {
+      auto mine = dsm::borrow_mut(&all[self].accounts[0]);
+      both.arrive_and_wait();
+      touch(all[1 - self].plain());
+    };
+    std::thread other(work, 1);
+    work(0);
+    other.join();
+  }
+  meet();
+}
+
+// One waits for a borrow and one for a page.
+void mixed() {
+  Page* all = pages();
+  auto mine = dsm::borrow_mut(&all[dsm::node()].accounts[0]);
+  meet();
+  if (dsm::node() == 0) {
+    auto other = dsm::borrow_mut(&all[1].accounts[0]);
+  } else {
+    touch(all[0].plain());
+  }
+}
+
+// The large objects of two nodes, each read at its home and not written by anybody: they are read in place.
+void readers() {
+  Page* mine = block<Page>(1, dsm::local, kPage);
+  dsm::publish(dsm::node() == 0 ? "first" : "second", mine);
+  auto* other = static_cast<Page*>(dsm::lookup(dsm::node() == 0 ? "second" : "first"));
+  using Large = std::array<Account, 31>;
+  meet();
+  auto read = dsm::borrow_shared(reinterpret_cast<const Large*>(mine));
+  meet();
+  look(other->plain());
+}
+
+// A borrow within a borrow needs a page that a thread keeps plain, since it has borrowed of it: that waits for it.
+void kept() {
+  Page* all = pages();
+  if (dsm::node() == 0) {
+    auto one = dsm::borrow_mut(&all[0].accounts[0]);
+    touch(all[0].plain());
+    meet();
+    auto two = dsm::borrow_mut(&all[1].accounts[0]);
+  } else {
+    auto two = dsm::borrow_mut(&all[1].accounts[0]);
+    meet();
+    auto three = dsm::borrow_mut(&all[0].accounts[8]);
+  }
+}
+
+// --- no circles -----------------------------------------------------------------------------------------------------
+
+// A thread has an object for which others wait, and touches its page: who waits for an object holds no page up.
+void awaited() {
+  Page* all = pages();
+  const unsigned owner = dsm::nodes() - 1;
+  std::barrier<> both(2);
+  for (unsigned round = 0; round < 4; ++round) {
+    if (dsm::node() == owner) {
+      auto mine = dsm::borrow_mut(&all[0].accounts[round]);
+      meet();
+      let_others_wait();
+      touch(all[0].plain());
+      mine->balance += 1;
+    } else {
+      meet();
+      if (round % 2 == 0) {
+        dsm::borrow_mut(&all[0].accounts[round])->balance += 1;
+      } else {
+        EXPECT(dsm::borrow_shared(&all[0].accounts[round])->balance <= 1);
+      }
+    }
+    meet();
+    if (round % 2 == 0) EXPECT(dsm::borrow_shared(&all[0].accounts[round])->balance == dsm::nodes());
+    EXPECT(*dsm::borrow_shared(all[0].plain()) == 1);
+    meet();
+  }
+}
+
+// The same within a node.
+void awaited_here() {
+  Page* all = pages();
+  for (unsigned at = 0; at < dsm::nodes(); ++at) {
+    if (dsm::node() == at) {
+      auto mine = dsm::borrow_mut(&all[at].accounts[0]);
+      std::thread other([&] { dsm::borrow_mut(&all[at].accounts[0])->balance += 1; });
+      std::thread reader([&] { EXPECT(dsm::borrow_shared(&all[at].accounts[0])->balance != 0); });
+      let_others_wait();
+      touch(all[at].plain());
+      mine->balance += 1;
+      mine.release();
+      other.join();
+      reader.join();
+    }
+    meet();
+    EXPECT(dsm::borrow_shared(&all[at].accounts[0])->balance == 2);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run({{"ring", ring},
+              {"ring_of_reads", ring_of_reads},
+              {"threads", threads},
+              {"mixed", mixed},
+              {"readers", readers},
+              {"kept", kept},
+              {"awaited", awaited},
+              {"awaited_here", awaited_here}},
+             argc, argv);
+}
