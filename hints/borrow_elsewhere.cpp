@@ -16,7 +16,7 @@ bool fetch(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std:
   const std::uint64_t seen = engine.cache.forgotten();
   Copy& copy = engine.cache.make(me, bytes);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
-  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, copy.data}, begin, pin.site);
+  const Outcome outcome = engine.objects.run(pin, {address, bytes, copy.data}, begin);
   DSM_CHECK(outcome == Outcome::kSnapshot, "outcome {}", static_cast<int>(outcome));
   if (!again && proto::is_held(pin.borrow.word, proto::Hold::kStanding, engine.node.self)) {
     engine.cache.retire(me, copy);
@@ -99,8 +99,9 @@ bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, const Copy
   const Header known = current != nullptr ? current->word.load() : 0;
   const BorrowEvent begin{
       .kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite, .have = current != nullptr, .copy = known};
-  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, work.data}, begin, pin.site);
-  const bool as_known = current != nullptr && proto::version_of(known) == proto::version_of(pin.borrow.word);
+  const Outcome outcome = engine.objects.run(pin, {address, bytes, work.data}, begin);
+  const bool as_known =
+      current != nullptr && !pin.borrow.lost && proto::version_of(known) == proto::version_of(pin.borrow.word);
   if (as_known) std::memcpy(work.data, current->data, bytes);
   count(engine.node.stats->object_write);
   if (outcome == Outcome::kLocked) return true;
@@ -109,15 +110,6 @@ bool gain(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, const Copy
   if (!engine.cache.adopt(holding, kept, pin.borrow.word)) return false;
   begin_standing(pin, holding);
   return true;
-}
-
-// The thread has touched the object's page raw inside the borrow, so the object has gone home before: the borrow has to
-// get it back. The node has the page alone meanwhile.
-void gain_again(Engine& engine, ThreadPins& me, Pin& pin) {
-  Copy& unused = engine.cache.make(me, pin.bytes.load());
-  const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite};
-  engine.objects.run(pin.borrow, {pin.address.load(), pin.bytes.load(), unused.data}, begin, pin.site);
-  engine.cache.retire(me, unused);
 }
 
 // The object's pages and its holding, and neither while it waits for the other: who has the holding never waits for
@@ -172,15 +164,16 @@ Header end_elsewhere(Engine& engine, Pin& pin, bool changed, NodeId to) {
   auto* const holding = reinterpret_cast<Holding*>(pin.note);
   const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
   Copy& work = *copy_of(pin);
-  if (pin.borrow.give_back && !holding->standing) gain_again(engine, me, pin);
-  if (pin.borrow.give_back) {
-    changed ? engine.cache.replace(*holding, work) : engine.cache.retire(me, work);
+  if (pin.borrow.give_back) {  // not standing any more: the block was freed
+    changed && holding->standing ? engine.cache.replace(*holding, work) : engine.cache.retire(me, work);
   } else {
     const std::uint64_t seen = engine.cache.forgotten();
     const BorrowEvent release{.kind = BorrowEventKind::kRelease, .changed = changed, .to = to};
-    engine.objects.run(pin.borrow, {address, bytes, work.data}, release, pin.site);
+    engine.objects.run(pin, {address, bytes, work.data}, release);
     if (changed) count(engine.node.stats->object_write_back);
-    if (to != engine.node.self) {
+    if (!engine.objects.are_here(address, bytes)) {  // the thread has touched a page of the object's raw meanwhile
+      engine.cache.retire(me, work);
+    } else if (to != engine.node.self) {
       engine.cache.insert(me, work, address, proto::at_rest(pin.borrow.word), seen);
     } else {
       engine.cache.adopt(*holding, work, pin.borrow.word);

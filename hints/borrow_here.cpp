@@ -51,7 +51,7 @@ Pin& shared_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::siz
   const bool small = engine.objects.place(address, bytes).small;
   hold_pages(engine, pin, address, bytes, small ? PinKind::kFetch : PinKind::kRead);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
-  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, pin.scratch}, begin, site);
+  const Outcome outcome = engine.objects.run(pin, {address, bytes, pin.scratch}, begin);
   DSM_CHECK(outcome == (small ? Outcome::kSnapshot : Outcome::kMarked), "outcome {}", static_cast<int>(outcome));
   pin.data.store(small ? pin.scratch : engine.in_place(address), std::memory_order_release);
   if (small) let_pages_go(engine, pin);
@@ -75,7 +75,7 @@ Pin& mut_here(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t
   }
   check_own_borrows(address, bytes, true, site);
   const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kWrite};
-  const Outcome outcome = engine.objects.run(pin.borrow, {address, bytes, nullptr}, begin, site);
+  const Outcome outcome = engine.objects.run(pin, {address, bytes, nullptr}, begin);
   DSM_CHECK(outcome == Outcome::kLocked, "outcome {}", static_cast<int>(outcome));
   return pin;
 }
@@ -91,7 +91,7 @@ Header end_here(Engine& engine, Pin& pin, bool changed, NodeId to) {
     if (proto::is_asked(old)) engine.objects.tell_freed(address);
   } else {
     const BorrowEvent release{.kind = BorrowEventKind::kRelease, .changed = changed, .to = to};
-    engine.objects.run(pin.borrow, {address, pin.bytes.load(), nullptr}, release, pin.site);
+    engine.objects.run(pin, {address, pin.bytes.load(), nullptr}, release);
   }
   const Header word = pin.borrow.word;
   give_pin_back(engine, pin);

@@ -134,21 +134,42 @@ bool Cache::stands(std::uint64_t address) {
   return copy != nullptr && copy->standing.load();
 }
 
+namespace {
+
+// The borrow of a thread that works with what stands here and touches its page raw: no page leaves under any other.
+// nullptr: it is over.
+proto::Borrow* borrow_of(const Holding& holding) {
+  proto::Borrow* found = nullptr;
+  if (!holding.working) return found;
+  holding.holder->for_each([&](const runtime::Pin& pin) {
+    if (pin.address.load() == holding.address && pin.kind.load() == runtime::PinKind::kWrite)
+      found = &const_cast<runtime::Pin&>(pin).borrow;
+  });
+  return found;
+}
+
+}  // namespace
+
 // Under the lock. Gives a standing object back to its home; of one that this node has been given without knowing it,
-// only the hold.
+// only the hold. A thread that works with it, and touches its page raw, keeps it locked.
 void Cache::give_back(Holding& holding) {
   proto::Borrow borrow;
   const bool have = holding.standing;
+  proto::Borrow* const goes_on = have ? borrow_of(holding) : nullptr;
   if (have) holding.copy->standing.store(false);  // who looks at it from now on asks the home, and then waits for us
   const runtime::ObjectAt object{holding.address, have ? holding.copy->bytes.load() : 1,
                                  have ? holding.copy->data : nullptr};
   const proto::BorrowEvent event{.kind = proto::BorrowEventKind::kGiveBack,
                                  .have = have,
                                  .changed = have && holding.dirty,
+                                 .keep = goes_on != nullptr,
                                  .copy = have ? holding.copy->word.load() : 0};
   const bool kept = node_.objects->give_back(borrow, object, event) == proto::Outcome::kReleased;
   holding.recalled = holding.standing = false;
   if (!have) return;
+  if (goes_on != nullptr && kept) {
+    *goes_on = {.stage = proto::BorrowStage::kHeld, .wish = proto::Wish::kWrite, .word = borrow.word};
+  }
   if (holding.dirty) count(node_.stats->object_write_back);
   holding.dirty = false;
   Copy& copy = *holding.copy;

@@ -7,7 +7,8 @@
 // object locks the header, works on a copy (at the home: in place), and writes back between two marks that also free
 // the header and raise the version; no copy anywhere is told. Who finds no way asks the home, whose queue grants by
 // compare-and-swap; the last to release sees `asked` and tells the home. All this holds while the object's pages are in
-// object mode; keeping them in it is the caller's part, as is that one node runs one kWrite or give-back at a time.
+// object mode; keeping them in it is the caller's part, as is that one node runs one kWrite or give-back at a time. Who
+// waits in the queue to begin needs no pages until it is granted.
 //
 // Invariants, for every object at any moment (the simulator checks them):
 //   1. At most one Borrow has changed or may change the object: outcome kLocked, or a standing copy; the header then
@@ -80,7 +81,9 @@ struct Borrow {
   bool releasing = false;  // kRelease has come
   bool changed = false;    // release: there are bytes to write back
   bool give_back = false;  // of a standing copy
+  bool keep = false;       // give_back: the object is still being worked with
   bool marked = false;     // a reader mark of this borrow is in the header
+  bool lost = false;       // the copy was lost while it was queued
   std::uint8_t tries = 0;  // snapshots that were torn
   NodeId to = kNoNode;     // release: who is to be the standing owner
   Header copy = 0;         // header of the copy, at rest
@@ -90,9 +93,11 @@ struct Borrow {
 enum class BorrowEventKind : std::uint8_t {
   kBorrow,    // `wish`; `have`, `copy`: what is cached; `guess`: the header, if the caller has an idea
   kRelease,   // `changed`; `to`: the standing owner from now on, else kNoNode
-  kGiveBack,  // from kIdle: a standing copy goes home: `changed`, `have`, `copy`. Never waits
-  kGranted,   // the home's answer: `word`, as its queue left it
-  kDone,      // the chain in flight has ended: its results
+  kGiveBack,  // from kIdle: a standing copy goes home: `changed`, `have`, `copy`; with `keep` the object itself does
+              // not: it is locked for this node then. Never waits
+  kGranted,  // the home's answer: `word`, as its queue left it. `have`: the pages were in object mode all along, so
+             // that a copy is still one; in any case they are now
+  kDone,     // the chain in flight has ended: its results
 };
 
 struct BorrowEvent {
@@ -100,6 +105,7 @@ struct BorrowEvent {
   Wish wish = Wish::kRead;
   bool have = false;
   bool changed = false;
+  bool keep = false;
   NodeId to = kNoNode;
   Header copy = 0;
   Header guess = 0;

@@ -16,7 +16,7 @@ class BorrowStep {
   void begin(const BorrowEvent& event);
   void release(const BorrowEvent& event);
   void give_back(const BorrowEvent& event);
-  void granted(Header word);
+  void granted(const BorrowEvent& event);
   void done(const BorrowEvent& event);
 
  private:
@@ -47,6 +47,7 @@ class BorrowStep {
   void settle(std::uint64_t add);
   void settled(Header old);
   void hand_in(Header word);
+  Header handed_in_word(Header word) const;
   void handed_in(Header old);
 
   void swap(BorrowStage stage, Header from, Header to);
@@ -166,10 +167,13 @@ void BorrowStep::got_lock() {
 
 // --- the home's answer ----------------------------------------------------------------------------------------------
 
-void BorrowStep::granted(Header word) {
+void BorrowStep::granted(const BorrowEvent& event) {
   DSM_CHECK(borrow_.stage == BorrowStage::kQueued, "a grant in stage {}", static_cast<int>(borrow_.stage));
+  const Header word = event.word;
   borrow_.word = word;
   if (borrow_.releasing) return write_back();
+  borrow_.lost = borrow_.have && !event.have;
+  borrow_.have = borrow_.have && event.have;
   if (in_place()) {
     borrow_.marked = borrow_.wish == Wish::kRead;
     return borrow_.marked ? end(Outcome::kMarked) : got_lock();
@@ -207,6 +211,7 @@ void BorrowStep::give_back(const BorrowEvent& event) {
                    .have = event.have,
                    .changed = event.changed,
                    .give_back = true,
+                   .keep = event.keep,
                    .copy = event.copy,
                    .word = event.copy | held_by(Hold::kStanding, place_.self)};
   if (event.changed) return open(borrow_.word);
@@ -220,7 +225,7 @@ void BorrowStep::write_back() {
     if (!opened) do_.add_first = kWriting;
     do_.write_bytes = true;
   }
-  std::uint64_t add = 0 - held_by(Hold::kLocked, place_.self);
+  std::uint64_t add = borrow_.keep ? 0 : 0 - held_by(Hold::kLocked, place_.self);
   if (opened || do_.add_first != 0) add -= kWriting;
   if (borrow_.changed && !borrow_.give_back) add += kOneVersion;
   if (borrow_.to != kNoNode) add += held_by(Hold::kStanding, borrow_.to);
@@ -268,11 +273,15 @@ void BorrowStep::settled(Header old) {
 }
 
 // Gives up a standing hold without bytes.
-void BorrowStep::hand_in(Header word) { swap(BorrowStage::kReturning, word, word & ~kHoldMask); }
+void BorrowStep::hand_in(Header word) { swap(BorrowStage::kReturning, word, handed_in_word(word)); }
+
+Header BorrowStep::handed_in_word(Header word) const {
+  return (word & ~kHoldMask) | (borrow_.keep ? held_by(Hold::kLocked, place_.self) : 0);
+}
 
 void BorrowStep::handed_in(Header old) {
   if (old == borrow_.word) {
-    borrow_.word = old & ~kHoldMask;
+    borrow_.word = handed_in_word(old);
     do_.tell_freed = is_asked(old);
     return end(Outcome::kReleased);
   }
@@ -325,7 +334,7 @@ BorrowActions step(Borrow& borrow, ObjectPlace place, const BorrowEvent& event) 
       transition.give_back(event);
       break;
     case BorrowEventKind::kGranted:
-      transition.granted(event.word);
+      transition.granted(event);
       break;
     case BorrowEventKind::kDone:
       transition.done(event);

@@ -34,14 +34,14 @@ PlaceText place_text(std::uint64_t at, At kind) {
   unw_word_t offset = 0;
   unw_context_t context;
   unw_cursor_t cursor;
-  const bool named = unw_getcontext(&context) == 0 &&
-                     unw_init_local2(&cursor, &context, kind == At::kAccess ? UNW_INIT_SIGNAL_FRAME : 0) == 0 &&
-                     unw_set_reg(&cursor, UNW_REG_IP, at) == 0 &&
+  const unsigned behind = kind == At::kAccess ? 1 : 0;  // libunwind looks before a return address
+  const bool named = unw_getcontext(&context) == 0 && unw_init_local(&cursor, &context) == 0 &&
+                     unw_set_reg(&cursor, UNW_REG_IP, at + behind) == 0 &&
                      unw_get_proc_name(&cursor, name.data(), name.size(), &offset) == 0;
   Dl_info file{};
   const bool known = ::dladdr(reinterpret_cast<void*>(at), &file) != 0 && file.dli_fname != nullptr;
   const std::uint64_t base = known ? reinterpret_cast<std::uint64_t>(file.dli_fbase) : 0;
-  auto end = named ? fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", name.data(), offset)
+  auto end = named ? fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", name.data(), offset - behind)
                    : fmt::format_to_n(text.data(), text.size() - 1, "{}+{:#x}", known ? file.dli_fname : "", at - base);
   *end.out = '\0';
   return text;

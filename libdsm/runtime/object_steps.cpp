@@ -169,11 +169,10 @@ std::span<net::Op> Objects::put_chain(const proto::BorrowActions& todo, const Ob
   return ops.first(used);
 }
 
-proto::Outcome Objects::run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& first,
-                            CallSite site) {
+proto::Outcome Objects::run(Pin& pin, const ObjectAt& object, const proto::BorrowEvent& first) {
   const proto::ObjectPlace where = place(object.address, object.bytes);
   for (proto::BorrowEvent event = first;;) {
-    const proto::BorrowActions todo = step(borrow, where, event);
+    const proto::BorrowActions todo = step(pin.borrow, where, event);
     event = {};
     if (todo.has_chain()) {
       const ChainGuard guard(*node_.transport);
@@ -182,10 +181,7 @@ proto::Outcome Objects::run(proto::Borrow& borrow, const ObjectAt& object, const
     }
     if (todo.tell_freed) tell_freed(object.address);
     if (todo.outcome != proto::Outcome::kNone) return todo.outcome;
-    if (todo.ask) {
-      event.kind = proto::BorrowEventKind::kGranted;
-      event.word = wait_in_queue(todo.turn, object, site);
-    }
+    if (todo.ask) event = wait_in_queue(pin, todo.turn, object);
   }
 }
 
@@ -234,8 +230,20 @@ proto::Outcome Objects::give_back(proto::Borrow& borrow, const ObjectAt& object,
   }
 }
 
-Header Objects::wait_in_queue(const proto::Turn& turn, const ObjectAt& object, CallSite site) {
+// Who waits to write back holds the object, and so its pages.
+proto::BorrowEvent Objects::wait_in_queue(Pin& pin, const proto::Turn& turn, const ObjectAt& object) {
   count(node_.stats->object_wait);
+  const bool begins = turn.wish != proto::Wish::kWriteBack && node_.geometry.nodes > 1;
+  const PinKind kind = pin.kind.load(std::memory_order_relaxed);
+  const std::uint64_t stamp_before = begins ? stamp(object.address, object.bytes) : 0;
+  if (begins) let_pages_go(pin);
+  proto::BorrowEvent event{.kind = proto::BorrowEventKind::kGranted, .have = true};
+  event.word = await_grant(turn, object, pin.site);
+  if (begins) event.have = regain_pages(pin, kind, stamp_before);
+  return event;
+}
+
+Header Objects::await_grant(const proto::Turn& turn, const ObjectAt& object, CallSite site) {
   const NodeId home = node_.geometry.home(node_.geometry.page_of(object.address));
   const Waiting waiting(my_pins(), WaitKind::kObject, object.address, site);
   if (node_.config.check != 0) trace_callers(my_pins());

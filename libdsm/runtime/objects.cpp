@@ -83,7 +83,7 @@ std::uint64_t Objects::stamp(std::uint64_t address, std::uint64_t bytes) const {
   const PageId last = node_.geometry.page_of(address + bytes - 1);
   std::uint64_t sum = 0;  // generations only grow
   for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
-    sum += pages_[page].load(std::memory_order_acquire);
+    sum += pages_[page].load(std::memory_order_acquire) / kOneGeneration;
   }
   return sum;
 }
@@ -95,6 +95,20 @@ void Objects::let_pages_go(Pin& pin) {
   pin_fence();
   if (!holds_all(address, bytes)) [[unlikely]]
     reconsider(address, bytes);
+}
+
+// After let_pages_go(). False: they may have left meanwhile. The pin is not published at times, so the copy that it
+// keeps is lost then.
+bool Objects::regain_pages(Pin& pin, PinKind kind, std::uint64_t stamp_before) {
+  const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
+  const std::uint64_t bytes = pin.bytes.load(std::memory_order_relaxed);
+  pin.kind.store(kind, std::memory_order_release);
+  pin_fence();
+  if (holds_all(address, bytes)) return stamp(address, bytes) == stamp_before;
+  pin.owner->granted.store(address);
+  enter(pin);
+  pin.owner->granted.store(0);
+  return false;
 }
 
 void Objects::unpin(Pin& pin) {
@@ -142,7 +156,7 @@ void Objects::enter(Pin& pin) {
     for (PageId at = first; at < end;) {
       const PageId next = std::min(end, (at / kPagesPerChunk + 1) * kPagesPerChunk);
       const SignalsBlocked blocked;
-      const bool nested = my_pins().holds_other_pages();
+      const bool nested = my_pins().holds_others_up();
       std::optional<Waiting> waiting;
       if (nested)
         waiting.emplace(my_pins(), WaitKind::kObjectPage, std::max(address, geometry.address_of(at)), pin.site);
@@ -176,10 +190,18 @@ bool Objects::holds_now(const Pin& pin) {
 bool Objects::open(PageId page) const {
   const std::uint64_t word = pages_[page].load();
   if (is_open(word)) return true;
-  return (word & kStateMask) == kClosing && my_pins().holds_other_pages();
+  return (word & kStateMask) == kClosing && my_pins().holds_others_up();
 }
 
 bool Objects::has_left(PageId page) const { return (pages_[page].load() & kStateMask) == kLeft; }
+
+bool Objects::are_here(std::uint64_t address, std::uint64_t bytes) const {
+  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    if (has_left(page)) return false;
+  }
+  return true;
+}
 
 bool Objects::closing(std::uint64_t address, std::uint64_t bytes) const {
   if (address == 0 || bytes == 0 || !node_.geometry.holds(address + bytes - 1)) return false;  // read as it changed

@@ -9,7 +9,10 @@
 // 3. A thread that borrows something else already may pin a page that is closing, and joins those who finish in one
 //    that is not here (proto::Event::nested): else two threads could wait for each other's page. Others wait until the
 //    page has left and come back.
-// 4. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
+// 4. A thread that waits for an object holds none of its pages, since who has the object may touch one of them raw.
+// When
+//    it is granted the object it takes them as in 3.
+// 5. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
 //    the node then keeps the page raw until they end. Their bytes are written to the node's own page, too.
 #pragma once
 
@@ -98,8 +101,10 @@ class Objects final : public ObjectPages {
   void pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind);
   // The same if they are all here already; else false, and the pin stays free. Never waits.
   bool try_pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind);
-  // Of an object whose pages are here: the same number later, while they are here again, means all along.
+  // Of an object whose pages are here: the same number later, while they are here, means all along.
   std::uint64_t stamp(std::uint64_t address, std::uint64_t bytes) const;
+  // Whether they are here: of a borrow that holds pages, unless its thread has touched one raw.
+  bool are_here(std::uint64_t address, std::uint64_t bytes) const;
   // The pin holds no pages any more; it stays in use as a kCopy.
   void let_pages_go(Pin& pin);
   // The pin is free.
@@ -111,8 +116,9 @@ class Objects final : public ObjectPages {
   void forget_everywhere(std::uint64_t address);
 
   proto::ObjectPlace place(std::uint64_t address, std::uint64_t bytes) const;
-  // Steps the borrow to its next outcome. May wait for other borrows; `site` is told should it be a deadlock.
-  proto::Outcome run(proto::Borrow& borrow, const ObjectAt& object, const proto::BorrowEvent& event, CallSite site);
+  // Steps the pin's borrow to its next outcome. May wait for other borrows; the pin holds no pages meanwhile if it is
+  // about to begin.
+  proto::Outcome run(Pin& pin, const ObjectAt& object, const proto::BorrowEvent& event);
   // The chains of several borrows, none of a scattered object, all of one home, as one chain: begun, and ended by the
   // same thread. `ops` and what the steps name stay where they are in between.
   PostedSteps post_all(std::span<ObjectStep> steps, std::span<net::Op> ops);
@@ -156,6 +162,7 @@ class Objects final : public ObjectPages {
   Objects(Node& node, std::atomic<std::uint64_t>* pages);
   bool holds_all(std::uint64_t address, std::uint64_t bytes) const;
   void enter(Pin& pin);
+  bool regain_pages(Pin& pin, PinKind kind, std::uint64_t stamp);
   bool holds_now(const Pin& pin);
   void write_own_pages(const ObjectAt& object);
   void reconsider(std::uint64_t address, std::uint64_t bytes);
@@ -168,7 +175,8 @@ class Objects final : public ObjectPages {
   proto::Header begin_life(std::uint64_t address, bool coloured);
   bool end_life(std::uint64_t address, std::uint64_t block);
   void forgotten(std::uint64_t address);
-  proto::Header wait_in_queue(const proto::Turn& turn, const ObjectAt& object, CallSite site);
+  proto::BorrowEvent wait_in_queue(Pin& pin, const proto::Turn& turn, const ObjectAt& object);
+  proto::Header await_grant(const proto::Turn& turn, const ObjectAt& object, CallSite site);
   void send(NodeId to, ObjectMessageKind kind, std::uint64_t address);
   void serve();
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <bit>
+#include <optional>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -99,11 +100,13 @@ SeenWait wait_here(const Node& node, pid_t tid) {
   return waits && !gone && thread->wait.state.load() == state ? seen : SeenWait{};
 }
 
+bool same_header(std::uint64_t one, std::uint64_t other) { return one / kObjectGranule == other / kObjectGranule; }
+
 // Who holds one object of a granule, holds the header that all of them have; until it has written the object back,
 // which itself can be what it waits for.
 bool holds_header(const Pin& pin, std::uint64_t address, bool waits_itself) {
   const PinKind kind = pin.kind.load();
-  if (pin.address.load() / kObjectGranule != address / kObjectGranule) return false;
+  if (!same_header(pin.address.load(), address)) return false;
   if (kind != PinKind::kRead && kind != PinKind::kWrite) return false;
   return pin.borrow.stage == proto::BorrowStage::kHeld ||
          (pin.borrow.stage == proto::BorrowStage::kQueued && pin.borrow.releasing && !waits_itself);
@@ -122,19 +125,29 @@ bool holds_up(const Node& node, const Pin& pin, WaitKind kind, std::uint64_t add
   const PageId page = node.geometry.page_of(address);
   if (!pin.holds_pages() || !pin.overlaps(node.geometry.address_of(page), kPageBytes)) return false;
   if (waits_itself) return false;
-  // A page that is here, but not for object work, stays for its thread's plain access (objects.h, 4).
+  // A page that is here, but not for object work, stays for its thread's plain access (objects.h, 5).
   const bool for_objects = !node.objects->has_left(page);
   if (kind == WaitKind::kObjectPage) return !for_objects;  // else the waiter joins, since it is nested
   if (waits_plainly(thread, node.geometry, page)) return false;
   return for_objects ? thread.raw_page.load() != page + 1 : waiter.node != node.self;
 }
 
-const Pin* pin_that_holds_up(const Node& node, const ThreadPins& thread, WaitKind kind, std::uint64_t address,
-                             ThreadId waiter) {
-  const Pin* found = nullptr;
+// What a thread has that keeps the waiter off, and where it began with that.
+struct Held {
+  std::uint64_t address;
+  CallSite site;
+};
+
+std::optional<Held> hold_of(const Node& node, const ThreadPins& thread, WaitKind kind, std::uint64_t address,
+                            ThreadId waiter) {
+  std::optional<Held> found;
   thread.for_each([&](const Pin& pin) {
-    if (found == nullptr && holds_up(node, pin, kind, address, waiter)) found = &pin;
+    if (!found && holds_up(node, pin, kind, address, waiter)) found = Held{pin.address.load(), pin.site};
   });
+  const std::uint64_t granted = thread.granted.load();
+  if (!found && kind == WaitKind::kObject && granted != 0 && same_header(granted, address)) {
+    found = Held{granted, thread.wait.site};
+  }
   return found;
 }
 
@@ -142,7 +155,7 @@ pid_t holder_here(const Node& node, WaitKind kind, std::uint64_t address, Thread
   pid_t found = 0;
   std::uint64_t left = number;
   for_each_thread([&](const ThreadPins& thread) {
-    if (found != 0 || pin_that_holds_up(node, thread, kind, address, waiter) == nullptr) return;
+    if (found != 0 || !hold_of(node, thread, kind, address, waiter)) return;
     if (left-- == 0) found = thread.tid.load();
   });
   return found;
@@ -176,7 +189,7 @@ Frames frames_of(const Node& node, ThreadPins& thread) {
   return frames;
 }
 
-void say_here(const Node& node, ThreadPins& thread, const Pin& held) {
+void say_here(const Node& node, ThreadPins& thread, const Held& held) {
   const WaitKind kind = ThreadWait::kind_of(thread.wait.state.load());
   const std::uint64_t address = thread.wait.address.load();
   const Frames frames = frames_of(node, thread);
@@ -185,7 +198,7 @@ void say_here(const Node& node, ThreadPins& thread, const Pin& held) {
                                                            : "";
   const auto place = kind == WaitKind::kPlain && frames[0] != 0 ? place_text(frames[0], At::kAccess) : PlaceText{};
   log(LogLevel::kError, "deadlock", "thread {} borrowed {:#x}{} and waits for {}{:#x}{}{}{}", thread.tid.load(),
-      held.address.load(), site_text(held.site).data(), what, address, site_text(thread.wait.site).data(),
+      held.address, site_text(held.site).data(), what, address, site_text(thread.wait.site).data(),
       place[0] != '\0' ? " at " : "", place.data());
   if (frames[0] != 0) say_callers("it waits:", frames, kind == WaitKind::kPlain ? At::kAccess : At::kCall);
   if (held.site.callers != 0) say_callers("its borrow began:", callers_of(held.site));
@@ -203,8 +216,8 @@ std::uint64_t answer(Node& node, const Request& request) {
     return static_cast<std::uint32_t>(holder_here(node, kind, subject, waiter, number));
   }
   ThreadPins* const thread = thread_of(unpacked(request.args[2] >> 32).tid);
-  const Pin* const held = thread == nullptr ? nullptr : pin_that_holds_up(node, *thread, kind, subject, waiter);
-  if (held == nullptr) return 0;
+  const auto held = thread == nullptr ? std::nullopt : hold_of(node, *thread, kind, subject, waiter);
+  if (!held) return 0;
   if (question == Question::kSay) {
     say_here(node, *thread, *held);
   } else if (question == Question::kSayLong) {

@@ -104,8 +104,8 @@ bool ThreadPins::holds_any() const {
   return any;
 }
 
-bool ThreadPins::holds_other_pages() const {
-  bool any = false;
+bool ThreadPins::holds_others_up() const {
+  bool any = granted.load() != 0;
   for_each([&](const Pin& pin) { any |= pin.holds_pages(); });
   return any;
 }

@@ -108,7 +108,7 @@ struct ThreadPins {
   std::atomic<pid_t> tid{0};  // 0: nobody's
   ThreadPins* next = nullptr;
   std::atomic<PinBlock*> first{nullptr};
-  Pin* hint = nullptr;                        // probably free
+  Pin* hint = nullptr;                     // probably free
   PinBlock* hint_block = nullptr;          // the block it is in
   std::atomic<std::uint64_t> raw_page{0};  // number + 1 of a page that it touches raw although it has borrowed of it
   std::uint32_t hits = 0, locals = 0;      // borrows not yet counted in the node's counters
@@ -116,10 +116,11 @@ struct ThreadPins {
   void* flight = nullptr;                  // likewise: its fetches that are on their way ...
   std::size_t fetches = 0;                 // ... and how many they are
   ThreadWait wait;
+  std::atomic<std::uint64_t> granted{0};  // an object that it has been granted, and waits for the pages of
 
   Pin& take();
   bool holds_any() const;
-  bool holds_other_pages() const;  // a published pin of this thread holds pages
+  bool holds_others_up() const;  // a published pin holds pages, or it has been granted an object
   template <typename See>
   void for_each(See see) const {
     for (const PinBlock* block = first.load(); block != nullptr; block = block->next.load()) {

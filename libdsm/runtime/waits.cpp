@@ -82,12 +82,12 @@ void trace_callers(ThreadPins& me) {
 
 ThreadPins* borrower() {
   ThreadPins* const me = detail::mine;
-  return me != nullptr && me->holds_other_pages() ? me : nullptr;
+  return me != nullptr && me->holds_others_up() ? me : nullptr;
 }
 
 void begin_plain_wait(pid_t tid, std::uint64_t address) {
   for_each_thread([&](ThreadPins& thread) {
-    if (thread.tid.load() != tid || !thread.holds_other_pages()) return;
+    if (thread.tid.load() != tid || !thread.holds_others_up()) return;
     suspended.fetch_add(1);
     begin(thread, WaitKind::kPlain, address, {});
   });

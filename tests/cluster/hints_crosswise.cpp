@@ -147,7 +147,7 @@ void awaited_here() {
     if (dsm::node() == at) {
       auto mine = dsm::borrow_mut(&all[at].accounts[0]);
       std::thread other([&] { dsm::borrow_mut(&all[at].accounts[0])->balance += 1; });
-      std::thread reader([&] { EXPECT(dsm::borrow_shared(&all[at].accounts[0])->balance != 0); });
+      std::thread reader([&] { EXPECT(dsm::borrow_shared(&all[at].accounts[0])->balance <= 2); });
       let_others_wait();
       touch(all[at].plain());
       mine->balance += 1;
@@ -157,6 +157,50 @@ void awaited_here() {
     }
     meet();
     EXPECT(dsm::borrow_shared(&all[at].accounts[0])->balance == 2);
+  }
+}
+
+// What a thread has changed in a page that it has touched, too, is no copy to be found again when that page has been
+// written plainly since.
+void left_copy() {
+  Page* all = pages();
+  Account& account = all[0].accounts[0];
+  for (std::uint64_t round = 1; round < 4; ++round) {
+    if (dsm::node() == 1) {
+      auto mine = dsm::borrow_mut(&account);
+      touch(all[0].plain());
+      mine->balance = 2 * round;
+    }
+    meet();
+    if (dsm::node() == 0) account.balance = 2 * round + 1;
+    meet();
+    EXPECT(dsm::borrow_shared(&account)->balance == 2 * round + 1);
+    meet();
+  }
+}
+
+// A thread changes what its node keeps by transfer, and touches its page: the object is still its own until it is done.
+void kept_object() {
+  Page* all = pages();
+  Account& account = all[0].accounts[0];
+  for (unsigned round = 0; round < 3; ++round) {
+    if (dsm::node() == 1) {
+      dsm::transfer(&account, 1);
+      dsm::borrow_mut(&account)->balance += 1;
+      auto mine = dsm::borrow_mut(&account);
+      mine->balance += 1;
+      meet();
+      let_others_wait();
+      touch(all[0].plain());
+      let_others_wait();
+      mine->balance += 1;
+    } else {
+      meet();
+      dsm::borrow_mut(&account)->balance += 1;
+    }
+    meet();
+    EXPECT(dsm::borrow_shared(&account)->balance == (round + 1) * (dsm::nodes() + 2));
+    meet();
   }
 }
 
@@ -170,6 +214,8 @@ int main(int argc, char** argv) {
               {"readers", readers},
               {"kept", kept},
               {"awaited", awaited},
-              {"awaited_here", awaited_here}},
+              {"awaited_here", awaited_here},
+              {"left_copy", left_copy},
+              {"kept_object", kept_object}},
              argc, argv);
 }

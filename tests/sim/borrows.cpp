@@ -29,13 +29,20 @@ void Simulator::try_borrow(Thread& thread, Copy& copy) {
       thread.state = ThreadState::kFaulting;
       return;
     }
-    if (!copy.page.fresh || (copy.closed && !thread.outer && !(copy.owed && thread.asked))) {
+    if (!copy.page.fresh || (copy.closed && !nested(thread) && !(copy.owed && thread.asked))) {
       thread.state = ThreadState::kQueueing;
       return;
     }
     copy.owed = false;
     ++copy.borrows;
     thread.pinned = true;
+  }
+  if (thread.awaits) {
+    thread.awaits = false;
+    thread.state = ThreadState::kHolding;
+    refresh(thread.node, thread.page);
+    const BorrowEvent event{.kind = BorrowEventKind::kGranted, .have = !thread.lost, .word = thread.granted};
+    return step_borrow(index, event);
   }
   if (thread.nests) return borrow_another(thread);
   Cached& cached = model_.cached(thread.node, thread.page, thread.object);
@@ -80,6 +87,23 @@ void Simulator::end_outer(Thread& thread) {
   --model_.copy(thread.node, page).borrows;
   trace("node {} thread {} lets page {} go", thread.node, &thread - threads_.data(), page);
   refresh(thread.node, page);
+}
+
+// The thread waits in the home's queue to begin. It holds no page meanwhile: whoever has the object may need it.
+void Simulator::await_grant(unsigned index) {
+  Thread& thread = threads_[index];
+  thread.awaits = true;
+  thread.pinned = thread.lost = thread.asked = false;
+  --model_.copy(thread.node, thread.page).borrows;
+  refresh(thread.node, thread.page);
+}
+
+void Simulator::granted(unsigned index, proto::Header word) {
+  Thread& thread = threads_[index];
+  if (!thread.awaits) return step_borrow(index, {.kind = BorrowEventKind::kGranted, .have = true, .word = word});
+  thread.granted = word;
+  thread.state = ThreadState::kTrying;
+  refresh_thread(index);
 }
 
 void Simulator::begin_borrow(unsigned index) {

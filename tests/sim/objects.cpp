@@ -24,7 +24,9 @@ void Simulator::act(NodeId node, unsigned page, unsigned object, unsigned who, W
   if (todo.tell_freed && !mutated(Mutation::kObjectLoseFreed)) {
     write_object(node, home, {ObjectMessage::kFreed, node, p, o, who, {}, 0});
   }
-  if (todo.ask) write_object(node, home, {ObjectMessage::kAsk, node, p, o, who, todo.turn, 0});
+  if (!todo.ask) return;
+  write_object(node, home, {ObjectMessage::kAsk, node, p, o, who, todo.turn, 0});
+  if (todo.turn.wish != proto::Wish::kWriteBack) await_grant(who);
 }
 
 // Posts the chain's operations, in the order of the fields.
@@ -137,7 +139,7 @@ void Simulator::deliver_object(NodeId from, NodeId to) {
     case ObjectMessage::kFreed:
       return step_queue(letter.page, letter.object, {QueueEventKind::kFreed});
     case ObjectMessage::kGrant:
-      return step_borrow(letter.thread, {.kind = BorrowEventKind::kGranted, .word = letter.word});
+      return granted(letter.thread, letter.word);
     case ObjectMessage::kRecall: {
       Cached& cached = model_.cached(to, letter.page, letter.object);
       if (cached.holder == kGiver) return;
@@ -249,6 +251,7 @@ void Simulator::forget_copies(NodeId node, unsigned page) {
     Cached& cached = model_.cached(node, page, object);
     cached.have = cached.standing = cached.dirty = false;
   }
+  for (Thread& thread : threads_) thread.lost |= thread.node == node && thread.page == page;
 }
 
 }  // namespace dsm::sim

@@ -132,6 +132,10 @@ class Simulator {
     bool nests = false;   // and whether it is to be held around another borrow
     bool pinned = false;  // it has the page, and waits for another thread of its node to be done with the object
     std::optional<unsigned> outer = {};  // the page of the borrow around this one
+    bool awaits =
+        false;  // it is in the home's queue, and has let the page go; or it has been granted the object since,
+    proto::Header granted = 0;  // and gains the page again
+    bool lost = false;          // the page has left meanwhile
   };
 
   enum class OpKind : std::uint8_t {
@@ -218,7 +222,8 @@ class Simulator {
 
   // state.cpp
   bool borrows(unsigned index) const {
-    return threads_[index].state == ThreadState::kHolding && threads_[index].intent == Intent::kBorrow;
+    const Thread& thread = threads_[index];
+    return thread.intent == Intent::kBorrow && (thread.state == ThreadState::kHolding || thread.awaits);
   }
   void normalise_copies();
   void normalise_threads();
@@ -251,6 +256,9 @@ class Simulator {
   void begin_borrow(unsigned index);
   void borrow_another(Thread& thread);
   void end_outer(Thread& thread);
+  void await_grant(unsigned index);
+  void granted(unsigned index, proto::Header word);
+  static bool nested(const Thread& thread) { return thread.outer.has_value() || thread.awaits; }
   void step_borrow(unsigned index, const proto::BorrowEvent& event);
   void ended_step(unsigned index, proto::Outcome outcome);
   bool stands(const Thread& thread, proto::Header word) const;

@@ -156,8 +156,8 @@ void archive_object(Archive& all, Object& object) {
 template <typename Archive>
 void archive_work(Archive& all, Work& work) {
   proto::Borrow& borrow = work.borrow;
-  fields(all, borrow.stage, borrow.wish, borrow.have, borrow.releasing, borrow.changed, borrow.give_back, borrow.marked,
-         borrow.tries, borrow.to, borrow.copy, borrow.word);
+  fields(all, borrow.stage, borrow.wish, borrow.have, borrow.releasing, borrow.changed, borrow.give_back, borrow.keep,
+         borrow.marked, borrow.lost, borrow.tries, borrow.to, borrow.copy, borrow.word);
   archive_half(all, work.bytes);
   fields(all, work.results.kind, work.results.before, work.results.old, work.results.after, work.results.settled,
          work.done_due, work.flying, work.began, work.pending);
@@ -195,7 +195,7 @@ void Simulator::archive(Archive& all) {
   for (Cached& cached : model_.caches) archive_cached(all, cached);
   for (Thread& thread : threads_) {
     fields(all, thread.state, thread.intent, thread.page, thread.left, thread.holds, thread.asked, thread.object,
-           thread.change, thread.to, thread.nests, thread.pinned);
+           thread.change, thread.to, thread.nests, thread.pinned, thread.awaits, thread.granted, thread.lost);
     archive_outer(all, thread.outer);
   }
   for (unsigned i = 0; i < works_.size(); ++i) {
@@ -299,6 +299,7 @@ void Simulator::normalise_threads() {
     if (thread.state == ThreadState::kChoosing || thread.state == ThreadState::kFinished) {
       thread = {.node = thread.node, .state = thread.state, .left = thread.left};
     }
+    if (!thread.awaits) thread.granted = 0, thread.lost = false;
     Work& work = works_[i];
     if (!borrows(i)) work = Work{};
     if (!work.flying && !work.done_due) work.results = {};

@@ -124,7 +124,7 @@ void Simulator::access(Thread& thread, Copy& copy) {
 }
 
 void Simulator::fault_or_hint(Thread& thread) {
-  const bool nested = thread.outer.has_value() && !mutated(Mutation::kObjectNoNesting);
+  const bool nested = Simulator::nested(thread) && !mutated(Mutation::kObjectNoNesting);
   proto::Event event{.kind = proto::EventKind::kFault, .access = needed(thread.intent), .nested = nested};
   switch (thread.intent) {
     case Intent::kPrefetch:

@@ -25,7 +25,7 @@ BorrowEvent read_between(Header before, Header after) {
   return {.kind = BorrowEventKind::kDone, .before = before, .after = after};
 }
 BorrowEvent settled(Header old) { return {.kind = BorrowEventKind::kDone, .settled = old}; }
-BorrowEvent granted(Header word) { return {.kind = BorrowEventKind::kGranted, .word = word}; }
+BorrowEvent granted(Header word) { return {.kind = BorrowEventKind::kGranted, .have = true, .word = word}; }
 BorrowEvent release(bool changed, NodeId to = kNoNode) {
   return {.kind = BorrowEventKind::kRelease, .changed = changed, .to = to};
 }
@@ -163,6 +163,22 @@ TEST(Write, WhatWasGrantedStaleIsFetched) {
   EXPECT_EQ(step(borrow, kAway, settled(0)).outcome, Outcome::kLocked);
 }
 
+// Its pages have been touched raw since, which no version tells.
+TEST(Write, WhatWasLostInTheQueueIsFetched) {
+  Borrow borrow;
+  step(borrow, kAway, begin_with_copy(Wish::kWrite, kV));
+  step(borrow, kAway, swapped(locked(2)));
+  const BorrowActions fetch = step(borrow, kAway, {.kind = BorrowEventKind::kGranted, .word = locked(1)});
+  EXPECT_TRUE(fetch.read_bytes);
+  EXPECT_TRUE(borrow.lost);
+  EXPECT_EQ(step(borrow, kAway, settled(0)).outcome, Outcome::kLocked);
+  Borrow other;
+  step(other, kAway, begin_with_copy(Wish::kWrite, kV));
+  step(other, kAway, swapped(locked(2)));
+  EXPECT_EQ(step(other, kAway, granted(locked(1))).outcome, Outcome::kLocked);
+  EXPECT_FALSE(other.lost);
+}
+
 TEST(Write, AtTheHomeIsInPlace) {
   Borrow borrow;
   const BorrowActions guess = step(borrow, kHome, begin(Wish::kWrite));
@@ -259,6 +275,24 @@ TEST(Standing, GoesHomeCleanBySwapOnly) {
   const BorrowActions end = step(borrow, kAway, swapped(standing(1) | kAsked));
   EXPECT_TRUE(end.tell_freed);
   EXPECT_EQ(end.outcome, Outcome::kReleased);
+}
+
+// A thread works with it: what others may see goes home, and the object stays locked for it.
+TEST(Standing, GoesHomeAndIsKept) {
+  Borrow borrow;
+  BorrowEvent back{.kind = BorrowEventKind::kGiveBack, .have = true, .changed = true, .keep = true, .copy = kV};
+  step(borrow, kAway, back);
+  const BorrowActions write = step(borrow, kAway, swapped(standing(1)));
+  const Header opened = locked(1, kV + kOneVersion) | kWriting;
+  EXPECT_TRUE(write.write_bytes);
+  EXPECT_EQ(opened + write.add_last, locked(1, kV + kOneVersion));
+  EXPECT_EQ(step(borrow, kAway, settled(opened | kAsked)).outcome, Outcome::kReleased);
+  EXPECT_EQ(borrow.word, locked(1, kV + kOneVersion) | kAsked);
+  Borrow clean;
+  back.changed = false;
+  EXPECT_EQ(step(clean, kAway, back).desired, locked(1));
+  EXPECT_EQ(step(clean, kAway, swapped(standing(1))).outcome, Outcome::kReleased);
+  EXPECT_EQ(clean.word, locked(1));
 }
 
 TEST(Standing, OfABlockThatWasFreedIsDropped) {
