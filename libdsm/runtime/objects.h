@@ -13,7 +13,8 @@
 // When
 //    it is granted the object it takes them as in 3.
 // 5. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
-//    the node then keeps the page raw until they end. Their bytes are written to the node's own page, too.
+//    the node then keeps the page raw until they end. Their bytes are written to the node's own page, too. Known limit:
+//    until it has the page, the pins keep no other node's raw access off.
 #pragma once
 
 #include <sys/types.h>

@@ -95,6 +95,65 @@ TEST(RawAccessInABorrow, IsFoundByEveryEngine) {
   }
 }
 
+// --- plain access inside borrows ------------------------------------------------------------------------------------
+
+struct Crosswise {
+  const char* name;
+  const char* nodes;
+  std::vector<const char*> said;
+};
+
+std::vector<const char*> engines() {
+  std::vector<const char*> all;
+  for (const char* engine : {"uffd-inline", "uffd-thread", "sigsegv"}) {
+    if (dsm::mem::engine_obstacle(engine).empty()) all.push_back(engine);
+  }
+  return all;
+}
+
+std::size_t times(const std::string& text, const char* part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+class InsideABorrow : public testing::TestWithParam<Crosswise> {};
+
+TEST_P(InsideABorrow, CirclesAreNamedByEveryEngine) {
+  const auto& [name, nodes, said] = GetParam();
+  for (const char* engine : engines()) {
+    Process job({bin("dsmrun"), "-n", nodes, "--engine", engine, "--check", "1", "--", bin("hints_crosswise"), name});
+    EXPECT_EQ(job.wait(), 128 + SIGABRT) << engine << job.err();
+    EXPECT_NE(job.err().find("wait for each other in a circle"), std::string::npos) << engine << job.err();
+    EXPECT_EQ(times(job.err(), "its borrow began:"), times(job.err(), " borrowed 0x")) << engine << job.err();
+    for (const char* part : said) EXPECT_NE(job.err().find(part), std::string::npos) << part << engine << job.err();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, InsideABorrow,
+    testing::Values(Crosswise{"ring", "2", {"dsm[0] deadlock: thread", "dsm[1] deadlock: thread", "at touch+"}},
+                    Crosswise{
+                        "ring",
+                        "3",
+                        {"dsm[0] deadlock: thread", "dsm[1] deadlock: thread", "dsm[2] deadlock: thread", "at touch+"}},
+                    Crosswise{"ring_of_reads", "2", {"plain access to", "at look+"}},
+                    Crosswise{"threads", "2", {"plain access to", "at touch+"}},
+                    Crosswise{"mixed", "2", {"plain access to", "and waits for 0x", "at touch+"}},
+                    Crosswise{"readers", "2", {"plain access to", "at look+"}},
+                    Crosswise{"kept", "2", {"waits for the page of", "and waits for 0x"}}),
+    [](const auto& info) { return std::string(info.param.name) + "_of_" + info.param.nodes; });
+
+// Who only seems to wait in a circle gets on, and nothing is lost.
+TEST(PlainAccess, OfWhoIsNotInACircleGoesOn) {
+  for (const char* engine : engines()) {
+    for (const char* name : {"awaited", "awaited_here", "left_copy", "kept_object"}) {
+      Process job({bin("dsmrun"), "-n", "3", "--engine", engine, "--", bin("hints_crosswise"), name});
+      EXPECT_EQ(job.wait(), 0) << name << engine << job.out() << job.err();
+    }
+  }
+}
+
 TEST(ObjectCache, KeepsItsBoundAndWhatIsUsedOften) {
   for (const char* check : {"bounded", "standing"}) {
     Process job({bin("dsmrun"), "-n", "2", "--object-cache", "2M", "--", bin("hints_cache_node"), check});

@@ -1,5 +1,6 @@
-// Everything at once on the same pages: raw loads and exchanges, borrows by address, owners, transfers, frees, from all
-// threads of all nodes, which fork meanwhile; and the history is checked to be linearizable, object by object.
+// Everything at once on the same pages: raw loads and exchanges, also inside borrows of what lies beside them, borrows
+// by address, owners, transfers, frees, from all threads of all nodes, which fork meanwhile; and the history is checked
+// to be linearizable, object by object.
 //
 //   dsmrun -n 4 -- mixed --threads 2 --seconds 600
 //
@@ -32,7 +33,7 @@ namespace {
 struct Options {
   unsigned threads = 2;
   unsigned objects = 48;
-  unsigned raw = 10, transfers = 3, owned = 33;
+  unsigned raw = 10, transfers = 3, owned = 33, inside = 10;
   unsigned forks = 1;
   double seconds = 10;
   std::uint64_t seed = 1;
@@ -70,6 +71,7 @@ struct Log {
 
 struct Shared {
   dsm::barrier meet;
+  dsm::shared_mutex beside;
   std::atomic<std::uint64_t> wrong{0};
   std::atomic<std::uint64_t> forks{0};
   std::uint64_t operations = 0;
@@ -100,7 +102,7 @@ class Worker {
 
   void round() {
     log_.count = 0;
-    while (log_.count < kNotes) {
+    while (log_.count + 1 < kNotes) {  // one has another within it
       if (random_() % 1000 < options_.forks) fork_child();
       const auto object = static_cast<std::uint32_t>(random_() % shared_.all);
       object < shared_.plain ? plain(object) : owned(object);
@@ -147,10 +149,29 @@ class Worker {
         check(*seen);
         note.left = note.found = seen->value;
       } else {
+        const bool inside = which < shared_.plain && percent(options_.inside);
+        std::unique_lock guard(shared_.beside, std::defer_lock);
+        if (inside) guard.lock();
         const auto held = dsm::borrow_mut(object);
         change(*held, note);
+        if (inside) touch_beside(which);
       }
     });
+  }
+
+  // Some plain objects are never borrowed, so that all may touch them inside borrows of their page. Every eighth, of
+  // those that lie side by side. One thread at a time does, since two would wait for each other; and no raw access to
+  // those pages meanwhile, which could come before its own (objects.h, 5).
+  static constexpr std::uint32_t kGroup = 8, kOnlyRaw = kGroup - 2;
+  bool only_raw(std::uint32_t which) const { return options_.inside != 0 && which % kGroup == kOnlyRaw; }
+  void touch_beside(std::uint32_t which) {
+    const std::uint32_t beside = which / kGroup * kGroup + kOnlyRaw;
+    if (which % 2 == 0 && beside < shared_.plain) raw(beside, shared_.objects[beside]);
+  }
+  void raw_alone(std::uint32_t which, Object* object) {
+    std::shared_lock guard(shared_.beside, std::defer_lock);
+    if (options_.inside != 0) guard.lock();
+    raw(which, object);
   }
 
   // In the midst of what the node's other threads do. The child has this thread's memory as of now, and no node.
@@ -167,8 +188,9 @@ class Worker {
 
   void plain(std::uint32_t which) {
     Object* const object = shared_.objects[which];
+    if (only_raw(which)) return raw_alone(which, object);
     if (percent(options_.transfers)) return dsm::transfer(object, static_cast<unsigned>(random_() % dsm::nodes()));
-    percent(options_.raw) ? raw(which, object) : borrow(which, object);
+    percent(options_.raw) ? raw_alone(which, object) : borrow(which, object);
   }
 
   // By address or raw the object changes under the owner's nose: the owner stays as it is, so a shared lock will do.
@@ -372,6 +394,8 @@ int main(int argc, char** argv) {
   app.add_option("--raw", options.raw, "percent of the accesses that are raw")->check(CLI::Range(0, 100));
   app.add_option("--transfers", options.transfers, "percent that are transfers")->check(CLI::Range(0, 100));
   app.add_option("--owned", options.owned, "percent of the objects that have an owner")->check(CLI::Range(0, 100));
+  app.add_option("--inside", options.inside, "percent of the mutable borrows with a raw access beside their object")
+      ->check(CLI::Range(0, 100));
   app.add_option("--forks", options.forks, "forks among a thousand operations")->check(CLI::Range(0, 1000));
   app.add_option("--seconds", options.seconds, "how long")->check(CLI::PositiveNumber);
   app.add_option("--seed", options.seed, "of the choices each thread makes");
