@@ -95,9 +95,9 @@ enum class BorrowEventKind : std::uint8_t {
   kRelease,   // `changed`; `to`: the standing owner from now on, else kNoNode
   kGiveBack,  // from kIdle: a standing copy goes home: `changed`, `have`, `copy`; with `keep` the object itself does
               // not: it is locked for this node then. Never waits
-  kGranted,  // the home's answer: `word`, as its queue left it. `have`: the pages were in object mode all along, so
-             // that a copy is still one; in any case they are now
-  kDone,     // the chain in flight has ended: its results
+  kGranted,   // the home's answer: `word`, as its queue left it. `have`: the pages were in object mode all along, so
+              // that a copy is still one; in any case they are now
+  kDone,      // the chain in flight has ended: its results
 };
 
 struct BorrowEvent {

@@ -31,10 +31,8 @@
 namespace {
 
 struct Options {
-  unsigned threads = 2;
-  unsigned objects = 48;
-  unsigned raw = 10, transfers = 3, owned = 33, inside = 10;
-  unsigned forks = 1;
+  unsigned threads = 2, objects = 48;
+  unsigned raw = 10, transfers = 3, owned = 33, inside = 10, forks = 1;
   double seconds = 10;
   std::uint64_t seed = 1;
 };
@@ -72,11 +70,9 @@ struct Log {
 struct Shared {
   dsm::barrier meet;
   dsm::shared_mutex beside;
-  std::atomic<std::uint64_t> wrong{0};
-  std::atomic<std::uint64_t> forks{0};
+  std::atomic<std::uint64_t> wrong{0}, forks{0};
   std::uint64_t operations = 0;
-  unsigned plain = 0;  // objects without an owner come first
-  unsigned all = 0;
+  unsigned plain = 0, all = 0;  // objects; those without an owner come first
   bool over = false;
   Object** objects;       // of the plain ones
   std::uint64_t* values;  // of all, at the begin of the round

@@ -191,8 +191,8 @@ template <typename T>
 }
 
 // Makes `node` the object's standing owner: its later borrows of the object need no network, until another node borrows
-// it. Waits for a mutable borrow that is under way. Without effect on an object that does not begin at a multiple of 64 or
-// has less than 64 bytes: others may begin in its 64 bytes, and they have one owner at a time.
+// it. Waits for a mutable borrow that is under way. Without effect on an object that does not begin at a multiple of 64
+// or has less than 64 bytes: others may begin in its 64 bytes, and they have one owner at a time.
 template <typename T>
 void transfer(T* object, unsigned node, dsm::source_location where = dsm::source_location::current()) {
   detail::transfer(object, sizeof(T), node, where);
