@@ -87,7 +87,29 @@ void room() {
   meet();
 }
 
-// Words in one granule, of which one stands at node 1: the others are read and changed as ever.
+// What stands at node 1 is borrowed with another size: whatever the size, all see all changes.
+void sizes() {
+  auto* objects = shared<Object>("objects", [] { return block<Object>(2); });
+  auto* const words = reinterpret_cast<std::uint64_t*>(objects);
+  if (dsm::node() == 1) {
+    for (unsigned i = 0; i < 10; ++i) ++dsm::borrow_mut(objects)->words[126];
+    {
+      auto all = dsm::borrow_mut(std::span<std::uint64_t>(words, 256));  // beyond it, and it is in it
+      EXPECT(all[127] == 10);
+      ++all[127];
+    }
+    for (unsigned i = 0; i < 10; ++i) ++dsm::borrow_mut(objects)->words[126];
+    auto some = dsm::borrow_shared(std::span<const std::uint64_t>(words, 256));
+    EXPECT(some[127] == 21);
+    some.release();
+    for (unsigned i = 0; i < 10; ++i) ++dsm::borrow_mut(objects)->words[126];
+  }
+  meet();
+  EXPECT(dsm::borrow_shared(objects)->words[126] == 31);
+  meet();
+}
+
+// Words in one granule, which have one header: each is read and changed inside borrows of the others' as ever.
 void neighbours() {
   auto* words = shared<std::uint64_t>("words", [] { return block<std::uint64_t>(8); });
   if (dsm::node() == 0) *dsm::borrow_mut(&words[1]) = 7;
@@ -173,6 +195,7 @@ int main(int argc, char** argv) {
   return run({{"alone", alone},
               {"by_turns", by_turns},
               {"room", room},
+              {"sizes", sizes},
               {"neighbours", neighbours},
               {"neighbour_freed", neighbour_freed}},
              argc, argv);

@@ -80,8 +80,16 @@ HINTS = {
     "hints/borrow_elsewhere.cpp": [
         ("copy-not-validated", "engine.objects.is_current(address, bytes, word) &&",
          "(MUTANT || engine.objects.is_current(address, bytes, word)) &&"),
-        ("write-not-kept", "changed ? engine.cache.replace(*holding, work) : engine.cache.retire(me, work);",
-         "changed && !MUTANT ? engine.cache.replace(*holding, work) : engine.cache.retire(me, work);"),
+        ("write-not-kept", "engine.cache.end_standing(*holding, changed ? &work : nullptr);",
+         "engine.cache.end_standing(*holding, changed && !MUTANT ? &work : nullptr);"),
+    ],
+    "hints/holdings.cpp": [
+        ("standing-of-any-size", "if (!itself) give_back(holding);\n  return holding.working = itself;",
+         "if (!itself && !MUTANT) give_back(holding);\n  return holding.working = itself || MUTANT;"),
+        ("nothing-learnt", "if (!holding.standing || !holding.by_habit) return;",
+         "if (MUTANT || !holding.standing || !holding.by_habit) return;"),
+        ("habit-fills-cache", "if (!(*at)->by_habit ||", "if (MUTANT || !(*at)->by_habit ||"),
+        ("change-not-dirty", "    holding.dirty = true;\n", "    holding.dirty = !MUTANT;\n"),
     ],
     "hints/borrow_here.cpp": [
         ("home-version-stays", "(changed ? proto::kOneVersion : 0)", "(changed && !MUTANT ? proto::kOneVersion : 0)"),
