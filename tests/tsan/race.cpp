@@ -56,11 +56,11 @@ void in_turn(Word& word, Add add) {
 int main(int argc, char** argv) {
   const std::string what = argc == 2 ? argv[1] : "";
   dsm::start();
+  if (what == "private" && dsm::node() == 0) race(*dsm::make<Word>(Word{0}));
+  if (what == "private") return 0;
   auto* word = shared<Word>("word", [] { return dsm::make<Word>(Word{0}); });
   auto* lock = shared<dsm::mutex>("lock", [] { return dsm::make<dsm::mutex>(); });
-  if (what == "private") {
-    if (dsm::node() == 0) race(*word);
-  } else if (what == "shared") {
+  if (what == "shared") {
     if (dsm::node() == 1) *word = 7;
     meet();
     if (dsm::node() == 0) race(*word);
