@@ -50,7 +50,7 @@ void expect(int signal, void* address) {
 void store(void* address) { *static_cast<volatile char*>(address) = 1; }
 
 // The store ends in a handler that leaves by way_out. It is none, so threads may try it together.
-[[gnu::noinline, gnu::no_sanitize("thread")]] bool store_is_refused(const Rig& rig, PageId page) {
+__attribute__((noinline, no_sanitize("thread"))) bool store_is_refused(const Rig& rig, PageId page) {
   if (sigsetjmp(way_out, 1) != 0) return true;
   rig.app(page) = 1;
   return false;
@@ -139,7 +139,7 @@ TEST_P(EngineProgramSignals, SignalsSentByKillAreTheProgramsOwn) {
 
 TEST_P(EngineProgramSignals, OneShotHandlerRunsOnce) {
   EXPECT_EQ(in_child([] {
-              install(SIGSEGV, leaving_handler, SA_RESETHAND);
+              install(SIGSEGV, leaving_handler, static_cast<int>(SA_RESETHAND));
               Rig rig(GetParam());
               void* const page = forbidden_page();
               if (sigsetjmp(way_out, 1) == 0) store(page);
