@@ -5,7 +5,6 @@
 #include <cstdlib>
 
 #include "base/log.h"
-#include "base/tsan.h"
 #include "runtime/latch_lock.h"
 #include "runtime/node.h"
 #include "sync/server.h"
@@ -78,10 +77,7 @@ std::uint64_t ask_checked(const detail::slot& slot, const char* kind, runtime::O
                           std::uint64_t count) {
   runtime::Node& node = runtime::node();
   const PageId page = slot.page;
-  tsan_before(&slot);
-  const std::uint64_t answer = runtime::Call(node, node.geometry.home(page), operation, {page, what, count}).wait();
-  tsan_after(&slot);
-  return checked(answer, slot, kind);
+  return checked(runtime::Call(node, node.geometry.home(page), operation, {page, what, count}).wait(), slot, kind);
 }
 
 }  // namespace sync
