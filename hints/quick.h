@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstring>
 
+#include "base/tsan.h"
 #include "hints/borrow.h"
 #include "hints/sides.h"
 
@@ -14,6 +15,7 @@ namespace dsm::hints {
 
 // A call of memcpy costs more than most objects. The last block may overlap the one before.
 [[gnu::always_inline]] inline void copy_inline(std::byte* to, const std::byte* from, std::size_t bytes) {
+  if constexpr (kThreadSanitizer) return copy_racing(to, from, bytes);
   constexpr std::size_t kBlock = 64;
   const auto both_ends = [&]<std::size_t kBytes>(std::integral_constant<std::size_t, kBytes>) {
     std::byte first[kBytes], last[kBytes];
@@ -60,7 +62,7 @@ class PageLook {
   const Header before = header.load(std::memory_order_acquire);
   if (!proto::is_readable(before)) return false;
   copy_inline(to, engine.slice_view + offset, bytes);
-  std::atomic_thread_fence(std::memory_order_acquire);
+  std::atomic_signal_fence(std::memory_order_acquire);  // for the compiler: x86 keeps loads in order
   return proto::is_same_version(before, header.load(std::memory_order_acquire));
 }
 

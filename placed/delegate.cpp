@@ -240,11 +240,12 @@ void Poster::finish(NodeId home) {
 
 // All go out first, so that the nodes work at the same time.
 void Poster::finish_all() {
-  for (NodeId home = 0; home < node_.geometry.nodes; ++home) {
+  const auto nodes = static_cast<NodeId>(node_.geometry.nodes);
+  for (NodeId home = 0; home < nodes; ++home) {
     if (home != node_.self) send(home);
   }
   send(node_.self);
-  for (NodeId home = 0; home < node_.geometry.nodes; ++home) finish(home);
+  for (NodeId home = 0; home < nodes; ++home) finish(home);
 }
 
 // The object's own node.

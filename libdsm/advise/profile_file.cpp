@@ -99,6 +99,7 @@ std::vector<PageUse> ProfileFile::pages() const {
     }
   }
   std::vector<PageUse> pages;
+  pages.reserve(found.size());
   for (auto& [number, page] : found) pages.push_back(std::move(page));
   return pages;
 }

@@ -16,6 +16,7 @@ void* map_sparse_bytes(std::size_t bytes, AtFork at_fork = AtFork::kCopied);
 // T's initial state is all zero.
 template <typename T>
 T* map_sparse(std::uint64_t count, AtFork at_fork = AtFork::kCopied) {
+  // NOLINTNEXTLINE(bugprone-sizeof-expression): T may be a pointer
   return static_cast<T*>(map_sparse_bytes(count * sizeof(T), at_fork));
 }
 

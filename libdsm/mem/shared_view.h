@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "base/result.h"
+#include "base/tsan.h"
 
 namespace dsm::mem {
 
@@ -16,6 +17,7 @@ namespace dsm::mem {
 // and incoherent; a touch is a SIGSEGV instead.
 inline Result<void*> map_shared_view(void* place, std::size_t bytes, int memory_fd, std::uint64_t offset,
                                      int protection) {
+  [[maybe_unused]] const TsanNotWritten the_program_has_it_all_along{};
   const int flags = MAP_SHARED | MAP_NORESERVE | (place != nullptr ? MAP_FIXED : 0);
   void* view = mmap(place, bytes, protection, flags, memory_fd, static_cast<off_t>(offset));
   if (view == MAP_FAILED) return fail(Errc::kNoMemory, "cannot map the node's memory for the program", errno);

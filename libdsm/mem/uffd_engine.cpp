@@ -75,10 +75,14 @@ Result<void> UffdEngine::start(FaultSink& sink) {
   DSM_CHECK(sink_ == nullptr, "start() a second time");
   sink_ = &sink;
   auto started = attendant_.start();
-  if (started) started = begin();
-  if (!started) attendant_.stop();
-  running_ = started.has_value();
-  if (running_) self_ = advisable_self();
+  if (started) {
+    self_ = advisable_self();  // these two first: the threads that begin() starts look at them
+    running_ = true;
+    started = begin();
+  }
+  if (started) return started;
+  running_ = false;
+  attendant_.stop();
   return started;
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/tsan.h"
 
 namespace dsm::net {
 namespace {
@@ -24,7 +25,7 @@ void read_bytes(void* to, const std::byte* from, std::uint32_t bytes) {
     const std::uint64_t word = __atomic_load_n(reinterpret_cast<const std::uint64_t*>(from), __ATOMIC_SEQ_CST);
     std::memcpy(to, &word, sizeof word);
   } else if (bytes > 0) {
-    std::memcpy(to, from, bytes);
+    copy_racing(to, from, bytes);
   }
 }
 
@@ -34,7 +35,7 @@ void write_bytes(std::byte* to, const void* from, std::uint32_t bytes) {
     std::memcpy(&word, from, sizeof word);
     __atomic_store_n(reinterpret_cast<std::uint64_t*>(to), word, __ATOMIC_RELEASE);
   } else if (bytes > 0) {
-    std::memcpy(to, from, bytes);
+    copy_racing(to, from, bytes);
   }
 }
 

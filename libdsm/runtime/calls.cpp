@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/no_memory.h"
 #include "base/signals.h"
+#include "base/tsan.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
 #include "runtime/wire.h"
@@ -23,6 +24,9 @@ constexpr std::int64_t kSliceNs = 50'000'000;
 // The life of a call, in the low half of its slot's state. In the high half stands the call's id, so that an answer
 // that comes late, twice or for nobody cannot hit the slot's next call.
 enum Phase : std::uint32_t { kFree, kSent, kAcknowledged, kFilling, kDone };
+
+// To ThreadSanitizer: what this node has said to others comes before what it hears from them later.
+constexpr char kOthers = 0;
 
 constexpr std::uint64_t state_of(std::uint32_t call, Phase phase) { return std::uint64_t{call} << 32 | phase; }
 constexpr std::uint32_t call_of(std::uint64_t state) { return static_cast<std::uint32_t>(state >> 32); }
@@ -102,6 +106,7 @@ bool Calls::runs_anywhere(const Request& request) const {
 }
 
 void Calls::on_request(NodeId from, const Request& request) {
+  if (from != node_.self) tsan_after(&kOthers);
   const auto operation = static_cast<std::size_t>(request.operation);
   // Another program, which links less of the library, must not leave its asker waiting.
   if (operation < handlers_.size() && !handlers_[operation]) return reply({from, request.call}, 0);
@@ -118,12 +123,14 @@ void Calls::reply(Caller caller, std::uint64_t value) { answer(caller, true, val
 
 void Calls::answer(Caller caller, bool last, std::uint64_t value) {
   if (caller.node == node_.self) return on_reply(node_.self, caller.call, last, value);
+  tsan_before(&kOthers);
   const ReplyMessage message{caller.call, last ? 1U : 0U, value};
   send_message(node_, caller.node, pack(MessageType::kReply, message).bytes());
 }
 
 // Runs in signal context, too: a thread that waits for a page handles the node's messages.
 void Calls::on_reply(NodeId from, std::uint32_t call, bool last, std::uint64_t value) {
+  if (from != node_.self) tsan_after(&kOthers);
   Slot& answered = slot(call);
   const Phase next = last ? kFilling : kAcknowledged;
   std::uint64_t state = state_of(call, kSent);
@@ -149,6 +156,7 @@ Call::Call(Node& node, NodeId to, Operation operation, std::array<std::uint64_t,
     : node_(node) {
   DSM_CHECK(to < node.geometry.program_nodes() && text.size() <= Request::kMaxText,
             "a call to node {} with {} bytes of text", to, text.size());
+  if (to != node.self) tsan_before(&kOthers);
   const SignalsBlocked blocked;
   id_ = node.calls->take_slot(to);
   Request request{operation, static_cast<std::uint16_t>(text.size()), id_, args, {}};

@@ -212,8 +212,9 @@ Result<Node*> start_node(Program program) {
   }
   log(LogLevel::kInfo, "start", "node {} of {}, engine {}, transport {}", node->self, node->geometry.nodes,
       node->engine->name(), node->transport->name());
-  node.release();  // lives until the process ends: its memory may be touched until then
+  static_cast<void>(node.release());  // lives until the process ends: its memory may be touched until then
   ::on_exit(
+      // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): that is no leak
       [](int status, void*) {
         if (status == 0) finish_node();
       },

@@ -211,7 +211,8 @@ bool Objects::stands_here(std::uint64_t address, std::uint64_t version) {
 }
 
 void Objects::forget_everywhere(std::uint64_t address) {
-  for (NodeId to = 0; to < node_.geometry.nodes; ++to) {
+  const auto nodes = static_cast<NodeId>(node_.geometry.program_nodes());
+  for (NodeId to = 0; to < nodes; ++to) {
     if (to != node_.self) Call(node_, to, Operation::kObjectForget, {address, 0, 0}).wait();
   }
   const SignalsBlocked blocked;

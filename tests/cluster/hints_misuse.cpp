@@ -26,13 +26,13 @@ void foreign_pointer() {
 }
 void never_allocated() {
   meet();
-  auto* beyond = reinterpret_cast<Account*>(reinterpret_cast<std::uintptr_t>(accounts()) + (std::uintptr_t{30} << 30));
+  auto* beyond = reinterpret_cast<Account*>(reinterpret_cast<std::uintptr_t>(accounts()) + (std::uintptr_t{4} << 30));
   if (dsm::node() == 0) auto r = dsm::borrow_shared(beyond);
   meet();
 }
 void never_allocated_elsewhere() {
   meet();
-  auto* beyond = reinterpret_cast<Account*>(reinterpret_cast<std::uintptr_t>(accounts()) + (std::uintptr_t{30} << 30));
+  auto* beyond = reinterpret_cast<Account*>(reinterpret_cast<std::uintptr_t>(accounts()) + (std::uintptr_t{4} << 30));
   if (dsm::node() == 1) auto r = dsm::borrow_shared(beyond);
   meet();
 }

@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "base/tsan.h"
+
 namespace dsm::cluster::test {
 
-inline constexpr std::chrono::seconds kDeadline{30};
+inline constexpr std::chrono::seconds kDeadline{kThreadSanitizer ? 150 : 30};
 
 std::string bin(const std::string& program);  // in the build's bin folder
 

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/tsan.h"
 #include "mem/fault_engine.h"
 #include "tests/cluster/launcher_run.h"
 
@@ -123,6 +124,7 @@ long switches_of(pid_t pid) {
 }
 
 TEST(MemoryNodes, SleepWhileTheirMemoryIsUsed) {
+  if (kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer adds a thread that does not sleep";
   Process run(command("-n 1 --memory-nodes 2 --local-memory 8M", "steady"));
   run.wait_for("ready");
   run.type("\n");

@@ -33,6 +33,7 @@ bool use_up_memory_areas(std::size_t spare) {
 
 // The engine needs a memory area for (almost) every page here and gets few: every access must still be right.
 TEST_P(EngineLimits, FewMemoryAreasLeft) {
+  if (kThreadSanitizer) GTEST_SKIP() << "ThreadSanitizer cannot go on without more memory areas";
   constexpr int kNoSuchLimit = 99;
   const int end = in_child([] {
     set_log(LogLevel::kError, 1);

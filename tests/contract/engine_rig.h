@@ -14,9 +14,11 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "base/config.h"
 #include "base/futex.h"
+#include "base/tsan.h"
 #include "mem/address_space.h"
 #include "mem/fault_engine.h"
 
@@ -35,11 +37,34 @@ inline Geometry test_geometry() {
   return geometry;
 }
 
+// What a fault does. A thread of the engine may run it, after and before what the faulting thread does; ThreadSanitizer
+// sees no faults, so the threads meet here.
+class Script {
+ public:
+  template <typename F>
+  void operator=(F run) {
+    meet();
+    run_ = std::move(run);
+    meet();
+  }
+  FaultVerdict operator()(std::uintptr_t address, Access wanted, pid_t tid) {
+    meet();
+    const FaultVerdict verdict = run_(address, wanted, tid);
+    meet();
+    return verdict;
+  }
+  void meet() const {
+    tsan_after(this);
+    tsan_before(this);
+  }
+
+ private:
+  std::function<FaultVerdict(std::uintptr_t address, Access wanted, pid_t tid)> run_;
+};
+
 // Records what it is told. Answers by the test's script; by itself it maps what is wanted.
 class ScriptedSink final : public FaultSink {
  public:
-  using Script = std::function<FaultVerdict(std::uintptr_t address, Access wanted, pid_t tid)>;
-
   FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) override {
     (wanted == Access::kWrite ? writes : reads).fetch_add(1);
     last_address.store(address);
@@ -98,6 +123,7 @@ class Rig {
 
   // A 64-bit word of a page, as the program sees it and as the runtime does.
   volatile std::uint64_t& app(PageId page, std::size_t word = 0) const {
+    sink.script.meet();
     return *reinterpret_cast<volatile std::uint64_t*>(geometry.address_of(page) + word * sizeof(std::uint64_t));
   }
   void load(PageId page, std::size_t word = 0) const { [[maybe_unused]] const std::uint64_t value = app(page, word); }

@@ -17,20 +17,13 @@
 #include <string>
 #include <vector>
 
+#include "base/tsan.h"
 #include "net/transport.h"
 
 namespace dsm::net::test {
 
 inline constexpr std::uint64_t kMemoryBytes = 1 << 20;
 inline constexpr std::uint64_t kMetaBytes = 1 << 16;
-
-#if defined(__SANITIZE_THREAD__)
-inline constexpr bool kThreadSanitizer = true;
-#elif defined(__has_feature)
-inline constexpr bool kThreadSanitizer = __has_feature(thread_sanitizer);
-#else
-inline constexpr bool kThreadSanitizer = false;
-#endif
 
 class World {
  public:

@@ -182,8 +182,7 @@ class InPlaceTable : public OneByOne<InPlaceTable<Place>> {
     for (unsigned turn = 0;; ++turn) {
       const std::uint64_t before = version.load(std::memory_order_acquire);
       if (before % 2 == 0) {
-        for (unsigned i = 0; i < 4; ++i) value.words[i] = word(bucket, slot, i).load(std::memory_order_relaxed);
-        std::atomic_thread_fence(std::memory_order_acquire);
+        for (unsigned i = 0; i < 4; ++i) value.words[i] = word(bucket, slot, i).load(std::memory_order_acquire);
         if (version.load(std::memory_order_relaxed) == before) return true;
       }
       wait(turn);
