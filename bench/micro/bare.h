@@ -9,7 +9,8 @@ namespace dsm::bench {
 
 class Bare {
  public:
-  enum class What { kMapWrite, kCopyMapRead, kCopyMapWrite, kUnprotect };
+  // kTurn: a read maps, a store unprotects and is stepped over, and behind it (SIGTRAP) the page is gone again.
+  enum class What { kMapWrite, kCopyMapRead, kCopyMapWrite, kUnprotect, kTurn };
 
   explicit Bare(std::size_t bytes);
   ~Bare();
@@ -24,7 +25,8 @@ class Bare {
   void install_for_reading(std::size_t from, std::size_t bytes, bool copy);  // a batch: memcpy and one CONTINUE
 
   // For the handler.
-  void resolve(std::uintptr_t address);
+  void resolve(std::uintptr_t address, bool store);
+  bool steps() const { return what_ == What::kTurn; }
   bool holds(std::uintptr_t address) const { return address - reinterpret_cast<std::uintptr_t>(view_) < bytes_; }
 
  private:

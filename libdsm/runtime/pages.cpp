@@ -49,11 +49,7 @@ Result<std::unique_ptr<Pages>> Pages::create(Node& node) {
 }
 
 Pages::Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings)
-    : node_(node),
-      steps_(node.config.step != 0 && node.engine->faults_inline() && node.config.keep_us == 0),
-      table_(table),
-      spaces_(spaces),
-      landings_(landings) {}
+    : node_(node), table_(table), spaces_(spaces), landings_(landings) {}
 Pages::~Pages() = default;
 
 // --- faults ---------------------------------------------------------------------------------------------------------

@@ -108,7 +108,6 @@ class Pages final : public mem::FaultSink {
   static constexpr std::size_t kLandings = 64;  // one bit each in landings_used_
 
   Node& node_;
-  const bool steps_;  // the engine may be asked to step over stores
   PageTable table_;
   Workspace* spaces_;
   std::array<FutexLock, kWorkspaces> space_locks_;

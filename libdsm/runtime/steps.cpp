@@ -34,11 +34,21 @@ constexpr std::uint8_t kForgiven = 32;
 
 }  // namespace
 
+namespace {
+
+// An unmodified program hands pages to system calls behind a store of its own, and they must not be closed by then.
+bool steps(const Node& node) {
+  return node.config.step != 0 && node.config.keep_us == 0 && node.program != Program::kUnmodified &&
+         node.local == nullptr && node.engine->faults_inline();
+}
+
+}  // namespace
+
 // Under the entry's lock: the verdict for an access that may run now. `waited`: another node had to give way.
 mem::FaultVerdict Pages::let_run(Entry& entry, Access wanted, bool waited) {
   const bool shared = waited || entry.page.look_asked || entry.page.migratory;
-  const bool may_step = steps_ && wanted == Access::kWrite && shared && entry.page.fresh &&
-                        entry.page.access == Access::kWrite && !entry.user_locks && node_.local == nullptr;
+  const bool may_step = shared && wanted == Access::kWrite && entry.page.fresh && entry.page.access == Access::kWrite &&
+                        !entry.user_locks && steps(node_);
   if (!may_step) return mem::FaultVerdict::kRetry;
   if (entry.brief >= 0) return mem::FaultVerdict::kStep;
   ++entry.brief;

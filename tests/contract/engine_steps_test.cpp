@@ -161,7 +161,7 @@ TEST_P(EngineSteps, AJumpOutOfAStepEndsIt) {
               Rig rig(GetParam());
               std::vector<std::uintptr_t> ran;
               step_all(rig, ran);
-              const auto grant = rig.sink.script;
+              auto grant = rig.sink.script;
               const PageId bad = rig.foreign + 6;
               rig.sink.script = [&](std::uintptr_t address, Access wanted, pid_t tid) {
                 return rig.geometry.page_of(address) == bad ? FaultVerdict::kNotOurs : grant(address, wanted, tid);
