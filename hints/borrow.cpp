@@ -1,5 +1,6 @@
 #include "hints/borrow.h"
 
+#include "base/tsan.h"
 #include "hints/checks.h"
 #include "hints/quick.h"
 #include "hints/sides.h"
@@ -69,6 +70,7 @@ Header end_borrow(Pin& pin, bool changed, NodeId to) {
 // is not yet being written then, so its copies go once more. Of an object without a colour they go when the colours
 // begin anew: its memory may be an owned one's in its next life.
 void end_hinted(Pin& pin, bool changed) {
+  tsan_after(&pin.borrow);  // holdings.cpp, give_back()
   const bool mutable_borrow = pin.kind.load(std::memory_order_relaxed) == runtime::PinKind::kWrite;
   const std::uint64_t address = pin.address.load();
   if (!mutable_borrow || !changed || !proto::is_coloured(pin.borrow.word)) [[likely]] {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/signals.h"
+#include "base/tsan.h"
 #include "hints/cache.h"
 #include "runtime/node.h"
 #include "runtime/waits.h"
@@ -235,6 +236,7 @@ void Cache::give_back(Holding& holding) {
   if (!have) return;
   if (goes_on != nullptr && kept) {
     *goes_on = {.stage = proto::BorrowStage::kHeld, .wish = proto::Wish::kWrite, .word = borrow.word};
+    tsan_before(goes_on);  // its thread is in its access until the page is mapped
   }
   if (holding.dirty) count(node_.stats->object_write_back);
   holding.dirty = false;

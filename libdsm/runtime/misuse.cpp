@@ -71,9 +71,10 @@ std::array<char, 160> site_text(CallSite site) {
 void note_callers(Pin& pin) {
   std::array<void*, 12> frames{};
   ::unw_backtrace(frames.data(), static_cast<int>(frames.size()));
-  pin.site.callers = 1 + notes_made.fetch_add(1) % (kNotes - 1);
-  std::transform(frames.begin(), frames.end(), notes[pin.site.callers].frames.begin(),
+  const std::uint32_t number = 1 + notes_made.fetch_add(1) % (kNotes - 1);
+  std::transform(frames.begin(), frames.end(), notes[number].frames.begin(),
                  [](void* at) { return reinterpret_cast<std::uint64_t>(at); });
+  std::atomic_ref(pin.site.callers).store(number, std::memory_order_release);
 }
 
 void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address) {

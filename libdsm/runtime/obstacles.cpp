@@ -138,11 +138,17 @@ struct Held {
   CallSite site;
 };
 
+// Callers are noted behind the borrow's begin, with DSM_CHECK=1.
+CallSite site_of(const Pin& pin) {
+  auto& callers = const_cast<std::uint32_t&>(pin.site.callers);
+  return {pin.site.file, pin.site.line, std::atomic_ref(callers).load(std::memory_order_acquire)};
+}
+
 std::optional<Held> hold_of(const Node& node, const ThreadPins& thread, WaitKind kind, std::uint64_t address,
                             ThreadId waiter) {
   std::optional<Held> found;
   thread.for_each([&](const Pin& pin) {
-    if (!found && holds_up(node, pin, kind, address, waiter)) found = Held{pin.address.load(), pin.site};
+    if (!found && holds_up(node, pin, kind, address, waiter)) found = Held{pin.address.load(), site_of(pin)};
   });
   const std::uint64_t granted = thread.granted.load();
   if (!found && kind == WaitKind::kObject && granted != 0 && same_header(granted, address)) {

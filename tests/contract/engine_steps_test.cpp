@@ -27,6 +27,7 @@ class EngineSteps : public EngineContract {
 
   // Every page is granted as it is wanted, to be stepped over; what has run is closed again.
   static void step_all(Rig& rig, std::vector<std::uintptr_t>& ran) {
+    ran.reserve(1024);  // nothing is allocated in a handler
     rig.sink.script = [&rig](std::uintptr_t address, Access wanted, pid_t) {
       rig.grant(address, wanted);
       return FaultVerdict::kStep;
