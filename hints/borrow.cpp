@@ -76,7 +76,7 @@ void end_hinted(Pin& pin, bool changed) {
   if (!mutable_borrow || !changed || !proto::is_coloured(pin.borrow.word)) [[likely]] {
     const std::uint64_t version = proto::version_of(end_borrow(pin, changed));
     if (version != 0 && proto::colour_wraps(version)) [[unlikely]]
-      engine().objects.forget_everywhere(address & ~(kObjectGranule - 1));
+      engine().objects.forget_everywhere(granule_of(address));
     return;
   }
   runtime::Objects& objects = engine().objects;

@@ -1,4 +1,4 @@
-// Objects of other nodes with which this node works: one thread at a time, and what it keeps by transfer.
+// Objects of other nodes with which this node works: one thread at a time, and what it keeps by transfer or habit.
 #include <algorithm>
 #include <mutex>
 #include <new>
@@ -23,21 +23,23 @@ constexpr std::uint32_t kMostChanges = 256;
 // The part of the cache that one object may have to stand here by habit.
 constexpr std::uint64_t kLargestShare = 16;
 
+// Whether what stands is just these bytes.
+bool is_itself(const Holding& standing, std::uint64_t address, std::uint64_t bytes) {
+  return standing.copy->address.load() == address && standing.copy->bytes.load() == bytes;
+}
+
 }  // namespace
 
 // Where the holding of the address hangs, or would hang.
 Holding** Cache::find_holding(std::uint64_t address) {
-  const std::uint64_t granule = address & ~(kObjectGranule - 1);
   Holding** at = &holdings_[hash(address) % kHoldingBuckets];
-  while (*at != nullptr && (*at)->granule != granule) at = &(*at)->next;
+  while (*at != nullptr && (*at)->granule != granule_of(address)) at = &(*at)->next;
   return at;
 }
 
 Holding** Cache::find_or_make_holding(std::uint64_t address) {
   Holding** const at = find_holding(address);
-  if (*at == nullptr) {
-    *at = ::new (slab_.take(sizeof(Holding))) Holding{.granule = address & ~(kObjectGranule - 1)};
-  }
+  if (*at == nullptr) *at = ::new (slab_.take(sizeof(Holding))) Holding{.granule = granule_of(address)};
   return at;
 }
 
@@ -165,7 +167,7 @@ bool Cache::begin_standing(Holding& holding, std::uint64_t address, std::uint64_
 // Under the lock.
 bool Cache::begin(Holding& holding, std::uint64_t address, std::uint64_t bytes) {
   if (!holding.standing) return false;
-  const bool itself = holding.copy->address.load() == address && holding.copy->bytes.load() == bytes;
+  const bool itself = is_itself(holding, address, bytes);
   if (!itself) give_back(holding);
   return holding.working = itself;
 }
@@ -173,8 +175,8 @@ bool Cache::begin(Holding& holding, std::uint64_t address, std::uint64_t bytes) 
 bool Cache::stands(std::uint64_t address, std::uint64_t bytes) {
   const SignalsBlocked blocked;
   const std::lock_guard guard(lock_);
-  const Copy* const copy = find_in_table(address);
-  return copy != nullptr && copy->standing.load() && copy->bytes.load() == bytes;
+  const Holding* const holding = *find_holding(address);
+  return holding != nullptr && holding->standing && is_itself(*holding, address, bytes);
 }
 
 bool Cache::stands_across(std::uint64_t address, std::uint64_t bytes) {
@@ -183,8 +185,7 @@ bool Cache::stands_across(std::uint64_t address, std::uint64_t bytes) {
   const Holding* const holding = *find_holding(address);
   if (holding == nullptr || !holding->standing) return false;
   const std::uint64_t begin = holding->copy->address.load(), length = holding->copy->bytes.load();
-  const bool itself = begin == address && length == bytes;
-  return !itself && begin < address + bytes && address < begin + length;
+  return !is_itself(*holding, address, bytes) && begin < address + bytes && address < begin + length;
 }
 
 bool Cache::should_stand(std::uint64_t bytes, unsigned changes) const {
@@ -196,8 +197,7 @@ bool Cache::should_stand(std::uint64_t bytes, unsigned changes) const {
 void Cache::learn(const Holding& holding) {
   if (!holding.standing || !holding.by_habit) return;
   const std::uint32_t due = changes_due_.load(std::memory_order_relaxed);
-  const std::uint32_t next =
-      holding.kept >= kPays ? std::max(due / 2, least_changes_) : std::min(due * 2, kMostChanges);
+  const std::uint32_t next = holding.kept >= kPays ? due / 2 : std::min(due * 2, kMostChanges);
   changes_due_.store(std::max(next, least_changes_), std::memory_order_relaxed);
 }
 

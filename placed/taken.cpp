@@ -144,7 +144,7 @@ void Taken::let_go() {
     const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
     const Header old = add(address, release);
     if (proto::is_coloured(old) || proto::colour_wraps(proto::version_of(old + release))) [[unlikely]]
-      coloured[colours++] = address & ~(kObjectGranule - 1);
+      coloured[colours++] = granule_of(address);
     if (proto::is_asked(old)) [[unlikely]]
       engine_.objects.tell_freed(address);
     if (engine_.alone) {

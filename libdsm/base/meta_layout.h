@@ -16,6 +16,8 @@ inline constexpr std::uint64_t kLatchBytes = 16;
 inline constexpr std::uint64_t kObjectGranule = 64;  // objects that begin in one share its header
 inline constexpr std::uint64_t kHeaderBytes = 8;
 
+constexpr std::uint64_t granule_of(std::uint64_t address) { return address & ~(kObjectGranule - 1); }
+
 constexpr std::uint64_t latch_offset(PageId page) { return page * kLatchBytes; }
 constexpr std::uint64_t header_offset(const Geometry& geometry, std::uint64_t address) {
   return geometry.all_pages() * kLatchBytes + (address - geometry.base) / kObjectGranule * kHeaderBytes;

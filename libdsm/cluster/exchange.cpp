@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "cluster/write_all.h"
 
 namespace dsm::cluster {
 
@@ -22,18 +22,6 @@ struct Slot {
   std::byte data[kMaxExchangeBytes];
 };
 static_assert(sizeof(Slot) == 8 + kMaxExchangeBytes);
-
-// False: errno says why.
-bool write_whole(int fd, const Slot& slot) {
-  const auto* bytes = reinterpret_cast<const std::byte*>(&slot);
-  for (std::size_t done = 0; done < sizeof slot;) {
-    const ssize_t written = ::write(fd, bytes + done, sizeof slot - done);
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return false;
-    done += static_cast<std::size_t>(written);
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -63,7 +51,8 @@ Result<UniqueFd> Exchange::finish() {
     Slot slot{};
     slot.bytes = static_cast<std::uint32_t>(share->size());
     std::copy(share->begin(), share->end(), slot.data);
-    if (!write_whole(fd.get(), slot)) return fail(Errc::kNoMemory, "no memory for what nodes exchange", errno);
+    if (!write_all(fd.get(), &slot, sizeof slot))
+      return fail(Errc::kNoMemory, "no memory for what nodes exchange", errno);
     share.reset();
   }
   if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {

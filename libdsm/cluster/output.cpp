@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "base/signals.h"
+#include "cluster/write_all.h"
 
 namespace dsm::cluster {
 
@@ -18,23 +19,6 @@ constexpr std::size_t kReadBytes = 64 << 10;
 constexpr std::size_t kPipeMax = 1 << 20;  // what a pipe holds at the most, unless an administrator allowed more
 // How soon a terminal that has become ours is read again.
 constexpr int kTerminalMs = 500;
-
-// False if nobody reads there any more.
-bool write_all(int fd, const char* bytes, std::size_t count) {
-  while (count > 0) {
-    const ssize_t put = ::write(fd, bytes, count);
-    if (put >= 0) {
-      bytes += put;
-      count -= static_cast<std::size_t>(put);
-    } else if (errno == EAGAIN) {  // somebody made the descriptor that we share non-blocking
-      pollfd room{fd, POLLOUT, 0};
-      ::poll(&room, 1, -1);
-    } else if (errno != EINTR) {
-      return false;
-    }
-  }
-  return true;
-}
 
 }  // namespace
 

@@ -12,8 +12,7 @@
 // 3. map and raise end the wait of every thread that the engine holds on those pages.
 // 4. map sets the permission asked for whether or not the page is mapped already.
 // 5. A fault may be told although the page allows the access: it was told late, or the kernel took the mapping away
-// (page
-//    reclaim). The sink maps the page as it should be, once more, and answers kRetry.
+//    (page reclaim). The sink maps the page as it should be, once more, and answers kRetry.
 #pragma once
 
 #include <cstdint>

@@ -300,7 +300,7 @@ void Batch::note_mapping(const Item& item) {
 void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
   if (node.local != nullptr && place().has_bytes) note_mapping(item);
-  entry.granted_us = static_cast<std::uint32_t>(now_ns() / 1000);
+  entry.granted_us = clock_us();
   if (node.recorder != nullptr) node.recorder->granted(page_of(item));
   if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
 }
@@ -325,10 +325,8 @@ void Batch::tell() {
     i = end;
     if (late != nullptr && message.kind == proto::MessageKind::kNudge) {
       *late = {todo.send_to, message};
-      continue;
-    }
-    for (NodeSet left = todo.send_to; left != 0; left &= left - 1) {
-      send_pages(node, static_cast<NodeId>(std::countr_zero(left)), message);
+    } else {
+      send_pages(node, todo.send_to, message);
     }
   }
 }

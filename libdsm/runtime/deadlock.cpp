@@ -90,8 +90,7 @@ bool Search::lasts(const Circle& circle) {
       "{} wait for each other in a circle (each node has named its threads); the program ends. {}",
       plain ? "borrows and plain access inside borrows" : "borrows",
       plain ? "A thread that has borrowed an object to change it, and touches plain memory, waits for the borrows of "
-              "that "
-              "memory's page: end the borrow first, or borrow what is touched, too, in an order that all keep"
+              "that memory's page: end the borrow first, or borrow what is touched, too, in an order that all keep"
             : "Borrow in the same order everywhere, or end one borrow before the next; objects that share 64 bytes are "
               "borrowed as one (dsm::make_owned, or an alignment of 64, keeps them apart)");
   std::abort();
@@ -177,8 +176,7 @@ bool Watch::look_at_closed_pages(std::int64_t now) {
     closed.said = true;
     log(LogLevel::kWarn, "borrow",
         "plain access to a page of {:#x} has waited {} s for thread {}, which has borrowed that{}; if the borrow was "
-        "left "
-        "without its end (longjmp), it waits for ever",
+        "left without its end (longjmp), it waits for ever",
         address, kLongNs / 1'000'000'000, pin.owner->tid.load(), site_text(pin.site).data());
   });
   closed_ = std::move(seen);

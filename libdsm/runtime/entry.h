@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "base/clock.h"
 #include "base/futex.h"
 #include "base/geometry.h"
 #include "base/result.h"
@@ -21,6 +22,9 @@ namespace dsm::runtime {
 inline constexpr std::int64_t kUserRuns = -1;   // the thread did not have to wait
 inline constexpr std::int64_t kUserWaits = -2;  // it waits, or has been woken and has not come back yet
 
+// As Entry::granted_us.
+inline std::uint32_t clock_us() { return static_cast<std::uint32_t>(now_ns() / 1000); }
+
 struct alignas(64) Entry {
   proto::Page page;
   FutexLock lock;
@@ -30,14 +34,14 @@ struct alignas(64) Entry {
   std::uint16_t asking[2];             // threads that have asked for it shared, exclusively, and have not had it yet
   std::int32_t user_tid;               // the thread whose access the last grant was for
   std::int64_t user_cpu_ns;            // its CPU time when it was let go, or one of the above
-  std::uint32_t granted_us;            // low bits of the monotonic clock at the last grant, or when it was given up
-  bool user_locks : 1;                 // it held a dsm::mutex then, for which others may wait
-  bool deferred : 1;                   // on the list of pages whose use is awaited
-  bool no_such : 1;                    // its home says that there is no such page: for the waiting thread to find
-  bool ask_again : 1;                  // a thread has found that; who wants the page next has to ask once more
-  bool one_store : 1;                  // closed to a second store since the first has run (steps.cpp)
-  std::int8_t brief;                   // how sure it is that the page is gained for one store each time (steps.cpp)
-  std::uint8_t came_late;              // times in a row that such a page had to be asked for after all
+  std::uint32_t granted_us;  // low bits of the monotonic clock at the last grant, or (steps.cpp) when it was given up
+  bool user_locks : 1;       // it held a dsm::mutex then, for which others may wait
+  bool deferred : 1;         // on the list of pages whose use is awaited
+  bool no_such : 1;          // its home says that there is no such page: for the waiting thread to find
+  bool ask_again : 1;        // a thread has found that; who wants the page next has to ask once more
+  bool one_store : 1;        // closed to a second store since the first has run (steps.cpp)
+  std::int8_t brief;         // how sure it is that the page is gained for one store each time (steps.cpp)
+  std::uint8_t came_late;    // times in a row that such a page had to be asked for after all
 };
 static_assert(sizeof(Entry) == 64);
 

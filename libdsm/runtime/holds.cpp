@@ -35,7 +35,7 @@ constexpr std::int64_t kIdleNs = 100'000;
 // And for how long it may stand still, waiting for a lock perhaps that somebody has who waits for this page.
 constexpr std::uint32_t kStillUs = 150;
 
-std::uint32_t held_us(const Entry& entry) { return static_cast<std::uint32_t>(now_ns() / 1000) - entry.granted_us; }
+std::uint32_t held_us(const Entry& entry) { return clock_us() - entry.granted_us; }
 
 }  // namespace
 

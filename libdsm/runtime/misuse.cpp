@@ -4,7 +4,6 @@
 #include <dlfcn.h>
 #include <libunwind.h>
 
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdlib>
@@ -12,18 +11,14 @@
 #include "base/log.h"
 #include "insight/stack.h"
 #include "runtime/node.h"
+#include "runtime/waits.h"
 
 namespace dsm::runtime {
 namespace {
 
-// Return addresses, innermost first; the rest null.
-struct Callers {
-  std::array<std::uint64_t, 12> frames{};
-};
-
 // What note_callers() has noted, by its number; 0 is none.
 constexpr std::uint32_t kNotes = 8192;
-constinit std::array<Callers, kNotes> notes{};
+constinit std::array<Frames, kNotes> notes{};
 constinit std::atomic<std::uint32_t> notes_made{0};
 
 }  // namespace
@@ -56,7 +51,7 @@ void say_callers(const char* what, std::span<const std::uint64_t> frames, At fir
 
 std::span<const std::uint64_t> callers_of(const CallSite& site) {
   if (site.callers == 0) return {};
-  return notes[site.callers].frames;
+  return notes[site.callers];
 }
 
 std::array<char, 160> site_text(CallSite site) {
@@ -67,29 +62,25 @@ std::array<char, 160> site_text(CallSite site) {
   return text;
 }
 
-// Not walk_stack(): libunwind remembers how frames lie, and takes 80 ns.
 void note_callers(Pin& pin) {
-  std::array<void*, 12> frames{};
-  ::unw_backtrace(frames.data(), static_cast<int>(frames.size()));
   const std::uint32_t number = 1 + notes_made.fetch_add(1) % (kNotes - 1);
-  std::transform(frames.begin(), frames.end(), notes[number].frames.begin(),
-                 [](void* at) { return reinterpret_cast<std::uint64_t>(at); });
+  notes[number] = callers_now();
   std::atomic_ref(pin.site.callers).store(number, std::memory_order_release);
 }
 
 void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address) {
   const bool changes = pin.kind.load() == PinKind::kWrite;
-  Callers callers;
+  Frames callers{};
   if (node.engine->faults_inline()) {
-    insight::walk_stack(insight::From::kInterrupted, callers.frames.data(), callers.frames.size());
+    insight::walk_stack(insight::From::kInterrupted, callers.data(), callers.size());
   }
-  const std::uint64_t accessed = callers.frames[0];
+  const std::uint64_t accessed = callers[0];
   log(LogLevel::kError, "borrow",
       "raw access to {:#x} at {} inside the thread's own {} borrow of the object {:#x}, begun{}: use what the borrow "
       "gave; the program ends",
       address, accessed == 0 ? "?" : place_text(accessed, At::kAccess).data(), changes ? "mutable" : "shared",
       pin.address.load(), site_text(pin.site).data());
-  if (pin.site.callers != 0 && accessed != 0) say_callers("the raw access:", callers.frames, At::kAccess);
+  if (pin.site.callers != 0 && accessed != 0) say_callers("the raw access:", callers, At::kAccess);
   if (pin.site.callers != 0) say_callers("the borrow began:", callers_of(pin.site));
   std::abort();
 }
@@ -99,9 +90,9 @@ void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, 
   log(LogLevel::kError, "borrow", "{} {:#x}{}{}{}{}; the program ends", what, address, site_text(now).data(),
       earlier.empty() ? "" : "; ", earlier, site_text(then).data());
   if (node_running() && node().config.check != 0) {
-    Callers callers;
-    insight::walk_stack(insight::From::kCaller, callers.frames.data(), callers.frames.size());
-    say_callers("now:", callers.frames);
+    Frames callers{};
+    insight::walk_stack(insight::From::kCaller, callers.data(), callers.size());
+    say_callers("now:", callers);
   }
   if (then.callers != 0) say_callers("the earlier borrow:", callers_of(then));
   std::abort();

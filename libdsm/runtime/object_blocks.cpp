@@ -65,7 +65,7 @@ bool Objects::freed(void* block, std::size_t bytes) {
       execute_ops(node_.self, {&look, 1});
     }
     if (proto::may_have_copies(latch)) {
-      for (std::uint64_t granule = at & ~(kObjectGranule - 1); granule < page_end; granule += kObjectGranule) {
+      for (std::uint64_t granule = granule_of(at); granule < page_end; granule += kObjectGranule) {
         const bool alone = granule >= begin && end - granule >= kObjectGranule;
         const NodeSet nodes = end_life(granule, alone);
         if (nodes != 0) waiting.push_back({granule, begin, nodes});

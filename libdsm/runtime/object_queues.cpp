@@ -10,21 +10,15 @@ namespace dsm::runtime {
 
 using proto::QueueEventKind;
 
-namespace {
-
 // Who waits, waits for the header, which objects of one granule share: small ones that were not made for borrows.
-std::uint64_t header_of(std::uint64_t address) { return address & ~(kObjectGranule - 1); }
-
-}  // namespace
-
 void ObjectQueues::ask(std::uint64_t address, proto::Turn turn, Caller caller) {
-  Line& line = lines_[header_of(address)];
+  Line& line = lines_[granule_of(address)];
   line.turns.push_back(turn);
   line.callers.push_back(caller);
   run(address, line, QueueEventKind::kAsked);
 }
 
-void ObjectQueues::freed(std::uint64_t address) { run(address, lines_[header_of(address)], QueueEventKind::kFreed); }
+void ObjectQueues::freed(std::uint64_t address) { run(address, lines_[granule_of(address)], QueueEventKind::kFreed); }
 
 // Ends with nothing in flight. The line is gone when nobody waits.
 void ObjectQueues::run(std::uint64_t address, Line& line, QueueEventKind kind) {
@@ -51,7 +45,7 @@ void ObjectQueues::run(std::uint64_t address, Line& line, QueueEventKind kind) {
       count(node_.stats->object_recall);
       send_message(node_, todo.recall, pack(MessageType::kObject, message).bytes(), net::Waiter::kService);
     }
-    if (todo.idle) lines_.erase(header_of(address));
+    if (todo.idle) lines_.erase(granule_of(address));
     return;
   }
 }

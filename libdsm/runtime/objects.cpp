@@ -56,12 +56,18 @@ const std::atomic<std::uint64_t>* Objects::slice_pages() const {
   return pages_ + node_.geometry.slice_first(node_.self);
 }
 
-bool Objects::holds_all(std::uint64_t address, std::uint64_t bytes) const {
+// Whether the word of any of the object's pages is as asked.
+template <typename Is>
+bool Objects::any_page(std::uint64_t address, std::uint64_t bytes, Is is) const {
   const PageId last = node_.geometry.page_of(address + bytes - 1);
   for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
-    if (!is_open(pages_[page].load(std::memory_order_acquire))) return false;
+    if (is(pages_[page].load())) return true;
   }
-  return true;
+  return false;
+}
+
+bool Objects::holds_all(std::uint64_t address, std::uint64_t bytes) const {
+  return !any_page(address, bytes, [](std::uint64_t word) { return !is_open(word); });
 }
 
 void Objects::pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
@@ -196,20 +202,12 @@ bool Objects::open(PageId page) const {
 bool Objects::has_left(PageId page) const { return (pages_[page].load() & kStateMask) == kLeft; }
 
 bool Objects::are_here(std::uint64_t address, std::uint64_t bytes) const {
-  const PageId last = node_.geometry.page_of(address + bytes - 1);
-  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
-    if (has_left(page)) return false;
-  }
-  return true;
+  return !any_page(address, bytes, [](std::uint64_t word) { return (word & kStateMask) == kLeft; });
 }
 
 bool Objects::closing(std::uint64_t address, std::uint64_t bytes) const {
   if (address == 0 || bytes == 0 || !node_.geometry.holds(address + bytes - 1)) return false;  // read as it changed
-  const PageId last = node_.geometry.page_of(address + bytes - 1);
-  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
-    if ((pages_[page].load() & kStateMask) == kClosing) return true;
-  }
-  return false;
+  return any_page(address, bytes, [](std::uint64_t word) { return (word & kStateMask) == kClosing; });
 }
 
 bool Objects::pinned(PageId page) const {

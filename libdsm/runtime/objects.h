@@ -10,8 +10,7 @@
 //    that is not here (proto::Event::nested): else two threads could wait for each other's page. Others wait until the
 //    page has left and come back.
 // 4. A thread that waits for an object holds none of its pages, since who has the object may touch one of them raw.
-// When
-//    it is granted the object it takes them as in 3.
+//    When it is granted the object it takes them as in 3.
 // 5. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
 //    the node then keeps the page raw until they end. Their bytes are written to the node's own page, too. Known limit:
 //    until it has the page, the pins keep no other node's raw access off.
@@ -161,6 +160,8 @@ class Objects final : public ObjectPages {
 
  private:
   Objects(Node& node, std::atomic<std::uint64_t>* pages);
+  template <typename Is>
+  bool any_page(std::uint64_t address, std::uint64_t bytes, Is is) const;
   bool holds_all(std::uint64_t address, std::uint64_t bytes) const;
   void enter(Pin& pin);
   bool regain_pages(Pin& pin, PinKind kind, std::uint64_t stamp);

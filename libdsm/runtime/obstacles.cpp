@@ -100,7 +100,7 @@ SeenWait wait_here(const Node& node, pid_t tid) {
   return waits && !gone && thread->wait.state.load() == state ? seen : SeenWait{};
 }
 
-bool same_header(std::uint64_t one, std::uint64_t other) { return one / kObjectGranule == other / kObjectGranule; }
+bool same_header(std::uint64_t one, std::uint64_t other) { return granule_of(one) == granule_of(other); }
 
 // Who holds one object of a granule, holds the header that all of them have; until it has written the object back,
 // which itself can be what it waits for.
@@ -172,8 +172,6 @@ pid_t holder_here(const Node& node, WaitKind kind, std::uint64_t address, Thread
 void trace_this_thread() {
   if (ThreadPins* const me = borrower()) trace_interrupted(*me);
 }
-
-using Frames = std::array<std::uint64_t, ThreadWait::kFrames>;
 
 // Where the thread waits: as it has noted, or as it says now that it is suspended; at least the instruction.
 Frames frames_of(const Node& node, ThreadPins& thread) {

@@ -204,10 +204,8 @@ void Service::publish_chunk(PageId first) {
   count(node_.stats->chunk_shared);
   trace(TraceEvent::kShareChunk, first);
   for (PageId page = first; page < first + kPagesPerChunk; ++page) {
-    for (NodeSet left = latches[page - first].waiters; left != 0; left &= left - 1) {
-      const auto to = static_cast<NodeId>(std::countr_zero(left));
-      send_pages(node_, to, {proto::MessageKind::kLook, Access::kNone, 0, 1, page, 0, 0});
-    }
+    const NodeSet waiters = latches[page - first].waiters;
+    send_pages(node_, waiters, {proto::MessageKind::kLook, Access::kNone, 0, 1, page, 0, 0});
   }
 }
 

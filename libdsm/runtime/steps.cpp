@@ -8,8 +8,6 @@
 //
 // Who has given a page on and wants it back need not nudge the node that has it now: that looks for waiters when its
 // store has run. The nudge is only sent if that takes long.
-#include <algorithm>
-#include <bit>
 
 #include "base/clock.h"
 #include "runtime/node.h"
@@ -83,16 +81,14 @@ void Pages::note_second_store(Entry& entry) {
 }
 
 void Pages::note_given_up(Entry& entry) {
-  if (entry.page.access == Access::kNone) entry.granted_us = static_cast<std::uint32_t>(now_ns() / 1000);
-  if (!entry.one_store) return;
+  if (entry.one_store && entry.brief >= 0) ++entry.brief;
   entry.one_store = false;
-  if (entry.brief >= 0) ++entry.brief;
+  if (entry.brief >= kSure && entry.page.access == Access::kNone) entry.granted_us = clock_us();
 }
 
 // Whether the page, which this node has just given on, may come back unasked.
 bool Pages::comes_back(Entry& entry) const {
-  const auto now_us = static_cast<std::uint32_t>(now_ns() / 1000);
-  if (entry.brief < kSure || now_us - entry.granted_us > kJustGaveUs) return false;
+  if (entry.brief < kSure || clock_us() - entry.granted_us > kJustGaveUs) return false;
   if (entry.came_late < kLateTwice) return true;
   if (++entry.came_late == kForgiven) entry.came_late = 0;
   return false;
@@ -103,11 +99,7 @@ void Pages::await_unasked(Entry& entry, std::uint32_t seen, LateNudge& late) {
   const std::int64_t end = now_ns() + kUnaskedNs;
   while (entry.changed.load() == seen && now_ns() < end) await_change(entry.changed, seen, end - now_ns());
   const bool came = entry.changed.load() != seen;
-  if (!came) {
-    for (NodeSet left = late.to; left != 0; left &= left - 1) {
-      send_pages(node_, static_cast<NodeId>(std::countr_zero(left)), late.message);
-    }
-  }
+  if (!came) send_pages(node_, late.to, late.message);
   entry.lock.lock();
   entry.came_late = came ? std::uint8_t{0} : static_cast<std::uint8_t>(entry.came_late + 1);
   entry.lock.unlock();

@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 
@@ -28,6 +29,11 @@ class Waiting {
  private:
   ThreadPins& thread_;
 };
+
+// Addresses in a thread's stack, innermost first; the rest 0.
+using Frames = std::array<std::uint64_t, ThreadWait::kFrames>;
+// Who called the function that asks. Not in signal context.
+Frames callers_now();
 
 // Notes where in the program the calling thread waits: in signal context, what the signal has interrupted ...
 void trace_interrupted(ThreadPins& me);

@@ -1,5 +1,7 @@
 #include "runtime/wire.h"
 
+#include <bit>
+
 #include "base/log.h"
 #include "base/trace.h"
 #include "runtime/node.h"
@@ -44,11 +46,14 @@ void send_message(Node& node, NodeId to, std::span<const std::byte> message, net
   if (!sent) log(LogLevel::kError, "wire", "cannot send to node {}: {}", to, sent.error().context);
 }
 
-void send_pages(Node& node, NodeId to, const proto::PageMessage& message) {
-  trace(TraceEvent::kSend, message.first, to, static_cast<std::uint64_t>(message.kind));
+void send_pages(Node& node, NodeSet to, const proto::PageMessage& message) {
   const bool answer = message.kind == proto::MessageKind::kLook;
-  send_message(node, to, pack(MessageType::kPages, message).bytes(),
-               answer ? net::Waiter::kAccess : net::Waiter::kService);
+  for (NodeSet left = to; left != 0; left &= left - 1) {
+    const auto one = static_cast<NodeId>(std::countr_zero(left));
+    trace(TraceEvent::kSend, message.first, one, static_cast<std::uint64_t>(message.kind));
+    send_message(node, one, pack(MessageType::kPages, message).bytes(),
+                 answer ? net::Waiter::kAccess : net::Waiter::kService);
+  }
 }
 
 }  // namespace dsm::runtime

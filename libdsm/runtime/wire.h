@@ -87,6 +87,6 @@ Payload read_payload(std::span<const std::byte> message) {
 
 // Sends and counts. A peer that cannot be reached is the job's business: it is being ended.
 void send_message(Node& node, NodeId to, std::span<const std::byte> message, net::Waiter whom = net::Waiter::kAccess);
-void send_pages(Node& node, NodeId to, const proto::PageMessage& message);
+void send_pages(Node& node, NodeSet to, const proto::PageMessage& message);
 
 }  // namespace dsm::runtime

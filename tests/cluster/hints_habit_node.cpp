@@ -1,5 +1,5 @@
-// Objects that stay with the node that alone changes them, and what shares a header with an object that stands
-// somewhere. One check by name, for two nodes and an emulated network.
+// Objects that stay with the node that alone changes them, and those that cannot since others share their header. One
+// check by name, for two nodes and an emulated network.
 #include <dsm/hints.h>
 
 #include <array>
@@ -142,7 +142,8 @@ void neighbours() {
   meet();
 }
 
-// Two small blocks in one granule: the one is freed while node 1 changes the other, and while it has it standing.
+// Two small blocks in one granule: the one is freed while node 1 changes the other, and when node 1 alone has changed
+// that many times.
 void neighbour_freed() {
   using Pair = std::array<std::uint64_t*, 2>;
   auto* pair = shared<Pair>("pair", [] {
@@ -163,16 +164,16 @@ void neighbour_freed() {
   });
   const Pair blocks = *pair;
   meet();
-  for (unsigned standing = 0; standing < 2; ++standing) {
+  for (unsigned round = 0; round < 2; ++round) {
     dsm::mut_ref<std::uint64_t> held;
     if (dsm::node() == 1) {
-      for (unsigned i = 0; i < 10 * standing; ++i) ++*dsm::borrow_mut(blocks[0]);
-      if (standing == 0) held = dsm::borrow_mut(blocks[0]);
+      for (unsigned i = 0; i < 10 * round; ++i) ++*dsm::borrow_mut(blocks[0]);
+      if (round == 0) held = dsm::borrow_mut(blocks[0]);
     }
     meet();
     if (dsm::node() == 0) dsm::free(blocks[1]);
     meet();
-    if (dsm::node() == 1 && standing == 0) {
+    if (dsm::node() == 1 && round == 0) {
       *held = 100;
       held.release();
     }
@@ -182,9 +183,9 @@ void neighbour_freed() {
       if (n == dsm::node()) ++*dsm::borrow_mut(blocks[0]);
       meet();
     }
-    EXPECT(*dsm::borrow_shared(blocks[0]) == 103 + 13 * standing);
+    EXPECT(*dsm::borrow_shared(blocks[0]) == 103 + 13 * round);
     meet();
-    if (dsm::node() == 0 && standing == 0) EXPECT(dsm::alloc(16) == blocks[1]);  // for the second round
+    if (dsm::node() == 0 && round == 0) EXPECT(dsm::alloc(16) == blocks[1]);  // for the second round
     meet();
   }
 }
