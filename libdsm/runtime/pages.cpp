@@ -219,7 +219,7 @@ void Pages::await_access(std::uintptr_t address, Entry& entry, Access wanted, La
     const std::uint32_t seen = entry.changed.load();
     entry.lock.unlock();
     if (late.to != 0) await_unasked(entry, seen, late);
-    await_change(entry.changed, seen, traced ? -1 : std::max<std::int64_t>(trace_at - now_ns(), 0));
+    await_change(entry.changed, seen, traced ? kNoTimeout : std::max<std::int64_t>(trace_at - now_ns(), 0));
     if (!traced && now_ns() >= trace_at) {
       trace_interrupted(*me);
       traced = true;
@@ -302,6 +302,7 @@ bool Pages::await_open(PageId page, bool nested) {
 // A brief spin catches the quick answers. One of the threads that wait handles the answers that come for this node, so
 // that they need not go through the service thread.
 void Pages::await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns) {
+  DSM_CHECK(timeout_ns >= kNoTimeout, "a wait of {} ns", timeout_ns);  // one that has run out is no wait for ever
   const auto done = [&] { return word.load() != seen; };
   prefer_latency();
   waiting_.fetch_add(1);

@@ -67,8 +67,9 @@ class Pages final : public mem::FaultSink {
   // may be closed again at once, in which case the caller asks again. False: there is no such memory.
   bool gain_for_objects(PageRange pages, bool nested);
 
+  static constexpr std::int64_t kNoTimeout = -1;
   // Sleeps until `word` is no longer `seen`, handling this node's messages meanwhile. May return early.
-  void await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns = -1);
+  void await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns = kNoTimeout);
   // Bumps a word that threads await, and wakes them.
   void notify_change(std::atomic<std::uint32_t>& word);
 

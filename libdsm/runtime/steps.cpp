@@ -97,7 +97,9 @@ bool Pages::comes_back(Entry& entry) const {
 // Enters and leaves without the entry's lock.
 void Pages::await_unasked(Entry& entry, std::uint32_t seen, LateNudge& late) {
   const std::int64_t end = now_ns() + kUnaskedNs;
-  while (entry.changed.load() == seen && now_ns() < end) await_change(entry.changed, seen, end - now_ns());
+  for (std::int64_t left = kUnaskedNs; left > 0 && entry.changed.load() == seen; left = end - now_ns()) {
+    await_change(entry.changed, seen, left);
+  }
   const bool came = entry.changed.load() != seen;
   if (!came) send_pages(node_, late.to, late.message);
   entry.lock.lock();
