@@ -350,6 +350,7 @@ void Batch::await_use(std::size_t index) {
   Item& item = items[index];
   const PageId page = first + index;
   if (!place().has_bytes) {
+    if (node.config.keep_us != 0 && node.holds->keeps_lock(page, *item.entry)) return;
     if (const auto event = latch_await_use(*item.entry)) {  // else the unlock that is due goes on
       item.event = *event;
       item.active = true;

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/latency.h"
 #include "base/signals.h"
+#include "runtime/latch_lock.h"
 #include "runtime/local_memory.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
@@ -32,6 +33,9 @@ constexpr std::int64_t kLongestLookNs = 1'000'000;
 // hand-over takes about as long.
 constexpr std::int64_t kKeepLookNs = 100'000;
 constexpr std::int64_t kIdleNs = 100'000;
+// A kept lock that nobody takes for so long goes, and this often afterwards it is not kept.
+constexpr std::int64_t kLockIdleNs = 100'000;
+constexpr std::int8_t kLockNotSoon = -32;
 // And for how long it may stand still, waiting for a lock perhaps that somebody has who waits for this page.
 constexpr std::uint32_t kStillUs = 150;
 
@@ -86,7 +90,7 @@ std::int64_t Holds::look_again_ns(const Entry& entry) const {
 
 bool Holds::may_go(PageId page, Entry& entry) {
   if (!used(page, entry) || (node_.config.keep_us != 0 && worth_keeping(page, entry))) {
-    defer(page, entry);
+    defer(page, entry, look_again_ns(entry));
     return false;
   }
   return entry.page.access != Access::kObject || node_.objects->may_leave(page);
@@ -99,6 +103,32 @@ std::int64_t Holds::turn_left_ns() const {
   const std::int64_t now = now_ns();
   const bool mine = turn_ns != 0 && now / turn_ns % node_.geometry.program_nodes() == node_.self;
   return mine ? turn_ns - now % turn_ns : 0;
+}
+
+// Keeping is a trial each time: whether the node's threads come back to the lock soon.
+bool Holds::keeps_lock(PageId page, Entry& entry) {
+  const std::int64_t left = entry.page.access != Access::kWrite ? 0 : turn_left_ns();
+  const bool kept = latch_kept(entry);
+  if (left == 0) {
+    if (kept) latch_keep_no_more(entry);
+    return false;
+  }
+  if (!kept && entry.brief < 0) {
+    ++entry.brief;
+    return false;
+  }
+  const bool due = !kept || held_us(entry) >= kLockIdleNs / 1000;
+  if (kept && due && !latch_taken(entry)) {
+    entry.brief = kLockNotSoon;
+    latch_keep_no_more(entry);
+    return false;
+  }
+  if (due) {
+    latch_keep(entry);
+    entry.granted_us = clock_us();
+  }
+  defer(page, entry, std::min(left, kLockIdleNs));
+  return true;
 }
 
 // The access that the page was gained for has run. The first look only remembers what the page is like. A thread that
@@ -132,14 +162,14 @@ std::uint64_t Holds::digest(PageId page) const {
   return sums[0] ^ std::rotl(sums[1], 16) ^ std::rotl(sums[2], 32) ^ std::rotl(sums[3], 48);
 }
 
-void Holds::defer(PageId page, Entry& entry) {
+void Holds::defer(PageId page, Entry& entry, std::int64_t look_ns) {
   if (!entry.deferred) {
     const std::lock_guard guard(lock_);
     DSM_CHECK(count_ < kMost, "too many contended pages at once");
     pages_[count_++] = page;
     entry.deferred = true;
   }
-  arm(look_again_ns(entry));
+  arm(look_ns);
 }
 
 void Holds::arm(std::int64_t delay_ns) {
@@ -173,7 +203,9 @@ void Holds::tend() {
     Entry& entry = node_.pages->entry(page);
     entry.lock.lock();
     entry.deferred = false;
-    if (entry.page.look_asked && entry.page.fresh) {
+    if (!node_.geometry.has_bytes(page)) {
+      node_.pages->run_locked(page, entry, kReconsider);
+    } else if (entry.page.look_asked && entry.page.fresh) {
       if (may_go(page, entry)) node_.pages->run_locked(page, entry, {.kind = proto::EventKind::kUsed});
     }
     entry.lock.unlock();

@@ -6,7 +6,9 @@
 // With DSM_KEEP_US nodes that fight over pages take turns by the clock. In its turn a node keeps what it has gained and
 // goes on writing, all such pages together; a node that would want a page back at once (false sharing, one lock after
 // another) then makes many writes for each hand-over. Out of turn all is as without it. A page whose user runs and does
-// not change it, since it waits for another node's store, is given away also in its turn.
+// not change it, since it waits for another node's store, is given away also in its turn. Locks are kept likewise while
+// threads of the node go on taking them, and with a lock stays what it protects (lock cohorting: Dice, Marathe and
+// Shavit, PPoPP 2012).
 #pragma once
 
 #include <array>
@@ -37,13 +39,16 @@ class Holds {
   // Somebody waits for the page: whether it may be stepped with kUsed now. Else that comes by itself: once it has been
   // used, at the latest after DSM_HOLD_MAX_MS, or at the end of the borrow that holds it. Under the entry's lock.
   bool may_go(PageId page, Entry& entry);
+  // Somebody waits for the lock that this latch-only page is: whether this node keeps it for now. If so, the protocol
+  // asks again by itself. Under the entry's lock.
+  bool keeps_lock(PageId page, Entry& entry);
   // A thread that such a page was gained for has come back to the program.
   void let_go() { arm(kFirstLookNs); }
 
  private:
   Holds(Node& node, int timer) : node_(node), timer_(timer) {}
   void loop();
-  void defer(PageId page, Entry& entry);
+  void defer(PageId page, Entry& entry, std::int64_t look_ns);
   void arm(std::int64_t delay_ns);
   std::int64_t turn_left_ns() const;
   bool worth_keeping(PageId page, const Entry& entry);

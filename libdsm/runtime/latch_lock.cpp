@@ -23,6 +23,8 @@ constexpr Bits kLooked = 1U << 21;
 constexpr Bits kSleepers = 1U << 22;
 constexpr Bits kWriterWaits = 1U << 23;
 constexpr Bits kStandBack = 1U << 24;
+constexpr Bits kKept = 1U << 25;
+constexpr Bits kTaken = 1U << 26;
 constexpr Bits kHolders = kReaders | kWriter;
 
 // So long a waiting thread keeps the program's signals blocked at a stretch.
@@ -31,9 +33,6 @@ constexpr std::int64_t kSliceNs = 50'000'000;
 constexpr std::int64_t kPatienceNs = 1'000'000;
 // So long try_lock waits for an answer of the node that has the lock and may not need it.
 constexpr std::int64_t kTryNs = 1'000'000;
-
-// An event that changes nothing: the protocol just considers again what it has put off.
-constexpr proto::Event kReconsider{.kind = proto::EventKind::kPrefetch, .access = Access::kNone};
 
 constexpr Access access_for(Hold hold) { return hold == Hold::kShared ? Access::kRead : Access::kWrite; }
 constexpr Bits right_for(Hold hold) { return hold == Hold::kShared ? kMayRead : kMayWrite; }
@@ -49,7 +48,7 @@ constexpr bool conflict(Bits bits, Hold hold) {
 }
 
 constexpr Bits taken(Bits bits, Hold hold) {
-  return hold == Hold::kShared ? bits + 1 : (bits | kWriter) & ~kWriterWaits;
+  return (hold == Hold::kShared ? bits + 1 : (bits | kWriter) & ~kWriterWaits) | kTaken;
 }
 
 // Changes the word to next(word); returns what it was.
@@ -210,7 +209,7 @@ void latch_permission(Entry& entry, Access access) {
     const bool gained = (rights(access) & ~bits) != 0;
     Bits next = (bits & ~(kMayRead | kMayWrite)) | rights(access);
     if (gained) next |= kClosed | (owed ? kOwed : 0);  // until the run has ended
-    if (access == Access::kNone) next &= ~kOwed;
+    if (access == Access::kNone) next &= ~(kOwed | kKept);
     if (access != Access::kWrite) next &= ~kWriterWaits;
     return next;
   });
@@ -228,13 +227,25 @@ std::optional<proto::Event> latch_await_use(Entry& entry) {
   return proto::Event{.kind = proto::EventKind::kRelease, .access = Access::kRead};
 }
 
+void latch_keep(Entry& entry) {
+  change(entry.hold, [](Bits bits) { return (bits | kKept) & ~kTaken; });
+}
+
+void latch_keep_no_more(Entry& entry) {
+  change(entry.hold, [](Bits bits) { return bits & ~kKept; });
+}
+
+bool latch_kept(const Entry& entry) { return (entry.hold.load() & kKept) != 0; }
+
+bool latch_taken(const Entry& entry) { return (entry.hold.load() & (kTaken | kHolders | kOwed)) != 0; }
+
 bool latch_run_ended(Entry& entry) {
   proto::Page& page = entry.page;
   page.fresh = page.access != Access::kNone;
-  const bool open = !page.fresh || !page.look_asked;
+  const bool nobody_waits = !page.fresh || !page.look_asked;
   const Bits before = change(entry.hold, [&](Bits bits) {
     bits &= ~(kLooked | kSleepers);
-    return open ? bits & ~kClosed : bits;
+    return nobody_waits || (bits & kKept) != 0 ? bits & ~kClosed : bits;
   });
   DSM_CHECK((before & (kMayRead | kMayWrite)) == rights(page.access), "rights {:x}, but access {}", before,
             static_cast<int>(page.access));

@@ -11,6 +11,8 @@
 //   bit 23      writer waits: new readers stand back, a thread of this node waits for the readers to leave
 //   bit 24      stand back: a thread of this node has waited for long; who comes new sleeps once before it takes the
 //   lock
+//   bit 25      kept: another node waits, but for now this one keeps the lock for its own threads (holds.h)
+//   bit 26      taken: a thread of this node has taken it since it is kept
 //
 // Threads lock and unlock (readers, writer) without Entry::lock, and an unlock takes away `sleepers`, a writer `writer
 // waits`; everything else changes under Entry::lock.
@@ -22,7 +24,7 @@
 // 4. Outside a run, entry.page.fresh is set whenever access is not none: the protocol must ask (latch_await_use) before
 //    it gives the page up. Readers do not stop readers of other nodes: the node then gives up the right to write only.
 // 5. closed and asked to look (entry.page.look_asked) outside a run  =>  the lock is held or owed, and the unlock of
-//    the last holder makes the protocol ask again.
+//    the last holder makes the protocol ask again. A lock that is kept is open, and Holds makes the protocol ask again.
 #pragma once
 
 #include <cstdint>
@@ -55,6 +57,12 @@ bool latch_held(Node& node, PageId page);
 void latch_permission(Entry& entry, Access access);
 // Another node waits for the page: the event that lets the protocol go on, if anything may be given up now.
 std::optional<proto::Event> latch_await_use(Entry& entry);
+// In its place: the lock stays open for this node's threads until the protocol asks again.
+void latch_keep(Entry& entry);
+void latch_keep_no_more(Entry& entry);
+bool latch_kept(const Entry& entry);
+// Whether a thread of this node has it, or has taken it since latch_keep().
+bool latch_taken(const Entry& entry);
 // At the end of a run. True: threads of this node that wait for the lock have to be woken.
 bool latch_run_ended(Entry& entry);
 

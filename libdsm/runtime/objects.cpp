@@ -27,9 +27,6 @@ constexpr std::uint64_t kOneGeneration = 4;
 
 constexpr std::uint64_t in_state(std::uint64_t word, State state) { return (word & ~kStateMask) | state; }
 
-// An event that changes nothing: the protocol just considers again what it has put off.
-constexpr proto::Event kReconsider{.kind = proto::EventKind::kPrefetch, .access = Access::kNone};
-
 }  // namespace
 
 Result<std::unique_ptr<Objects>> Objects::create(Node& node) {

@@ -26,6 +26,9 @@ namespace dsm::runtime {
 struct Node;
 class Room;  // local_memory.h
 
+// An event that changes nothing: the protocol just considers again what it has put off.
+inline constexpr proto::Event kReconsider{.kind = proto::EventKind::kPrefetch, .access = Access::kNone};
+
 class Pages final : public mem::FaultSink {
  public:
   static Result<std::unique_ptr<Pages>> create(Node& node);

@@ -3,6 +3,8 @@
 
 #include <csignal>
 #include <string>
+#include <tuple>
+#include <vector>
 
 #include "tests/cluster/launcher_run.h"
 
@@ -12,18 +14,29 @@ namespace {
 using cluster::test::bin;
 using cluster::test::Process;
 
-class SyncJob : public testing::TestWithParam<const char*> {};
+// Also where nodes keep locks for a while (--auto).
+class SyncJob : public testing::TestWithParam<std::tuple<const char*, bool>> {};
 
 TEST_P(SyncJob, Runs) {
-  Process job({bin("dsmrun"), "-n", "4", "--", bin("sync_program"), GetParam()});
+  const auto [test, automatic] = GetParam();
+  std::vector<std::string> words{bin("dsmrun"), "-n", "4"};
+  if (automatic) words.emplace_back("--auto");
+  words.insert(words.end(), {"--", bin("sync_program"), test});
+  Process job(words);
   EXPECT_EQ(job.wait(), 0) << job.out() << job.err();
   std::printf("%s", job.out().c_str());
 }
 
+std::string name_of(const testing::TestParamInfo<SyncJob::ParamType>& test) {
+  return std::string(std::get<0>(test.param)) + (std::get<1>(test.param) ? "_auto" : "");
+}
+
 INSTANTIATE_TEST_SUITE_P(All, SyncJob,
-                         testing::Values("exact_count", "fair", "try_lock", "readers_together", "writers_alone",
-                                         "queue", "timeout", "phases", "bound", "once"),
-                         [](const auto& test) { return std::string(test.param); });
+                         testing::Combine(testing::Values("exact_count", "fair", "try_lock", "readers_together",
+                                                          "writers_alone", "queue", "timeout", "phases", "bound",
+                                                          "once"),
+                                          testing::Bool()),
+                         name_of);
 
 TEST(SyncWrongJob, ANodeThatDoesNotHoldTheLockUnlocksIt) {
   Process job({bin("dsmrun"), "-n", "2", "--", bin("sync_program"), "foreign_unlock"});

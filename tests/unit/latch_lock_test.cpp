@@ -5,8 +5,12 @@
 
 #include <atomic>
 #include <barrier>
+#include <mutex>
+#include <thread>
 #include <vector>
 
+#include "base/clock.h"
+#include "runtime/holds.h"
 #include "tests/unit/latch_rig.h"
 
 namespace dsm {
@@ -207,6 +211,43 @@ TEST(LatchLock, AGrantThatNobodyWaitsForIsPassedOn) {
     latch_lock(rig[2], lock, Hold::kExclusive);
     latch_unlock(rig[2], lock, Hold::kExclusive);
   }
+}
+
+// DSM_KEEP_US: in its turn a node keeps a lock that another one waits for, as long as its threads go on taking it.
+TEST(LatchLock, IsKeptInTurnWhileItIsTaken) {
+  constexpr std::int64_t kTurnNs = 400'000'000;
+  constexpr unsigned kTrials = 50;
+  LatchRig rig(2);
+  for (unsigned node = 0; node < rig.count(); ++node) {
+    rig[node].config.keep_us = kTurnNs / 1000;
+    rig[node].holds = runtime::Holds::create(rig[node]).value();
+    rig[node].holds->start();
+  }
+  rig.start();
+  bool kept = false;  // a thread that loses its CPU just then may lose the lock in one trial, not in all
+  for (unsigned trial = 0; trial < kTrials && !kept; ++trial) {
+    while (now_ns() % (2 * kTurnNs) > kTurnNs / 2) std::this_thread::yield();  // until node 0's turn begins
+    const PageId lock = rig.lock_of(0, trial);
+    ASSERT_TRUE(latch_lock(rig[0], lock, Hold::kExclusive));
+    std::thread other([&] {
+      EXPECT_TRUE(latch_lock(rig[1], lock, Hold::kExclusive));
+      EXPECT_TRUE(latch_unlock(rig[1], lock, Hold::kExclusive));
+    });
+    runtime::Entry& entry = rig[0].pages->entry(lock);
+    for (bool asked = false; !asked; std::this_thread::yield()) {
+      const std::lock_guard guard(entry.lock);
+      asked = entry.page.look_asked;
+    }
+    const auto handed_over = [&] { return rig[0].stats->lock_remote.load() + rig[1].stats->lock_remote.load(); };
+    const std::uint64_t before = handed_over();
+    ASSERT_TRUE(latch_unlock(rig[0], lock, Hold::kExclusive));
+    ASSERT_TRUE(latch_lock(rig[0], lock, Hold::kExclusive));
+    kept = handed_over() == before;
+    ASSERT_TRUE(latch_unlock(rig[0], lock, Hold::kExclusive));
+    other.join();  // it has the lock as soon as nobody takes it here
+  }
+  EXPECT_TRUE(kept);
+  for (unsigned node = 0; node < rig.count(); ++node) rig[node].holds->stop();
 }
 
 TEST(LatchLock, TellsWhoUsesItWrongly) {
