@@ -95,11 +95,11 @@ void transfer(void* object, std::size_t bytes, unsigned node, CallSite site) {
   Engine& here = engine();
   const auto address = reinterpret_cast<std::uint64_t>(object);
   check_object(here, address, bytes, site);
-  if (node >= here.node.geometry.nodes) {
+  if (node >= here.node.geometry.program_nodes()) {
     runtime::end_for_misuse("a transfer to a node that does not exist, of", address, site, "", {});
   }
   ThreadPins& me = runtime::my_pins();
-  const NodeId home = here.node.geometry.home(here.node.geometry.page_of(address));
+  const NodeId home = here.node.geometry.object_home(here.node.geometry.page_of(address));
   const auto to = proto::may_stand(address, bytes) ? static_cast<NodeId>(node) : home;
   if (is_here(here, address, bytes)) {
     end_borrow(mut_here(here, me, address, bytes, site), false, to == home ? kNoNode : to);

@@ -29,11 +29,11 @@ struct Engine {
   runtime::Node& node;
   runtime::Objects& objects;
   Cache cache;
-  const bool alone;  // the job has this node only: no page is ever asked for
+  const bool alone;  // the program runs on this node only: borrows ask for no page
   const bool check;  // DSM_CHECK=1
   const int process = ::getpid();
   const std::uint64_t range_begin, range_bytes;  // the global range
-  const std::uint64_t slice_begin, slice_bytes;  // what is homed here for sure
+  const std::uint64_t slice_begin, slice_bytes;  // what is homed here for sure; alone: all
   std::byte* const slice_view;                   // where borrows at the home work with it
 
   std::atomic<proto::Header>* const slice_headers;      // nullptr: only through the transport

@@ -28,13 +28,13 @@ Engine::Engine(runtime::Node& the_node)
     : node(the_node),
       objects(*the_node.objects),
       cache(the_node, static_cast<std::uint64_t>(the_node.config.object_cache)),
-      alone(the_node.geometry.nodes == 1),
+      alone(the_node.geometry.program_nodes() == 1),
       check(the_node.config.check != 0),
       range_begin(the_node.geometry.base),
       range_bytes(the_node.geometry.memory_bytes()),
       slice_begin(the_node.geometry.address_of(the_node.geometry.slice_first(the_node.self))),
-      slice_bytes(the_node.geometry.slice_bytes),
-      // Memory that is never shared has one view only.
+      slice_bytes(alone ? range_bytes : the_node.geometry.slice_bytes),
+      // Memory that is never shared has one view only, and that of memory nodes one that faults.
       slice_view(alone ? reinterpret_cast<std::byte*>(slice_begin)
                        : the_node.service_view + (slice_begin - the_node.geometry.base)),
       slice_headers(objects.slice_headers()),

@@ -7,7 +7,9 @@
 #include <new>
 
 #include "base/no_memory.h"
+#include "base/signals.h"
 #include "hints/sides.h"
+#include "runtime/pages.h"
 
 namespace dsm::hints {
 namespace {
@@ -107,9 +109,26 @@ void end_fetches(Engine& engine, ThreadPins& me) {
   me.fetches = flight.chain_count = 0;
 }
 
+namespace {
+
+// Borrows of the only node work in place, so what may be missing is pages of memory nodes.
+void ask_for_pages(Engine& engine, std::span<const Wanted> objects, std::size_t bytes) {
+  runtime::Node& node = engine.node;
+  if (node.local == nullptr) return;
+  const SignalsBlocked blocked;
+  for (const Wanted& one : objects) {
+    const PageId first = node.geometry.page_of(one.address);
+    const PageId last = node.geometry.page_of(one.address + std::max<std::size_t>(bytes, 1) - 1);
+    node.pages->hint({first, static_cast<std::uint32_t>(last - first + 1)},
+                     {.kind = proto::EventKind::kPrefetch, .access = Access::kRead});
+  }
+}
+
+}  // namespace
+
 void begin_fetches(std::span<Wanted> objects, std::size_t bytes, CallSite site) {
   Engine& here = engine();
-  if (here.alone) return;
+  if (here.alone) return ask_for_pages(here, objects, bytes);
   ThreadPins& me = runtime::my_pins();
   end_fetches(here, me);
   Flight& flight = flight_of(me);

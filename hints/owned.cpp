@@ -48,7 +48,7 @@ std::uint64_t check_owner(std::uint64_t bits, CallSite site) {
 }
 
 NodeId home_of(const Engine& engine, std::uint64_t address) {
-  return engine.node.geometry.home(engine.node.geometry.page_of(address));
+  return engine.node.geometry.object_home(engine.node.geometry.page_of(address));
 }
 
 // Ends the borrow that changed the object. A colour that was in use 2^16 changes ago may have copies left somewhere.
@@ -127,7 +127,7 @@ void owned_free(std::uint64_t bits, void* pin) {
 std::uint64_t owned_transfer(std::uint64_t bits, std::size_t bytes, unsigned node, call_site site) {
   Engine& engine = hints::engine();
   const std::uint64_t address = check_owner(bits, site_of(site));
-  if (node >= engine.node.geometry.nodes) {
+  if (node >= engine.node.geometry.program_nodes()) {
     runtime::end_for_misuse("a transfer to a node that does not exist, of", address, site_of(site), "", {});
   }
   const auto to = static_cast<NodeId>(node);

@@ -10,7 +10,7 @@ namespace dsm::detail {
 
 void* object_block(std::size_t bytes, unsigned node) {
   runtime::Node& here = runtime::node();
-  if (node >= here.geometry.nodes) return nullptr;
+  if (node >= here.geometry.program_nodes()) return nullptr;
   const std::size_t whole = (bytes + kObjectGranule - 1) & ~(kObjectGranule - 1);
   if (node == here.self) return here.heap->allocate(whole, kObjectGranule, heap::Kind::kObject, false);
   const auto kind = static_cast<std::uint64_t>(heap::Kind::kObject);

@@ -52,7 +52,8 @@ struct Poster {
   explicit Poster(runtime::Node& node) : node_(node) {
     const Geometry& geometry = node.geometry;
     lanes.base = geometry.base;
-    if (std::has_single_bit(geometry.slice_bytes)) {  // else each call asks for its home the slow way
+    if (std::has_single_bit(geometry.slice_bytes) &&
+        geometry.memory_nodes == 0) {  // else each call asks for its home the slow way
       lanes.sliced = geometry.slice_bytes * geometry.nodes;
       lanes.shift = static_cast<unsigned>(std::countr_zero(geometry.slice_bytes));
     }
@@ -123,7 +124,7 @@ NodeId home_of(const runtime::Node& node, std::uint64_t object, std::size_t byte
   if (hints::engine().objects.place(object, bytes).scattered) {
     runtime::end_for_misuse("a call at an object that has several homes:", object, {}, "", {});
   }
-  return node.geometry.home(node.geometry.page_of(object));
+  return node.geometry.object_home(node.geometry.page_of(object));
 }
 
 // --- batches --------------------------------------------------------------------------------------------------------
@@ -240,7 +241,7 @@ void Poster::finish(NodeId home) {
 
 // All go out first, so that the nodes work at the same time.
 void Poster::finish_all() {
-  const auto nodes = static_cast<NodeId>(node_.geometry.nodes);
+  const auto nodes = static_cast<NodeId>(node_.geometry.program_nodes());
   for (NodeId home = 0; home < nodes; ++home) {
     if (home != node_.self) send(home);
   }

@@ -68,9 +68,9 @@ class task {
 
 task* spawn_task(unsigned node, spawned run, std::size_t argument_bytes, std::size_t bytes) {
   runtime::Node& here = runtime::node();
-  if (node >= here.geometry.nodes) {
+  if (node >= here.geometry.program_nodes()) {
     log(LogLevel::kError, "placed", "spawn_on node {}: this job has nodes 0 to {}; the program ends", node,
-        here.geometry.nodes - 1);
+        here.geometry.program_nodes() - 1);
     std::abort();
   }
   placed::check_same_program(here, static_cast<NodeId>(node));

@@ -57,6 +57,9 @@ struct Geometry {
     }
     return static_cast<NodeId>((page - memory_pages()) / kLatchesPerNode);
   }
+  // Of the headers of a page's objects: memory nodes run nothing that could serve them, but one program node needs
+  // nobody else.
+  constexpr NodeId object_home(PageId page) const { return program_nodes() == 1 ? NodeId{0} : home(page); }
 
  private:
   // The last `of` nodes in turn.

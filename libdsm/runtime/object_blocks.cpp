@@ -28,7 +28,7 @@ void* Objects::new_block(std::size_t bytes) {
   const std::size_t whole = (std::max<std::size_t>(bytes, 1) + kObjectGranule - 1) & ~(kObjectGranule - 1);
   const std::size_t alignment = whole < kBeginsOnPage ? kObjectGranule : kPageBytes;
   void* block = node_.heap->allocate(whole, alignment, heap::Kind::kObject, false);
-  if (block != nullptr && node_.geometry.nodes > 1) begin_life(reinterpret_cast<std::uint64_t>(block));
+  if (block != nullptr && node_.geometry.program_nodes() > 1) begin_life(reinterpret_cast<std::uint64_t>(block));
   return block;
 }
 
@@ -54,7 +54,7 @@ void Objects::begin_life(std::uint64_t address) {
 bool Objects::freed(void* block, std::size_t bytes) {
   const auto begin = reinterpret_cast<std::uint64_t>(block), end = begin + bytes;
   const Geometry& geometry = node_.geometry;
-  if (geometry.nodes == 1) return true;
+  if (geometry.program_nodes() == 1) return true;
   std::vector<WaitingFree> waiting;
   for (std::uint64_t at = begin; at < end;) {
     const PageId page = geometry.page_of(at);

@@ -50,10 +50,11 @@ void take_results(const proto::BorrowActions& todo, std::span<const net::Op> cha
 proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) const {
   const Geometry& geometry = node_.geometry;
   const PageId first = geometry.page_of(address);
+  if (geometry.program_nodes() == 1) return {node_.self, node_.self, false, false};
   const auto granule = [&](PageId page) { return (page - geometry.interleaved_first()) / kGranulePages; };
   const bool scattered = geometry.interleaved(first) &&
                          granule(first) != granule(geometry.page_of(address + std::max<std::uint64_t>(bytes, 1) - 1));
-  return {node_.self, geometry.home(first), bytes <= kScratchBytes && geometry.nodes > 1, scattered};
+  return {node_.self, geometry.home(first), bytes <= kScratchBytes, scattered};
 }
 
 std::atomic<Header>* Objects::slice_headers() const {
@@ -112,7 +113,7 @@ void Objects::count_ops(NodeId home, std::span<const net::Op> ops) {
 // One chain; of an object that has several homes, what goes to its header is one before the bytes and one behind them.
 void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event) {
   std::array<net::Op, kMostOps> ops;
-  const NodeId home = node_.geometry.home(node_.geometry.page_of(object.address));
+  const NodeId home = node_.geometry.object_home(node_.geometry.page_of(object.address));
   if (todo.write_bytes) write_own_pages(object);
   if ((todo.write_bytes || todo.read_bytes) && place(object.address, object.bytes).scattered) {
     proto::BorrowActions before = todo, after;
@@ -132,7 +133,7 @@ void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, 
 PostedSteps Objects::post_all(std::span<ObjectStep> steps, std::span<net::Op> ops) {
   std::size_t used = 0;
   for (const ObjectStep& one : steps) used += put_chain(one.todo, one.object, *one.event, ops.subspan(used)).size();
-  PostedSteps posted{node_.geometry.home(node_.geometry.page_of(steps[0].object.address)), {}, ops.first(used)};
+  PostedSteps posted{node_.geometry.object_home(node_.geometry.page_of(steps[0].object.address)), {}, ops.first(used)};
   const ChainGuard guard(*node_.transport);
   posted.chain = post_or_end(node_, posted.home, posted.ops);
   count_ops(posted.home, posted.ops);
@@ -234,7 +235,7 @@ proto::Outcome Objects::give_back(proto::Borrow& borrow, const ObjectAt& object,
 // Who waits to write back holds the object, and so its pages.
 proto::BorrowEvent Objects::wait_in_queue(Pin& pin, const proto::Turn& turn, const ObjectAt& object) {
   count(node_.stats->object_wait);
-  const bool begins = turn.wish != proto::Wish::kWriteBack && node_.geometry.nodes > 1;
+  const bool begins = turn.wish != proto::Wish::kWriteBack && node_.geometry.program_nodes() > 1;
   const PinKind kind = pin.kind.load(std::memory_order_relaxed);
   const std::uint64_t stamp_before = begins ? stamp(object.address, object.bytes) : 0;
   if (begins) let_pages_go(pin);
@@ -245,7 +246,7 @@ proto::BorrowEvent Objects::wait_in_queue(Pin& pin, const proto::Turn& turn, con
 }
 
 Header Objects::await_grant(const proto::Turn& turn, const ObjectAt& object, CallSite site) {
-  const NodeId home = node_.geometry.home(node_.geometry.page_of(object.address));
+  const NodeId home = node_.geometry.object_home(node_.geometry.page_of(object.address));
   const Waiting waiting(my_pins(), WaitKind::kObject, object.address, site);
   if (node_.config.check != 0) trace_callers(my_pins());
   return Call(node_, home, Operation::kObjectWait,
@@ -263,7 +264,7 @@ void Objects::send(NodeId to, ObjectMessageKind kind, std::uint64_t address) {
 }
 
 void Objects::tell_freed(std::uint64_t address) {
-  send(node_.geometry.home(node_.geometry.page_of(address)), ObjectMessageKind::kFreed, address);
+  send(node_.geometry.object_home(node_.geometry.page_of(address)), ObjectMessageKind::kFreed, address);
 }
 
 void Objects::on_message(NodeId from, const ObjectMessage& message) {
@@ -271,7 +272,7 @@ void Objects::on_message(NodeId from, const ObjectMessage& message) {
   const Geometry& geometry = node_.geometry;
   const bool sane = geometry.holds(address) && message.kind <= ObjectMessageKind::kForgotten;
   const bool for_home = message.kind == ObjectMessageKind::kFreed || message.kind == ObjectMessageKind::kForgotten;
-  const NodeId home = sane ? geometry.home(geometry.page_of(address)) : kNoNode;
+  const NodeId home = sane ? geometry.object_home(geometry.page_of(address)) : kNoNode;
   if (!sane || (for_home ? home != node_.self : home != from)) {
     log(LogLevel::kError, "wire", "node {} has sent a message about object {:#x}: ignored", from, address);
     return;
@@ -297,7 +298,7 @@ void Objects::serve() {
   node_.calls->handle(Operation::kObjectWait, [this](Caller caller, const Request& request) {
     const std::uint64_t address = request.args[0];
     const bool sane = node_.geometry.holds(address) && request.args[1] <= 2 &&
-                      node_.geometry.home(node_.geometry.page_of(address)) == node_.self;
+                      node_.geometry.object_home(node_.geometry.page_of(address)) == node_.self;
     if (!sane) {
       log(LogLevel::kError, "wire", "node {} has asked for object {:#x}: ignored", caller.node, address);
       return;

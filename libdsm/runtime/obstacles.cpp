@@ -63,13 +63,14 @@ std::uint64_t read_word(Node& node, NodeId home, std::uint64_t offset) {
 // The nodes that may have what is waited for.
 NodeSet nodes_at(Node& node, const SeenWait& wait) {
   const PageId page = node.geometry.page_of(wait.address);
-  const NodeId home = node.geometry.home(page);
   NodeSet nodes = 0;
   if (wait.kind() == WaitKind::kObject) {
+    const NodeId home = node.geometry.object_home(page);
     const proto::Header word = read_word(node, home, header_offset(node.geometry, wait.address));
     if (!proto::is_free(word)) nodes |= node_bit(proto::holder_of(word));
     if (proto::readers_of(word) != 0) nodes |= node_bit(home);
   } else {
+    const NodeId home = node.geometry.home(page);
     const proto::Word word = read_word(node, home, latch_offset(page)) ^ stored_zero(node.geometry, page);
     nodes = proto::set_of(word);
     if (proto::is_exclusive(word)) nodes |= node_bit(proto::owner_of(word, home));

@@ -1,5 +1,5 @@
 // Object mode over real processes: every check of hints_node, hints_owned_node and hints_group_node in every engine, on
-// 2 and 4 nodes.
+// kObjectJobs.
 #include <gtest/gtest.h>
 
 #include "mem/fault_engine.h"
@@ -18,9 +18,9 @@ std::string name_of(std::string text) {
 void expect_right(const char* engine, const char* program, const char* check) {
   const std::string obstacle = dsm::mem::engine_obstacle(engine);
   if (!obstacle.empty()) GTEST_SKIP() << engine << " cannot run here: " << obstacle;
-  for (const char* nodes : {"1", "2", "4"}) {
-    Process job({bin("dsmrun"), "-n", nodes, "--engine", engine, "--", bin(program), check});
-    EXPECT_EQ(job.wait(), 0) << nodes << " nodes\n" << job.out() << job.err();
+  for (const auto& options : dsm::cluster::test::kObjectJobs) {
+    Process job(dsm::cluster::test::object_job(options, engine, program, check));
+    EXPECT_EQ(job.wait(), 0) << testing::PrintToString(options) << "\n" << job.out() << job.err();
   }
 }
 

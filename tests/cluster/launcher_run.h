@@ -23,6 +23,20 @@ struct Start {
   int stdin_fd = -1;                     // instead of a pipe
 };
 
+// Jobs in which a check of hints or of placed work has to be right: one node, several, and one that has its memory
+// elsewhere.
+inline const std::vector<std::vector<std::string>> kObjectJobs{
+    {"-n", "1"}, {"-n", "2"}, {"-n", "4"}, {"-n", "1", "--memory-nodes", "1", "--local-memory", "4M"}};
+
+// The command that runs a program of this build's so.
+inline std::vector<std::string> object_job(const std::vector<std::string>& options, const char* engine,
+                                           const char* program, const char* check) {
+  std::vector<std::string> words{bin("dsmrun")};
+  words.insert(words.end(), options.begin(), options.end());
+  words.insert(words.end(), {"--engine", engine, "--", bin(program), check});
+  return words;
+}
+
 class Process {
  public:
   explicit Process(std::vector<std::string> command, Start start = {});

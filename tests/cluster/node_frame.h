@@ -18,6 +18,9 @@
 
 namespace node_test {
 
+// Whether memory whose home is `home` was made for that node: its own, or a memory node's.
+inline bool is_of(unsigned home, unsigned node) { return home == node || home >= dsm::nodes(); }
+
 // All nodes, in step.
 inline void meet() {
   static dsm::barrier* const barrier = [] {

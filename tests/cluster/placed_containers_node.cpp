@@ -89,7 +89,7 @@ void arrays() {
   }
   meet();
   const auto mine = array->local();
-  EXPECT(mine.empty() || (dsm::home(mine.data()) == dsm::node() && array->at(0) != nullptr));
+  EXPECT(mine.empty() || (node_test::is_of(dsm::home(mine.data()), dsm::node()) && array->at(0) != nullptr));
   meet();
   if (dsm::node() == 0) dsm::destroy(array);
 }

@@ -1,4 +1,4 @@
-// Every check of placed_node in every engine on 1, 2 and 4 nodes; and what wrong use ends with.
+// Every check of placed_node in every engine as kObjectJobs has it; and what wrong use ends with.
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -27,9 +27,9 @@ TEST_P(Placed, IsRight) {
   const auto [engine, check] = GetParam();
   const std::string obstacle = dsm::mem::engine_obstacle(engine);
   if (!obstacle.empty()) GTEST_SKIP() << engine << " cannot run here: " << obstacle;
-  for (const char* nodes : {"1", "2", "4"}) {
-    Process job({bin("dsmrun"), "-n", nodes, "--engine", engine, "--", bin(check.program), check.name});
-    EXPECT_EQ(job.wait(), 0) << nodes << " nodes\n" << job.out() << job.err();
+  for (const auto& options : dsm::cluster::test::kObjectJobs) {
+    Process job(dsm::cluster::test::object_job(options, engine, check.program, check.name));
+    EXPECT_EQ(job.wait(), 0) << testing::PrintToString(options) << "\n" << job.out() << job.err();
   }
 }
 

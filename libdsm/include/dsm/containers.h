@@ -176,7 +176,7 @@ class unordered_map {
   template <typename F>
   decltype(auto) update(const K& key, F&& fn) {
     auto first = head(key).lock();
-    return update_in(*first, home(&head(key)), key, std::forward<F>(fn));
+    return update_in(*first, detail::program_node(home(&head(key))), key, std::forward<F>(fn));
   }
   void insert_or_assign(const K& key, const V& value) {
     update(key, [&](V& old) { old = value; });

@@ -18,7 +18,8 @@
 // objects to change them does so in an order that all threads keep; those that share 64 aligned bytes (small ones from
 // plain dsm::alloc) wait for each other as if they were one. A broken rule ends the program with one line that
 // names both places, where the library can see it (DSM_CHECK=1 sees more, and says who called, for some 80 ns a
-// borrow).
+// borrow). In a job with one program node nothing moves and no page is ever closed: borrows exclude each other there,
+// and do not keep plain accesses off.
 //
 // The guard's address is not the object's: an object must be able to live anywhere, so its bytes are copied. Guards are
 // for one thread at a time; borrowing different objects is thread-safe, and so is borrowing one object by its address.

@@ -134,6 +134,8 @@ struct spawn_of {
   }
 };
 
+inline unsigned program_node(unsigned at) { return at < nodes() ? at : node(); }
+
 }  // namespace detail
 
 // Runs fn(args...) on `node`.
@@ -149,14 +151,14 @@ template <typename F, typename... Args>
   detail::task_send(task);
   return future<typename spawn::result>(task);
 }
-// ... where the object is.
+// ... where the object is; on this node if that is on a memory node.
 template <typename T, typename F, typename... Args>
 [[nodiscard]] auto spawn_to(const T* object, F fn, Args... args) {
-  return spawn_on(home(object), fn, std::move(args)...);
+  return spawn_on(detail::program_node(home(object)), fn, std::move(args)...);
 }
 template <typename T, typename F, typename... Args>
 [[nodiscard]] auto spawn_to(const own_ptr<T>& object, F fn, Args... args) {
-  return spawn_on(object.home(), fn, std::move(args)...);
+  return spawn_on(detail::program_node(object.home()), fn, std::move(args)...);
 }
 
 }  // namespace dsm
