@@ -254,7 +254,9 @@ bool Objects::raw_touch(PageId page, std::uintptr_t address, pid_t tid) {
       if (!pin.holds_pages() || !pin.overlaps(node_.geometry.address_of(page), kPageBytes)) return;
       if (pin.overlaps(address, 1)) end_for_raw_access(node_, pin, address);
       here = true;
-      changes |= pin.kind.load() == PinKind::kWrite;
+      if (pin.kind.load() != PinKind::kWrite) return;
+      changes = true;
+      if (node_.config.check != 0) warn_of_raw_access_beside(pin, address);
     });
     if (here) thread.raw_page.store(page + 1);
   });

@@ -95,6 +95,18 @@ TEST(RawAccessInABorrow, IsFoundByEveryEngine) {
   }
 }
 
+// It is no misuse, but opens the page to others: with DSM_CHECK=1 a line says where, once.
+TEST(RawAccessBesideABorrow, IsTold) {
+  for (const char* check : {"0", "1"}) {
+    Process job({bin("dsmrun"), "-n", "2", "--check", check, "--", bin("hints_node"), "own_page_raw"});
+    EXPECT_EQ(job.wait(), 0) << job.err();
+    std::size_t lines = 0;
+    for (std::size_t at = 0; (at = job.err().find("borrowed to change at ", at)) != std::string::npos; ++at) ++lines;
+    EXPECT_EQ(lines, *check == '0' ? 0U : 2U) << job.err();  // each node, three times each
+    EXPECT_EQ(job.err().find("hints_node.cpp:") != std::string::npos, *check == '1') << job.err();
+  }
+}
+
 // --- plain access inside borrows ------------------------------------------------------------------------------------
 
 struct Crosswise {
