@@ -99,7 +99,7 @@ void transfer(void* object, std::size_t bytes, unsigned node, CallSite site) {
     runtime::end_for_misuse("a transfer to a node that does not exist, of", address, site, "", {});
   }
   ThreadPins& me = runtime::my_pins();
-  const NodeId home = here.node.geometry.object_home(here.node.geometry.page_of(address));
+  const NodeId home = here.objects.home_of(address);
   const auto to = proto::may_stand(address, bytes) ? static_cast<NodeId>(node) : home;
   if (is_here(here, address, bytes)) {
     end_borrow(mut_here(here, me, address, bytes, site), false, to == home ? kNoNode : to);

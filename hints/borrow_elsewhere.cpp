@@ -167,15 +167,17 @@ Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::s
 namespace {
 
 // A borrow that goes home. The object may stay here from now on although nobody said so: this node has made its last
-// changes. Not one with a colour, which its owner knows only if the header tells it; nor one that somebody waits for,
-// nor one whose colours would begin anew when it goes home, where nobody could have the other nodes forget it.
+// changes. Not one whose header is at home here, although its bytes are not; nor one with a colour, which its owner
+// knows only if the header tells it; nor one that somebody waits for, nor one whose colours would begin anew when it
+// goes home, where nobody could have the other nodes forget it.
 void release(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, bool changed, NodeId to) {
   Copy& work = *copy_of(pin);
   const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
   if (changed && work.changes != UINT16_MAX) ++work.changes;
   const bool by_habit = changed && to == kNoNode && engine.cache.should_stand(bytes, work.changes) &&
                         engine.objects.are_here(address, bytes) && proto::may_stand(address, bytes) &&
-                        !proto::is_coloured(pin.borrow.word) && !proto::is_asked(pin.borrow.word) &&
+                        engine.objects.home_of(address) != engine.node.self && !proto::is_coloured(pin.borrow.word) &&
+                        !proto::is_asked(pin.borrow.word) &&
                         !proto::colour_wraps(proto::version_of(pin.borrow.word) + 2);
   const NodeId keeper = by_habit ? engine.node.self : to;
   const std::uint64_t seen = engine.cache.forgotten();

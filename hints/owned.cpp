@@ -47,9 +47,7 @@ std::uint64_t check_owner(std::uint64_t bits, CallSite site) {
   return address;
 }
 
-NodeId home_of(const Engine& engine, std::uint64_t address) {
-  return engine.node.geometry.object_home(engine.node.geometry.page_of(address));
-}
+NodeId home_of(const Engine& engine, std::uint64_t address) { return engine.objects.home_of(address); }
 
 // Ends the borrow that changed the object. A colour that was in use 2^16 changes ago may have copies left somewhere.
 std::uint64_t end_and_colour(Pin& pin, bool changed) {

@@ -119,12 +119,15 @@ void check_no_call(const char* what) {
   std::abort();
 }
 
-NodeId home_of(const runtime::Node& node, std::uint64_t object, std::size_t bytes) {
-  hints::check_object(hints::engine(), object, bytes, {});
-  if (hints::engine().objects.place(object, bytes).scattered) {
-    runtime::end_for_misuse("a call at an object that has several homes:", object, {}, "", {});
+NodeId home_of(std::uint64_t object, std::size_t bytes) {
+  hints::Engine& engine = hints::engine();
+  hints::check_object(engine, object, bytes, {});
+  const proto::ObjectPlace place = engine.objects.place(object, bytes);
+  if (place.scattered) {
+    runtime::end_for_misuse("a call at an object that has several homes, or one that runs nothing:", object, {}, "",
+                            {});
   }
-  return node.geometry.object_home(node.geometry.page_of(object));
+  return place.home;
 }
 
 // --- batches --------------------------------------------------------------------------------------------------------
@@ -151,7 +154,7 @@ void Poster::begin_batch(NodeId home) {
 }
 
 std::byte* Poster::slot(std::uint64_t object, run_records run, std::size_t stride, std::size_t object_bytes) {
-  const NodeId home = home_of(node_, object, object_bytes);
+  const NodeId home = home_of(object, object_bytes);
   call_lane& lane = lanes.to[home];
   const auto room = [&](std::size_t bytes) {
     return lane.at != nullptr && static_cast<std::size_t>(lane.end - lane.at) >= bytes;
@@ -285,7 +288,7 @@ void call_now(std::byte* record, run_records run, std::size_t stride, std::size_
   placed::check_no_call("call_at");
   std::uint64_t object = 0;
   std::memcpy(&object, record, sizeof object);
-  const NodeId home = placed::home_of(node, object, object_bytes);
+  const NodeId home = placed::home_of(object, object_bytes);
   hints::check_own_borrows(object, object_bytes, true, {});
   if (placed::mine != nullptr) placed::mine->finish(home);
   if (home == node.self) return placed::call_here(record, run, stride, object, object_bytes, result);

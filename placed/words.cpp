@@ -25,7 +25,7 @@ class Word {
       runtime::end_for_misuse("a dsm::atomic outside the global heap, where other nodes cannot use it, at", address_,
                               place, "", {});
     }
-    home_ = geometry.object_home(geometry.page_of(address_));
+    home_ = engine_.alone ? engine_.node.self : geometry.home(geometry.page_of(address_));
     if (engine_.alone) return;
     pin_ = &runtime::my_pins().take();
     pin_->site = place;

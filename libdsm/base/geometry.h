@@ -57,9 +57,14 @@ struct Geometry {
     }
     return static_cast<NodeId>((page - memory_pages()) / kLatchesPerNode);
   }
-  // Of the headers of a page's objects: memory nodes run nothing that could serve them, but one program node needs
-  // nobody else.
-  constexpr NodeId object_home(PageId page) const { return program_nodes() == 1 ? NodeId{0} : home(page); }
+  // The first page behind this one that may have another home.
+  constexpr PageId home_end(PageId page) const {
+    if (page < lent_first()) return slice_first(static_cast<NodeId>(page / slice_pages() + 1));
+    const bool in_lent = page < sliced_pages();
+    const PageId first = in_lent ? lent_first() : sliced_pages();
+    const std::uint64_t together = in_lent ? kPagesPerChunk : kGranulePages;
+    return first + ((page - first) / together + 1) * together;
+  }
 
  private:
   // The last `of` nodes in turn.

@@ -135,7 +135,7 @@ void Blocks::release(void* block) {
 }
 
 void Blocks::release_here(void* block) {
-  if (node_.geometry.nodes == 1 || node_.leases != nullptr ||  // there is no object work on memory nodes' memory
+  if (node_.geometry.program_nodes() == 1 ||
       node_.space->state(node_.geometry.page_of(value_of(block))) == mem::ChunkState::kPrivate ||
       node_.objects->freed(block, node_.heap->usable_size(block))) {
     node_.heap->release(block);

@@ -5,9 +5,12 @@
 #include <mutex>
 
 #include "base/meta_layout.h"
+#include "base/signals.h"
 #include "proto/life.h"
+#include "runtime/batch.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
+#include "runtime/pages.h"
 #include "runtime/wire.h"
 
 namespace dsm::runtime {
@@ -51,6 +54,22 @@ void Objects::begin_life(std::uint64_t address) {
   change_header(offset, [](Header old) { return proto::begin_of_life(old); });
 }
 
+// Whether any node may have something of the page's objects.
+bool Objects::may_have_copies(PageId page) {
+  const Geometry& geometry = node_.geometry;
+  if (node_.space->state(page) != mem::ChunkState::kShared) return false;
+  if (geometry.lent(page)) {  // its latch is elsewhere, but the page is mostly here
+    const SignalsBlocked blocked;
+    Entry& entry = node_.pages->entry(page);
+    const std::lock_guard guard(entry.lock);
+    if (entry.page.access == Access::kWrite) return false;
+  }
+  proto::Word latch = 0;
+  net::Op look = net::read_op(Region::kMeta, latch_offset(page), &latch, sizeof latch);
+  execute_ops(geometry.home(page), {&look, 1});
+  return proto::may_have_copies(latch ^ stored_zero(geometry, page));
+}
+
 bool Objects::freed(void* block, std::size_t bytes) {
   const auto begin = reinterpret_cast<std::uint64_t>(block), end = begin + bytes;
   const Geometry& geometry = node_.geometry;
@@ -59,12 +78,7 @@ bool Objects::freed(void* block, std::size_t bytes) {
   for (std::uint64_t at = begin; at < end;) {
     const PageId page = geometry.page_of(at);
     const std::uint64_t page_end = std::min(end, geometry.address_of(page + 1));
-    proto::Word latch = 0;
-    if (node_.space->state(page) == mem::ChunkState::kShared) {
-      net::Op look = net::read_op(Region::kMeta, latch_offset(page), &latch, sizeof latch);
-      execute_ops(node_.self, {&look, 1});
-    }
-    if (proto::may_have_copies(latch)) {
+    if (may_have_copies(page)) {
       for (std::uint64_t granule = granule_of(at); granule < page_end; granule += kObjectGranule) {
         const bool alone = granule >= begin && end - granule >= kObjectGranule;
         const NodeSet nodes = end_life(granule, alone);
@@ -91,7 +105,7 @@ NodeSet Objects::end_life(std::uint64_t granule, bool alone) {
   const Header old = change_header(header_offset(node_.geometry, granule),
                                    [alone](Header word) { return proto::end_of_life(word, alone).word; });
   const proto::LifeEnd end = proto::end_of_life(old, alone);
-  const NodeSet all = node_bit(static_cast<NodeId>(node_.geometry.nodes)) - 1;
+  const NodeSet all = node_bit(static_cast<NodeId>(node_.geometry.program_nodes())) - 1;
   return (end.all_forget ? all & ~node_bit(node_.self) : 0) | (end.forgets != kNoNode ? node_bit(end.forgets) : 0);
 }
 

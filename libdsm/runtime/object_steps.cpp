@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/meta_layout.h"
 #include "base/signals.h"
+#include "runtime/leases.h"
 #include "runtime/lost.h"
 #include "runtime/node.h"
 #include "runtime/object_queues.h"
@@ -47,14 +48,21 @@ void take_results(const proto::BorrowActions& todo, std::span<const net::Op> cha
 
 }  // namespace
 
+NodeId Objects::home_of(std::uint64_t address) const {
+  const Geometry& geometry = node_.geometry;
+  const PageId page = geometry.page_of(address);
+  if (geometry.program_nodes() == 1) return node_.self;
+  if (geometry.lent(page)) return node_.leases->lessee(page);
+  return geometry.interleaved(page) && geometry.memory_nodes != 0 ? NodeId{0} : geometry.home(page);
+}
+
 proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) const {
   const Geometry& geometry = node_.geometry;
-  const PageId first = geometry.page_of(address);
   if (geometry.program_nodes() == 1) return {node_.self, node_.self, false, false};
-  const auto granule = [&](PageId page) { return (page - geometry.interleaved_first()) / kGranulePages; };
-  const bool scattered = geometry.interleaved(first) &&
-                         granule(first) != granule(geometry.page_of(address + std::max<std::uint64_t>(bytes, 1) - 1));
-  return {node_.self, geometry.home(first), bytes <= kScratchBytes, scattered};
+  const PageId first = geometry.page_of(address);
+  const PageId last = geometry.page_of(address + std::max<std::uint64_t>(bytes, 1) - 1);
+  const NodeId home = home_of(address);
+  return {node_.self, home, bytes <= kScratchBytes, geometry.home(first) != home || geometry.home_end(first) <= last};
 }
 
 std::atomic<Header>* Objects::slice_headers() const {
@@ -71,8 +79,7 @@ void Objects::copy_scattered(const ObjectAt& object, bool write) {
   auto* local = static_cast<std::byte*>(object.local);
   for (std::uint64_t at = object.address, end = at + object.bytes; at < end;) {
     const PageId page = geometry.page_of(at);
-    const PageId granule = (page - geometry.interleaved_first()) / kGranulePages;
-    const std::uint64_t next = geometry.address_of(geometry.interleaved_first() + (granule + 1) * kGranulePages);
+    const std::uint64_t next = geometry.address_of(geometry.home_end(page));
     const auto bytes = static_cast<std::uint32_t>(std::min(next, end) - at);
     const std::uint64_t offset = at - geometry.base;
     net::Op op = write ? net::write_op(Region::kMemory, offset, local, bytes)
@@ -113,7 +120,7 @@ void Objects::count_ops(NodeId home, std::span<const net::Op> ops) {
 // One chain; of an object that has several homes, what goes to its header is one before the bytes and one behind them.
 void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event) {
   std::array<net::Op, kMostOps> ops;
-  const NodeId home = node_.geometry.object_home(node_.geometry.page_of(object.address));
+  const NodeId home = home_of(object.address);
   if (todo.write_bytes) write_own_pages(object);
   if ((todo.write_bytes || todo.read_bytes) && place(object.address, object.bytes).scattered) {
     proto::BorrowActions before = todo, after;
@@ -133,7 +140,7 @@ void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, 
 PostedSteps Objects::post_all(std::span<ObjectStep> steps, std::span<net::Op> ops) {
   std::size_t used = 0;
   for (const ObjectStep& one : steps) used += put_chain(one.todo, one.object, *one.event, ops.subspan(used)).size();
-  PostedSteps posted{node_.geometry.object_home(node_.geometry.page_of(steps[0].object.address)), {}, ops.first(used)};
+  PostedSteps posted{home_of(steps[0].object.address), {}, ops.first(used)};
   const ChainGuard guard(*node_.transport);
   posted.chain = post_or_end(node_, posted.home, posted.ops);
   count_ops(posted.home, posted.ops);
@@ -246,7 +253,7 @@ proto::BorrowEvent Objects::wait_in_queue(Pin& pin, const proto::Turn& turn, con
 }
 
 Header Objects::await_grant(const proto::Turn& turn, const ObjectAt& object, CallSite site) {
-  const NodeId home = node_.geometry.object_home(node_.geometry.page_of(object.address));
+  const NodeId home = home_of(object.address);
   const Waiting waiting(my_pins(), WaitKind::kObject, object.address, site);
   if (node_.config.check != 0) trace_callers(my_pins());
   return Call(node_, home, Operation::kObjectWait,
@@ -263,16 +270,14 @@ void Objects::send(NodeId to, ObjectMessageKind kind, std::uint64_t address) {
   send_message(node_, to, pack(MessageType::kObject, message).bytes(), net::Waiter::kService);
 }
 
-void Objects::tell_freed(std::uint64_t address) {
-  send(node_.geometry.object_home(node_.geometry.page_of(address)), ObjectMessageKind::kFreed, address);
-}
+void Objects::tell_freed(std::uint64_t address) { send(home_of(address), ObjectMessageKind::kFreed, address); }
 
 void Objects::on_message(NodeId from, const ObjectMessage& message) {
   const std::uint64_t address = message.address;
   const Geometry& geometry = node_.geometry;
   const bool sane = geometry.holds(address) && message.kind <= ObjectMessageKind::kForgotten;
   const bool for_home = message.kind == ObjectMessageKind::kFreed || message.kind == ObjectMessageKind::kForgotten;
-  const NodeId home = sane ? geometry.object_home(geometry.page_of(address)) : kNoNode;
+  const NodeId home = sane ? home_of(address) : kNoNode;
   if (!sane || (for_home ? home != node_.self : home != from)) {
     log(LogLevel::kError, "wire", "node {} has sent a message about object {:#x}: ignored", from, address);
     return;
@@ -297,8 +302,7 @@ void Objects::on_message(NodeId from, const ObjectMessage& message) {
 void Objects::serve() {
   node_.calls->handle(Operation::kObjectWait, [this](Caller caller, const Request& request) {
     const std::uint64_t address = request.args[0];
-    const bool sane = node_.geometry.holds(address) && request.args[1] <= 2 &&
-                      node_.geometry.object_home(node_.geometry.page_of(address)) == node_.self;
+    const bool sane = node_.geometry.holds(address) && request.args[1] <= 2 && home_of(address) == node_.self;
     if (!sane) {
       log(LogLevel::kError, "wire", "node {} has asked for object {:#x}: ignored", caller.node, address);
       return;

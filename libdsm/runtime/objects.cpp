@@ -143,9 +143,8 @@ void Objects::enter(Pin& pin) {
   const PageId first = geometry.page_of(address);
   const PageId end = geometry.page_of(address + pin.bytes.load() - 1) + 1;
   for (PageId at = first; at < end; at = (at / kPagesPerChunk + 1) * kPagesPerChunk) {
-    if (geometry.home(at) >= geometry.program_nodes()) {
-      end_for_misuse("a borrow of memory on a memory node, where nobody does object work (try without --memory-nodes):",
-                     address, pin.site, "", {});
+    if (geometry.lent(at) && home_of(geometry.address_of(at)) == kNoNode) {
+      end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
     }
     if (geometry.home(at) != node_.self || geometry.interleaved(at)) continue;
     if (node_.space->state(at) == mem::ChunkState::kUnused) {

@@ -116,6 +116,9 @@ class Objects final : public ObjectPages {
   void forget_everywhere(std::uint64_t address);
 
   proto::ObjectPlace place(std::uint64_t address, std::uint64_t bytes) const;
+  // The node that has an object's header and queue: its memory's home, if the program runs there. Memory nodes serve
+  // nobody, so there it is whose heap has the block, or the only node. kNoNode: that memory was never allocated.
+  NodeId home_of(std::uint64_t address) const;
   // Steps the pin's borrow to its next outcome. May wait for other borrows; the pin holds no pages meanwhile if it is
   // about to begin.
   proto::Outcome run(Pin& pin, const ObjectAt& object, const proto::BorrowEvent& event);
@@ -176,6 +179,7 @@ class Objects final : public ObjectPages {
   void copy_scattered(const ObjectAt& object, bool write);
   template <typename Change>
   proto::Header change_header(std::uint64_t offset, Change change);
+  bool may_have_copies(PageId page);
   void begin_life(std::uint64_t address);
   NodeSet end_life(std::uint64_t granule, bool alone);
   void forgotten(NodeId from, std::uint64_t address);

@@ -65,7 +65,7 @@ NodeSet nodes_at(Node& node, const SeenWait& wait) {
   const PageId page = node.geometry.page_of(wait.address);
   NodeSet nodes = 0;
   if (wait.kind() == WaitKind::kObject) {
-    const NodeId home = node.geometry.object_home(page);
+    const NodeId home = node.objects->home_of(wait.address);
     const proto::Header word = read_word(node, home, header_offset(node.geometry, wait.address));
     if (!proto::is_free(word)) nodes |= node_bit(proto::holder_of(word));
     if (proto::readers_of(word) != 0) nodes |= node_bit(home);

@@ -109,6 +109,24 @@ void sizes() {
   meet();
 }
 
+// Memory of several homes: the node that has the header works with a copy, too, and never keeps it.
+void several_homes() {
+  constexpr std::size_t kWords = 100 * 1024 / sizeof(std::uint64_t);
+  constexpr unsigned kTimes = 10;
+  auto* words = shared<std::uint64_t>("words", [] { return block<std::uint64_t>(kWords, dsm::interleaved); });
+  const std::span<std::uint64_t> all(words, kWords);
+  for (unsigned round = 0; round < 4; ++round) {
+    if (round % 2 == dsm::node()) {
+      for (unsigned i = 0; i < kTimes; ++i) {
+        auto w = dsm::borrow_mut(all);
+        EXPECT(w[0] == round * kTimes + i && w[kWords - 1] == w[0]);
+        w[kWords - 1] = ++w[0];
+      }
+    }
+    meet();
+  }
+}
+
 // Words in one granule, which have one header: each is read and changed inside borrows of the others' as ever.
 void neighbours() {
   auto* words = shared<std::uint64_t>("words", [] { return block<std::uint64_t>(8); });
@@ -198,6 +216,7 @@ int main(int argc, char** argv) {
               {"room", room},
               {"sizes", sizes},
               {"neighbours", neighbours},
-              {"neighbour_freed", neighbour_freed}},
+              {"neighbour_freed", neighbour_freed},
+              {"several_homes", several_homes}},
              argc, argv);
 }

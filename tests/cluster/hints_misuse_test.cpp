@@ -174,7 +174,7 @@ TEST(ObjectCache, KeepsItsBoundAndWhatIsUsedOften) {
 }
 
 TEST(Habit, ObjectsStayWithWhoeverAloneChangesThem) {
-  for (const char* check : {"alone", "by_turns", "room", "sizes", "neighbours", "neighbour_freed"}) {
+  for (const char* check : {"alone", "by_turns", "room", "sizes", "neighbours", "neighbour_freed", "several_homes"}) {
     Process job({bin("dsmrun"), "-n", "2", "--emulate", "1000:5000:1000", "--stand-after", "4", "--object-cache", "2M",
                  "--", bin("hints_habit_node"), check});
     EXPECT_EQ(job.wait(), 0) << check << "\n" << job.out() << job.err();

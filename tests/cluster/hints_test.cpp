@@ -18,7 +18,9 @@ std::string name_of(std::string text) {
 void expect_right(const char* engine, const char* program, const char* check) {
   const std::string obstacle = dsm::mem::engine_obstacle(engine);
   if (!obstacle.empty()) GTEST_SKIP() << engine << " cannot run here: " << obstacle;
-  for (const auto& options : dsm::cluster::test::kObjectJobs) {
+  auto jobs = dsm::cluster::test::kObjectJobs;
+  jobs.push_back(dsm::cluster::test::kLentJob);
+  for (const auto& options : jobs) {
     Process job(dsm::cluster::test::object_job(options, engine, program, check));
     EXPECT_EQ(job.wait(), 0) << testing::PrintToString(options) << "\n" << job.out() << job.err();
   }

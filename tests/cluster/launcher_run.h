@@ -27,6 +27,8 @@ struct Start {
 // elsewhere.
 inline const std::vector<std::vector<std::string>> kObjectJobs{
     {"-n", "1"}, {"-n", "2"}, {"-n", "4"}, {"-n", "1", "--memory-nodes", "1", "--local-memory", "4M"}};
+// Memory that several nodes have elsewhere: for hints and atomic words, not for work that goes from node to node.
+inline const std::vector<std::string> kLentJob{"-n", "3", "--memory-nodes", "2", "--local-memory", "4M"};
 
 // The command that runs a program of this build's so.
 inline std::vector<std::string> object_job(const std::vector<std::string>& options, const char* engine,

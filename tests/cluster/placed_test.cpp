@@ -27,7 +27,9 @@ TEST_P(Placed, IsRight) {
   const auto [engine, check] = GetParam();
   const std::string obstacle = dsm::mem::engine_obstacle(engine);
   if (!obstacle.empty()) GTEST_SKIP() << engine << " cannot run here: " << obstacle;
-  for (const auto& options : dsm::cluster::test::kObjectJobs) {
+  auto jobs = dsm::cluster::test::kObjectJobs;
+  if (std::string(check.program) == "placed_node") jobs.push_back(dsm::cluster::test::kLentJob);
+  for (const auto& options : jobs) {
     Process job(dsm::cluster::test::object_job(options, engine, check.program, check.name));
     EXPECT_EQ(job.wait(), 0) << testing::PrintToString(options) << "\n" << job.out() << job.err();
   }
