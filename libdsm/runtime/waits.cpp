@@ -22,10 +22,11 @@ constinit std::atomic<std::uint32_t> suspended{0};
 
 void begin(ThreadPins& thread, WaitKind kind, std::uint64_t address, CallSite site) {
   ThreadWait& wait = thread.wait;
+  // Loaded first, so that this comes after what another thread noted for the wait before, if that suspended this one.
+  const std::uint64_t number = (wait.state.load() >> 8) + 1;
   wait.address.store(address);
   wait.site = site;
   wait.since_ns.store(now_ns());
-  const std::uint64_t number = (wait.state.load() >> 8) + 1;
   wait.state.store(number << 8 | static_cast<std::uint64_t>(kind));
   note_wait_begun();
 }
