@@ -2,6 +2,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/tsan.h"
 #include "hints/fetch.h"
 #include "hints/sides.h"
 #include "proto/life.h"
@@ -97,6 +98,7 @@ void begin_standing(Pin& pin, const Holding& holding) {
                 .wish = Wish::kWrite,
                 .give_back = true,
                 .word = holding.copy->word.load(std::memory_order_relaxed)};
+  tsan_before(&pin.borrow);  // holdings.cpp, give_back()
 }
 
 // Gains the object for `work`. False: this node is its standing owner, or has been a moment ago; begin again.
@@ -148,7 +150,7 @@ Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::s
   // It may have gone before the pages and the object were held.
   if (current != nullptr && current->address.load() != address) current = nullptr;
   Copy& work = engine.cache.make(me, bytes);
-  if (holding->working || (holding->standing && engine.cache.begin_standing(*holding, address, bytes))) {
+  if (holding->working || engine.cache.begin_standing(*holding, address, bytes)) {
     std::memcpy(work.data, holding->copy->data, bytes);
     begin_standing(pin, *holding);
     count(engine.node.stats->object_kept);

@@ -235,8 +235,9 @@ void Cache::give_back(Holding& holding) {
   holding.recalled = holding.standing = false;
   if (!have) return;
   if (goes_on != nullptr && kept) {
+    tsan_after(goes_on);  // its thread is in its access until the page is mapped
     *goes_on = {.stage = proto::BorrowStage::kHeld, .wish = proto::Wish::kWrite, .word = borrow.word};
-    tsan_before(goes_on);  // its thread is in its access until the page is mapped
+    tsan_before(goes_on);
   }
   if (holding.dirty) count(node_.stats->object_write_back);
   holding.dirty = false;
