@@ -110,15 +110,16 @@ void locks(Context& context) {
   const double contended = lock_many(mutex, rounds);
   meet();
   // Hand-over: the turn goes with the lock, so that each acquisition comes from the other node.
+  const std::uint64_t turns = rounds / 4;
   std::uint64_t tries = 0;
   const auto begin = Clock::now();
-  for (std::uint64_t round = dsm::node(); round < rounds / 4; ++tries) {
+  for (std::uint64_t round = dsm::node(); round < turns; ++tries) {
     const std::lock_guard guard(mutex);
     if (turn.load() != round) continue;
     turn.store(round + 1);
     round += 2;
   }
-  const double hand_over = us_since(begin) / static_cast<double>(rounds / 4);
+  const double hand_over = us_since(begin) / static_cast<double>(turns);
   meet();
   if (dsm::node() != 0) return;
   std::mutex plain;
