@@ -150,7 +150,7 @@ Pin& mut_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::s
   // It may have gone before the pages and the object were held.
   if (current != nullptr && current->address.load() != address) current = nullptr;
   Copy& work = engine.cache.make(me, bytes);
-  if (holding->working || engine.cache.begin_standing(*holding, address, bytes)) {
+  if (holding->working || (holding->standing.load() && engine.cache.begin_standing(*holding, address, bytes))) {
     std::memcpy(work.data, holding->copy->data, bytes);
     begin_standing(pin, *holding);
     count(engine.node.stats->object_kept);

@@ -59,7 +59,7 @@ struct Holding {
   runtime::CallSite site{};                     // of its borrow
   std::uint32_t waiting = 0;                    // threads that wait for it
   std::atomic<std::uint32_t> changed{0};        // bumped when `holder` goes
-  bool standing = false;                        // by transfer or habit: `copy`, the object, is in the table
+  std::atomic<bool> standing{false};            // by transfer or habit: `copy`, the object, is in the table
   bool dirty = false;                           // and newer than the home's bytes
   bool working = false;                         // the holder has begun with what stands here
   bool recalled = false;                        // working: to be given back when the borrow ends

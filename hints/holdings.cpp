@@ -232,7 +232,7 @@ void Cache::give_back(Holding& holding) {
                                  .keep = goes_on != nullptr,
                                  .copy = have ? holding.copy->word.load() : 0};
   const bool kept = node_.objects->give_back(borrow, object, event) == proto::Outcome::kReleased;
-  holding.recalled = holding.standing = false;
+  holding.standing = holding.recalled = false;
   if (!have) return;
   if (goes_on != nullptr && kept) {
     tsan_after(goes_on);  // its thread is in its access until the page is mapped
