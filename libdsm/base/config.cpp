@@ -19,8 +19,9 @@ constexpr std::string_view kPrefix = "DSM_";
 
 // DSM_* variables that carry something else than an option.
 constexpr std::string_view kNoOptions[] = {
-    "DSM_CONTROL_FD",  // dsmrun to node: the node's end of the control socket
-    "DSM_THREADS",     // dsmrun -t to the program: how many threads it is to use
+    "DSM_CONTROL_FD",    // dsmrun to node: the node's end of the control socket
+    "DSM_HOST_ADDRESS",  // dsmrun to node: this host's address on the way to the job's other hosts
+    "DSM_THREADS",       // dsmrun -t to the program: how many threads it is to use
 };
 
 enum Type { text, number, bytes };  // the words of DSM_OPTIONS

@@ -104,8 +104,10 @@ std::optional<NodeEnd> Crew::ended_now(NodeProcess& node) {
 
 void Crew::forward(int signal) {
   const bool to_program = signal == SIGUSR1 || signal == SIGUSR2;
+  const bool only_lends = std::all_of(nodes_.begin(), nodes_.end(), [](const NodeProcess& node) { return node.lends; });
   for (const NodeProcess& node : nodes_) {
-    if (node.alive() && !node.lends) ::kill(to_program ? node.program() : -node.pid, signal);
+    if (!node.alive() || (node.lends && (!only_lends || to_program))) continue;
+    ::kill(to_program ? node.program() : -node.pid, signal);
   }
 }
 

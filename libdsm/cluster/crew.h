@@ -40,7 +40,7 @@ class Crew {
 
   // Hands on what dsmrun's user has sent: what ends a program to everything that the node has started, as from a
   // terminal; SIGUSR1 and SIGUSR2 to the program itself, not to a script around it. Memory nodes end with the
-  // program's.
+  // program's, unless those are on other hosts.
   void forward(int signal);
   // dsmrun's own accord: SIGTERM or SIGKILL to everything that nodes have started.
   void end_node(NodeProcess& node, int signal);

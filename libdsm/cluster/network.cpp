@@ -1,5 +1,7 @@
 #include "cluster/network.h"
 
+#include <cstdlib>
+
 #include "base/meta_layout.h"
 #include "base/types.h"
 
@@ -17,6 +19,7 @@ net::VerbsParams verbs_params(const Config& config, Job& job) {
   params.interleaved_from = geometry.interleaved_first() << kPageShift;
   params.exchange = [&job](std::span<const std::byte> mine) { return job.exchange(mine); };
   params.device = config.rdma_device;
+  if (const char* const address = std::getenv("DSM_HOST_ADDRESS"); address != nullptr) params.address = address;
   params.port = static_cast<unsigned>(config.rdma_port);
   constexpr std::int64_t kAnyGid = 256;
   if (config.rdma_gid != kAnyGid) params.gid_index = static_cast<int>(config.rdma_gid);

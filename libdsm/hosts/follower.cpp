@@ -66,7 +66,7 @@ void Follower::lose(const char* why) {
   lookout_.drop(channel_);
   const std::string who = fmt::format("host 0 ({})", channel_.address());
   if (!ended_) {
-    const Breakage breakage{0, 0, cluster::kExitLeft, fmt::format("is lost: its {} {}", who, why),
+    const Breakage breakage{places_.first_of(0), 0, cluster::kExitLeft, fmt::format("is lost: its {} {}", who, why),
                             fmt::format("{} {}; its nodes are lost", who, why)};
     news_.push_back({.kind = HostNews::Kind::kBroken, .broken = breakage});
   }

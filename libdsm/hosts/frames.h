@@ -26,7 +26,7 @@
 namespace dsm::hosts {
 
 inline constexpr std::uint32_t kFrameMagic = 0x484d5344;  // "DSMH"
-inline constexpr std::uint16_t kFrameVersion = 1;
+inline constexpr std::uint16_t kFrameVersion = 2;
 inline constexpr unsigned kMaxHosts = kMaxNodes;
 
 enum class FrameKind : std::uint16_t {
@@ -59,7 +59,7 @@ struct Hello {
   Nonce nonce;
   std::uint32_t hosts;
   std::uint32_t host;
-  std::uint32_t nodes;  // on that host
+  std::uint32_t nodes;  // of the program, on that host
   std::uint32_t zero;
   char options[2032];  // those that must be the same on all nodes
 };
@@ -67,7 +67,7 @@ static_assert(sizeof(Hello) == 2080);
 
 struct Welcome {
   std::uint32_t hosts;
-  std::uint32_t nodes[kMaxHosts];
+  std::uint32_t nodes[kMaxHosts];  // of the program; the places of memory nodes follow from these (meeting.h)
 };
 static_assert(sizeof(Welcome) == 4 + 4 * kMaxHosts);
 

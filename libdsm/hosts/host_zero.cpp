@@ -121,13 +121,28 @@ std::string HostZero::objection(const Hello& hello) const {
     return fmt::format("--host must be from 1 to {} there, not {}", plan_.hosts - 1, hello.host);
   }
   if (present_[hello.host]) return fmt::format("there is a host {} already; each needs its own --host", hello.host);
-  unsigned nodes = plan_.nodes;
-  for (const auto& host : present_) nodes += host ? host->nodes : 0;
-  if (hello.nodes == 0 || hello.nodes > kMaxNodes || nodes + hello.nodes > kMaxNodes) {
-    return fmt::format("with its {} nodes the job would have more than {}", hello.nodes, kMaxNodes);
-  }
   const std::string mismatch = cluster::options_mismatch(plan_.options, cluster::get_text(hello.options));
-  return mismatch.empty() ? "" : fmt::format("on host {}: {}", hello.host, mismatch);
+  if (!mismatch.empty()) return fmt::format("on host {}: {}", hello.host, mismatch);
+  return objection_to_number(hello.nodes);
+}
+
+// Of nodes of the program on one more host.
+std::string HostZero::objection_to_number(unsigned more) const {
+  unsigned nodes = plan_.nodes, hosts = 2, lending = (plan_.nodes == 0) + (more == 0);
+  for (const auto& host : present_) {
+    if (!host) continue;
+    nodes += host->nodes;
+    ++hosts;
+    lending += host->nodes == 0;
+  }
+  if (more > kMaxNodes || nodes + more + plan_.memory_nodes > kMaxNodes) {
+    return fmt::format("with its {} nodes the job would have more than {}", more, kMaxNodes);
+  }
+  if (lending > plan_.memory_nodes) {
+    return fmt::format("{} hosts have -n 0, which is to lend memory, and there are {} memory nodes (--memory-nodes)",
+                       lending, plan_.memory_nodes);
+  }
+  return nodes + more == 0 && hosts == plan_.hosts ? "all hosts have -n 0: none is left to run the program" : "";
 }
 
 void HostZero::drop_those_who_left() {
@@ -145,7 +160,7 @@ Met HostZero::welcome() {
   Welcome welcome{};
   welcome.hosts = plan_.hosts;
   std::copy(nodes.begin(), nodes.end(), welcome.nodes);
-  Met met{Places(nodes), {}};
+  Met met{Places(nodes, plan_.memory_nodes), {}};
   for (unsigned host = 1; host < plan_.hosts; ++host) {
     present_[host]->channel.send(FrameKind::kWelcome, welcome);
     met.channels.push_back(std::move(present_[host]->channel));

@@ -31,6 +31,7 @@ class HostZero {
   void hear(Guest& guest);
   void refuse(Guest& guest, Refused::Reason reason, const std::string& text, const std::string& why);
   std::string objection(const Hello& hello) const;
+  std::string objection_to_number(unsigned more) const;
   void drop_those_who_left();
   unsigned missing() const;
   Met welcome();

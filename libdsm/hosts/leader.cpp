@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
 
 #include "cluster/control.h"
 #include "cluster/endings.h"
@@ -95,9 +94,8 @@ void Leader::lose(unsigned host, const std::string& why) {
   hosts_[host].gone = true;
   lookout_.drop(channel(host));
   if (hosts_[host].ended) return;
-  const auto node = static_cast<unsigned>(std::countr_zero(places_.of(host)));
   const std::string who = fmt::format("host {} ({})", host, channel(host).address());
-  take_broken(host, {node, 0, cluster::kExitLeft, fmt::format("is lost: its {} {}", who, why),
+  take_broken(host, {places_.first_of(host), 0, cluster::kExitLeft, fmt::format("is lost: its {} {}", who, why),
                      fmt::format("{} {}; its nodes are lost", who, why)});
   take_ended(host, cluster::kExitLeft);
 }

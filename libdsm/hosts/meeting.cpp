@@ -110,7 +110,7 @@ tl::expected<Met, Obstacle> visit(const Plan& plan, const JobKey& key) {
   const auto welcomed = next_frame(*channel, FrameKind::kWelcome, 0);
   if (!welcomed) return tl::unexpected(welcomed.error());
   const auto* welcome = welcomed->as<Welcome>();
-  std::uint64_t nodes = 0;
+  std::uint64_t nodes = plan.memory_nodes;
   if (welcome != nullptr && welcome->hosts == plan.hosts) {
     for (unsigned host = 0; host < welcome->hosts; ++host) nodes += welcome->nodes[host];
   }
@@ -120,16 +120,22 @@ tl::expected<Met, Obstacle> visit(const Plan& plan, const JobKey& key) {
         fmt::format("what host 0 ({}) has sent makes no sense; use one version on all hosts", plan.rendezvous));
   }
   channel->allow_large();
-  Met met{Places({welcome->nodes, welcome->nodes + welcome->hosts}), {}};
+  Met met{Places({welcome->nodes, welcome->nodes + welcome->hosts}, plan.memory_nodes), {}};
   met.channels.push_back(std::move(*channel));
   return met;
 }
 
 }  // namespace
 
-Places::Places(const std::vector<unsigned>& nodes) : sets_(nodes.size()) {
-  for (std::size_t host = 0; host < nodes.size(); ++host) {
-    for (unsigned i = 0; i < nodes[host]; ++i) sets_[host] |= node_bit(static_cast<NodeId>(nodes_++));
+Places::Places(const std::vector<unsigned>& program_nodes, unsigned memory_nodes) : sets_(program_nodes.size()) {
+  std::vector<std::size_t> lending;
+  for (std::size_t host = 0; host < program_nodes.size(); ++host) {
+    for (unsigned i = 0; i < program_nodes[host]; ++i) sets_[host] |= node_bit(static_cast<NodeId>(nodes_++));
+    if (program_nodes[host] == 0) lending.push_back(host);
+  }
+  for (unsigned i = 0; i < memory_nodes; ++i) {
+    const std::size_t host = lending.empty() ? i % sets_.size() : lending[i % lending.size()];
+    sets_[host] |= node_bit(static_cast<NodeId>(nodes_++));
   }
 }
 

@@ -3,6 +3,7 @@
 // node has been started yet, so that whoever gives up leaves nothing behind.
 #pragma once
 
+#include <bit>
 #include <memory>
 #include <string>
 #include <vector>
@@ -18,21 +19,24 @@ namespace dsm::hosts {
 struct Plan {
   unsigned hosts;
   unsigned host;
-  unsigned nodes;          // on this host
+  unsigned nodes;          // of the program, on this host; 0: it lends memory only
+  unsigned memory_nodes;   // of the job
   std::string rendezvous;  // "10.5.0.1:7070", "[fd00::1]:7070", "name:7070"
   std::string options;     // those that must be the same on all nodes
   int wait_s;              // how long to wait for the other hosts
 };
 
-// Who is where: nodes are numbered host by host.
+// Who is where: the program's nodes are numbered host by host, and after them the memory nodes. Those are dealt out in
+// turn to the hosts that run no node of the program; if all do, to all hosts. Every host has a node of some kind.
 class Places {
  public:
-  explicit Places(const std::vector<unsigned>& nodes);  // of each host
+  Places(const std::vector<unsigned>& program_nodes, unsigned memory_nodes);  // the former of each host
 
   unsigned hosts() const { return static_cast<unsigned>(sets_.size()); }
   unsigned nodes() const { return nodes_; }
   NodeSet of(unsigned host) const { return sets_[host]; }
   NodeSet all() const { return (NodeSet{1} << nodes_) - 1; }
+  unsigned first_of(unsigned host) const { return static_cast<unsigned>(std::countr_zero(sets_[host])); }
 
  private:
   std::vector<NodeSet> sets_;

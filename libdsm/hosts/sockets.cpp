@@ -57,14 +57,22 @@ int connect_to(const addrinfo& address, int wait_ms, cluster::UniqueFd& socket) 
   return ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
 }
 
-std::string peer_of(int socket) {
+namespace {
+
+template <typename Ask>
+std::string name_of(int socket, Ask ask) {
   sockaddr_storage address{};
   socklen_t size = sizeof address;
   char name[NI_MAXHOST] = "?";
-  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
+  if (ask(socket, reinterpret_cast<sockaddr*>(&address), &size) == 0) {
     ::getnameinfo(reinterpret_cast<sockaddr*>(&address), size, name, sizeof name, nullptr, 0, NI_NUMERICHOST);
   }
   return name;
 }
+
+}  // namespace
+
+std::string peer_of(int socket) { return name_of(socket, ::getpeername); }
+std::string own_address_of(int socket) { return name_of(socket, ::getsockname); }
 
 }  // namespace dsm::hosts

@@ -24,7 +24,8 @@ tl::expected<cluster::UniqueFd, std::string> listen_at(const addrinfo& address, 
 // One attempt that takes `wait_ms` at the most. 0 and a socket, or an errno.
 int connect_to(const addrinfo& address, int wait_ms, cluster::UniqueFd& socket);
 
-// Of the other side: "10.5.0.2".
+// Of the other side, and of this one: "10.5.0.2".
 std::string peer_of(int socket);
+std::string own_address_of(int socket);
 
 }  // namespace dsm::hosts

@@ -38,10 +38,11 @@ bool ipv4(const ibv_gid& gid) {
 bool link_local(const ibv_gid& gid) { return gid.raw[0] == 0xfe && (gid.raw[1] & 0xc0) == 0x80; }
 
 // The better, the higher; 0: unusable.
-int fitness(const ibv_gid_entry& entry) {
-  if (entry.gid_type == IBV_GID_TYPE_IB) return 1;
+int fitness(const ibv_gid_entry& entry, const std::optional<Place>& place) {
+  const int known = place && std::memcmp(entry.gid.raw, place->gid.raw, sizeof entry.gid.raw) == 0 ? 100 : 0;
+  if (entry.gid_type == IBV_GID_TYPE_IB) return known + 1;
   const int version = entry.gid_type == IBV_GID_TYPE_ROCE_V2 ? 10 : 2;
-  return version + (ipv4(entry.gid) ? 4 : link_local(entry.gid) ? 0 : 2);
+  return known + version + (ipv4(entry.gid) ? 4 : link_local(entry.gid) ? 0 : 2);
 }
 
 // Soft-RoCE of some kernels offers it and corrupts data.
@@ -80,7 +81,9 @@ Result<Device> Device::open(const VerbsParams& params) {
   int count = 0;
   const std::unique_ptr<ibv_device*, decltype((*library)->free_device_list)> list((*library)->get_device_list(&count),
                                                                                   (*library)->free_device_list);
-  const std::string wanted = name_for(params.device, params.self);
+  std::optional<Place> place;
+  if (params.device.empty() && !params.address.empty()) place = place_of(params.address);
+  const std::string wanted = place ? place->device : name_for(params.device, params.self);
   Error last{Errc::kNoSupport, 0,
              "there is no RDMA device; `ibv_devices` lists them; soft-RoCE needs no card: see rdma link add"};
   for (int i = 0; list != nullptr && i < count; ++i) {
@@ -88,7 +91,7 @@ Result<Device> Device::open(const VerbsParams& params) {
     if (!wanted.empty() && wanted != (*library)->get_device_name(found)) continue;
     Device device(*library);
     device.name_ = (*library)->get_device_name(found);
-    auto opened = device.open_named(found, params);
+    auto opened = device.open_named(found, params, place);
     if (opened) return device;
     log(wanted.empty() ? LogLevel::kInfo : LogLevel::kError, "net", "RDMA device {} is not usable: {}", device.name_,
         describe(opened.error()));
@@ -100,7 +103,7 @@ Result<Device> Device::open(const VerbsParams& params) {
   return tl::unexpected(last);
 }
 
-Result<void> Device::open_named(ibv_device* device, const VerbsParams& params) {
+Result<void> Device::open_named(ibv_device* device, const VerbsParams& params, const std::optional<Place>& place) {
   if (device->transport_type == IBV_TRANSPORT_IWARP) {
     return fail(Errc::kNoSupport,
                 "it is an iWARP device, and iWARP has no atomics, which libdsm needs; use InfiniBand "
@@ -112,8 +115,8 @@ Result<void> Device::open_named(ibv_device* device, const VerbsParams& params) {
   if (library_->query_device(context_, &limits_) != 0) return fail(Errc::kSystem, "its limits cannot be read", errno);
   if (limits_.atomic_cap == IBV_ATOMIC_NONE) return fail(Errc::kNoSupport, "it has no atomics, which libdsm needs");
   if (limits_.max_srq == 0) return fail(Errc::kNoSupport, "it has no shared receive queues, which libdsm needs");
-  if (auto chosen = choose_port(params.port); !chosen) return chosen;
-  if (auto chosen = choose_gid(params.gid_index); !chosen) return chosen;
+  if (auto chosen = choose_port(place && params.port == 0 ? place->port : params.port); !chosen) return chosen;
+  if (auto chosen = choose_gid(params.gid_index, place); !chosen) return chosen;
   domain_ = library_->alloc_pd(context_);
   if (domain_ == nullptr) return fail(Errc::kSystem, "it gives no protection domain", errno);
   on_demand_ = on_demand_works(context_, name_);
@@ -131,7 +134,7 @@ Result<void> Device::choose_port(unsigned wanted) {
                                               "is the network interface up?");
 }
 
-Result<void> Device::choose_gid(int wanted) {
+Result<void> Device::choose_gid(int wanted, const std::optional<Place>& place) {
   int best = 0;
   for (int index = 0; index < port_.gid_tbl_len; ++index) {
     if (wanted >= 0 && index != wanted) continue;
@@ -140,7 +143,7 @@ Result<void> Device::choose_gid(int wanted) {
         0) {
       continue;
     }
-    const int fit = wanted >= 0 ? 1 : fitness(entry);
+    const int fit = wanted >= 0 ? 1 : fitness(entry, place);
     if (fit <= best) continue;
     best = fit;
     gid_index_ = static_cast<std::uint8_t>(index);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "net/verbs_address.h"
 #include "net/verbs_library.h"
 #include "net/verbs_transport.h"
 
@@ -35,9 +37,9 @@ class Device {
 
  private:
   explicit Device(const Library* library) : library_(library) {}
-  Result<void> open_named(ibv_device* device, const VerbsParams& params);
+  Result<void> open_named(ibv_device* device, const VerbsParams& params, const std::optional<Place>& place);
   Result<void> choose_port(unsigned wanted);
-  Result<void> choose_gid(int wanted);
+  Result<void> choose_gid(int wanted, const std::optional<Place>& place);
 
   const Library* library_;
   ibv_context* context_ = nullptr;

@@ -3,11 +3,12 @@
 // queue. The other node's CPU has no part in execute(), except the first time that somebody uses a unit of its memory
 // (verbs_keys.h).
 //
-// Connections are made without librdmacm: the nodes of a job have a way to exchange a few bytes before they start
-// (VerbsParams::exchange), and over RoCE the kernel resolves a GID's route and hardware address when the queue pair is
-// connected. What librdmacm would add, path records of an InfiniBand subnet manager (service levels), is not needed in
-// a subnet whose paths are all of service level 0. iWARP connects through librdmacm only, but has no atomics and is
-// refused for that.
+// librdmacm says which device, port and GID belong to an address (verbs_address.h). Connections are made without it: the
+// nodes of a job have a way to exchange a few bytes before they start (VerbsParams::exchange), once for all queue pairs
+// and protected by the job's key, and over RoCE the kernel resolves a GID's route and hardware address when the queue
+// pair is connected. What librdmacm would add, path records of an InfiniBand subnet manager (service levels), is not
+// needed in a subnet whose paths are all of service level 0. iWARP connects through librdmacm only, but has no atomics
+// and is refused for that.
 #pragma once
 
 #include <functional>
@@ -36,9 +37,11 @@ struct VerbsParams {
   std::uint64_t interleaved_from = ~std::uint64_t{0};
   Exchange exchange;
 
-  std::string device;  // name, or names with commas: node i takes the i-th in turn; "": the first active one
-  unsigned port = 0;   // 0: the first active one
-  int gid_index = -1;  // -1: RoCE v2 and IPv4 where there is one
+  std::string device;  // name, or names with commas: node i takes the i-th in turn; "": any
+  // Where no device is named: the one that has this IP address of the host, with its port and GID, if one has it.
+  std::string address;
+  unsigned port = 0;                                   // 0: the first active one
+  int gid_index = -1;                                  // -1: RoCE v2 and IPv4 where there is one
   std::int64_t dead_after_ms = 2000;                   // a node that does not answer for about so long is dead
   std::uint64_t lent_bytes = std::uint64_t{64} << 20;  // at the most so much lent memory is registered
 };

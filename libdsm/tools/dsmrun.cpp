@@ -23,6 +23,7 @@
 #include "cluster/say.h"
 #include "cluster/supervise.h"
 #include "hosts/meeting.h"
+#include "hosts/sockets.h"
 #include "mem/fault_engine.h"
 #include "tools/dsmrun_options.h"
 #include "tools/preload_library.h"
@@ -52,7 +53,8 @@ constexpr const char* kAutomaticKeepUs = "4000";
 void export_options(const Request& request) {
   for (const auto& [variable, value] : request.options) ::setenv(variable.c_str(), value.c_str(), 1);
   if (request.automatic) ::setenv("DSM_KEEP_US", kAutomaticKeepUs, 0);
-  ::unsetenv("DSM_CONTROL_FD");  // a job inside a node of another is a job of its own
+  // A job inside a node of another is a job of its own.
+  for (const char* variable : {"DSM_CONTROL_FD", "DSM_HOST_ADDRESS"}) ::unsetenv(variable);
   if (!request.threads) return;
   const std::string threads = std::to_string(*request.threads);
   ::setenv("DSM_THREADS", threads.c_str(), 1);
@@ -79,11 +81,6 @@ void write_json(std::ofstream& file, const Request& request, int exit_code, cons
   if (!file) say("cannot write {}: {}", request.stats_json, ::strerror(errno));
 }
 
-// What memory nodes run: dsm-memory-node, beside dsmrun.
-std::string lender_program() {
-  return std::filesystem::read_symlink("/proc/self/exe").replace_filename("dsm-memory-node").string();
-}
-
 // Who takes part: all nodes, those of this host, and the way to the other hosts if there are any.
 struct Participants {
   unsigned nodes;
@@ -106,6 +103,7 @@ tl::expected<std::unique_ptr<Participants>, Obstacle> meet_hosts(const Request& 
   const hosts::Plan plan{request.hosts.hosts,
                          request.hosts.host,
                          request.nodes,
+                         static_cast<unsigned>(config.memory_nodes),
                          request.hosts.rendezvous,
                          cluster::same_options(config),
                          static_cast<int>(request.hosts.wait_s)};
@@ -113,6 +111,7 @@ tl::expected<std::unique_ptr<Participants>, Obstacle> meet_hosts(const Request& 
   if (!met) return tl::unexpected(met.error());
   made->nodes = met->places.nodes();
   made->local = met->places.of(plan.host);
+  ::setenv("DSM_HOST_ADDRESS", hosts::own_address_of(met->channels.front().fd()).c_str(), 1);
   auto others = hosts::make_other_hosts(plan.host, std::move(*met));
   if (!others) return tl::unexpected(others.error());
   made->hosts = std::move(*others);
@@ -127,16 +126,18 @@ tl::expected<std::unique_ptr<Participants>, Obstacle> find_participants(const Re
                  fmt::format("{} nodes and {} memory nodes are more than the {} that a job may have; use fewer",
                              request.nodes, config.memory_nodes, kMaxNodes)});
   }
-  if (config.memory_nodes != 0 && request.hosts.hosts > 1) {
-    return tl::unexpected(Obstacle{cluster::kExitUsage,
-                                   "memory nodes lend memory to the program nodes of one host; leave --memory-nodes "
-                                   "away in a job on several hosts"});
-  }
   if (request.hosts.hosts > 1) return meet_hosts(request, config);
   return std::make_unique<Participants>(Participants{nodes, (NodeSet{1} << nodes) - 1});
 }
 
+// What memory nodes run: dsm-memory-node, beside dsmrun.
+cluster::Program lender_program() {
+  const std::string path = std::filesystem::read_symlink("/proc/self/exe").replace_filename("dsm-memory-node").string();
+  return {path, {path}};
+}
+
 tl::expected<cluster::Program, Obstacle> program_of(const Request& request) {
+  if (request.nodes == 0) return lender_program();  // the program need not be on this host
   auto path = cluster::find_program(request.program.front());
   if (!path) return tl::unexpected(path.error());
   cluster::Program program{*path, request.program};
@@ -206,14 +207,8 @@ int run(const Request& request) {
   const Geometry geometry = cluster::geometry_of(*config, nodes);
   if (const auto obstacle = cluster::find_obstacle(geometry)) return refuse(*obstacle);
 
-  const std::string lender = lender_program();
-  const auto outcome = cluster::run_job({*config,
-                                         geometry,
-                                         *program,
-                                         {lender, {lender}},
-                                         request.prefix,
-                                         (*participants)->local,
-                                         (*participants)->hosts.get()});
+  const auto outcome = cluster::run_job({*config, geometry, *program, lender_program(), request.prefix,
+                                         (*participants)->local, (*participants)->hosts.get()});
   show_stats(request, outcome, nodes, json_file);
   return outcome.exit_code;
 }

@@ -34,7 +34,8 @@ When a node ends badly (by a signal, with a status other than 0, or without fini
 and tells the others, which have a second to end by themselves. Then come SIGTERM and, half a second later, SIGKILL.
 
 Several hosts: dsmrun is started on each with the same --hosts, --rendezvous and key, and its own --host and -n. Nodes are
-numbered host by host. The nodes need --transport verbs, since shm ends at the host. What one host's dsmrun hears of a
+numbered host by host. The nodes need --transport verbs, since shm ends at the host. Memory nodes are on the hosts with
+-n 0, by turns, or on all hosts if none has that; a host with -n 0 needs no program. What one host's dsmrun hears of a
 node's end, all do; each ends with the exit code of the job. A host that does not answer for 5 s is lost, and with it the
 job. Counters (--stats, --stats-json, dsmstat) are those of this host's nodes. The key proves who may join, and that
 nobody changes what launchers say; nothing is encrypted.
@@ -60,6 +61,8 @@ Examples:
   dsmrun --hosts 2 --host 1 --rendezvous 10.5.0.1:7070 --key-file job.key --transport verbs -n 2 -- ./stencil
                                               two nodes on each of two hosts; the key: (umask 077; head -c 32
                                               /dev/urandom >job.key), copied to both
+  dsmrun --hosts 2 --host 1 ... -n 0 --memory-nodes 2 --local-memory 256M
+                                              memory nodes alone, for the program that host 0 runs with the same options
   dsmrun --preload -- redis-server            an unmodified program, its heap in the global range
   dsmrun -n 4 --stats -- ./stencil            print every counter of every node at the end
   dsmstat                                     look at the running job from another terminal
@@ -92,7 +95,10 @@ std::string switch_of(const OptionInfo& option) {
 void declare(CLI::App& app, Raw& raw) {
   app.prefix_command();  // the first word that is no option begins the program
   app.set_help_flag("-h,--help", "print this and exit");
-  app.add_option("-n,--nodes", raw.nodes, fmt::format("number of nodes, 1 to {}", kMaxNodes))->type_name("N");
+  app.add_option(
+         "-n,--nodes", raw.nodes,
+         fmt::format("number of nodes, 1 to {}; with --hosts: of this host, 0 for memory nodes alone", kMaxNodes))
+      ->type_name("N");
   app.add_option("-t,--threads", raw.threads,
                  "threads each node's program is to use: sets DSM_THREADS and OMP_NUM_THREADS")
       ->type_name("T");
@@ -138,12 +144,12 @@ std::string help_text(const CLI::App& app) {
   return text + kNotes;
 }
 
-// "" if `text` is a whole number from 1 to `most`, which `number` becomes then.
-std::string read_count(const char* what, const std::string& text, unsigned most, unsigned& number) {
+// "" if `text` is a whole number from `least` to `most`, which `number` becomes then.
+std::string read_count(const char* what, const std::string& text, unsigned least, unsigned most, unsigned& number) {
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error == std::errc{} && rest == end && number >= 1 && number <= most) return "";
-  return fmt::format("the number of {} must be a whole number from 1 to {}, not \"{}\"", what, most, text);
+  if (error == std::errc{} && rest == end && number >= least && number <= most) return "";
+  return fmt::format("the number of {} must be a whole number from {} to {}, not \"{}\"", what, least, most, text);
 }
 
 // "" if all is well.
@@ -157,7 +163,7 @@ std::string read_hosts(const CLI::App& app, const Raw& raw, HostsRequest& hosts)
   for (const char* name : {"--host", "--rendezvous", "--key-file"}) {
     if (app.count(name) == 0) return fmt::format("a job on several hosts needs {}, too", name);
   }
-  if (auto wrong = read_count("hosts", raw.hosts, kMaxNodes, hosts.hosts); !wrong.empty()) return wrong;
+  if (auto wrong = read_count("hosts", raw.hosts, 1, kMaxNodes, hosts.hosts); !wrong.empty()) return wrong;
   if (hosts.hosts < 2) return "several hosts are two at the least; leave --hosts away for one";
   const char* const end = raw.host.data() + raw.host.size();
   const auto [rest, error] = std::from_chars(raw.host.data(), end, hosts.host);
@@ -165,7 +171,7 @@ std::string read_hosts(const CLI::App& app, const Raw& raw, HostsRequest& hosts)
     return fmt::format("--host must be a whole number from 0 to {}, not \"{}\"", hosts.hosts - 1, raw.host);
   }
   if (app.count("--wait") > 0) {
-    if (auto wrong = read_count("seconds to wait", raw.wait, 86'400, hosts.wait_s); !wrong.empty()) return wrong;
+    if (auto wrong = read_count("seconds to wait", raw.wait, 1, 86'400, hosts.wait_s); !wrong.empty()) return wrong;
   }
   hosts.rendezvous = raw.rendezvous;
   hosts.key_file = raw.key_file;
@@ -186,13 +192,14 @@ std::string read_request(const CLI::App& app, const Raw& raw, Request& request) 
   request.preload = raw.preload;
   request.nodes = 1;
   if (raw.nodes.empty() && !raw.preload) return "say how many nodes the job is to have: -n N";
-  if (!raw.nodes.empty()) {
-    if (auto wrong = read_count("nodes", raw.nodes, kMaxNodes, request.nodes); !wrong.empty()) return wrong;
-  }
   if (auto wrong = read_hosts(app, raw, request.hosts); !wrong.empty()) return wrong;
+  const unsigned least = request.hosts.hosts > 1 ? 0 : 1;
+  if (!raw.nodes.empty()) {
+    if (auto wrong = read_count("nodes", raw.nodes, least, kMaxNodes, request.nodes); !wrong.empty()) return wrong;
+  }
   if (app.count("--threads") > 0) {
     unsigned threads = 0;
-    if (auto wrong = read_count("threads", raw.threads, kMaxThreads, threads); !wrong.empty()) return wrong;
+    if (auto wrong = read_count("threads", raw.threads, 1, kMaxThreads, threads); !wrong.empty()) return wrong;
     request.threads = threads;
   }
   for (std::size_t i = 0; i < raw.values.size(); ++i) {
@@ -207,7 +214,8 @@ std::string read_request(const CLI::App& app, const Raw& raw, Request& request) 
   request.automatic = raw.automatic;
   request.stats = raw.stats;
   request.stats_json = raw.stats_json;
-  return request.program.empty() ? "say which program to run, after the options: dsmrun -n 4 -- program" : "";
+  const bool needed = request.nodes != 0;
+  return needed && request.program.empty() ? "say which program to run, after the options: dsmrun -n 4 -- program" : "";
 }
 
 }  // namespace

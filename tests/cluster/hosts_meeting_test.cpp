@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
+
 #include "cluster/unique_fd.h"
 #include "hosts/frames.h"
 #include "tests/cluster/hosts_run.h"
@@ -109,6 +111,32 @@ TEST_F(Meeting, HostsMustAgree) {
   expect_good_end(first);
 }
 
+TEST_F(Meeting, AHostWithoutTheProgramMustHaveMemoryToLend) {
+  struct Case {
+    std::string first;
+    std::string second;
+    const char* said;
+  };
+  const std::string memory = " --memory-nodes 1 --local-memory 8M";
+  const Case cases[] = {
+      {"-n 1", "-n 0", "1 hosts have -n 0, which is to lend memory, and there are 0 memory nodes"},
+      {"-n 0" + memory, "-n 0" + memory, "2 hosts have -n 0, which is to lend memory, and there are 1 memory nodes"},
+      {"-n 0 --memory-nodes 2 --local-memory 8M", "-n 0 --memory-nodes 2 --local-memory 8M",
+       "all hosts have -n 0: none is left to run the program"},
+      {"-n 1" + memory, "-n 0 --memory-nodes 2 --local-memory 8M", "option 'memory_nodes' is '2'"},
+      {"-n 40" + memory, "-n 8" + memory, "with its 8 nodes the job would have more than 48"},
+  };
+  for (const Case& each : cases) {
+    const std::string address = free_address();
+    Process first(host(0, 2, address, key_, each.first + " --wait 60", "identity"));
+    Process second(host(1, 2, address, key_, each.second, "identity"));
+    EXPECT_EQ(second.wait(), 69);
+    EXPECT_EQ(count(second.err(), each.said), 1) << second.err();
+    ASSERT_EQ(::kill(first.pid(), SIGKILL), 0);
+    first.wait();
+  }
+}
+
 TEST_F(Meeting, AHostThatDoesNotComeIsNamed) {
   Process first(on(0, "-n 1 --wait 1"));
   EXPECT_EQ(first.wait(), 69);
@@ -166,11 +194,10 @@ TEST_F(Meeting, TheCommandLineMustMakeSense) {
       {"--hosts 1 --host 0 --rendezvous 127.0.0.1:1 --key-file k", "several hosts are two at the least"},
       {"--hosts 2 --host 2 --rendezvous 127.0.0.1:1 --key-file k", "--host must be a whole number from 0 to 1"},
       {"--hosts 2 --host 0 --rendezvous 127.0.0.1:1 --key-file k", "needs --transport verbs"},
-      {"--transport verbs --memory-nodes 1 --local-memory 8M --hosts 2 --host 0 --rendezvous 127.0.0.1:1 --key-file k",
-       "leave --memory-nodes away in a job on several hosts"},
+      {"-n 0", "must be a whole number from 1 to 48"},
   };
   for (const Case& each : cases) {
-    Process run(job(std::string("-n 1 ") + each.options, "identity"));
+    Process run(job(std::string(each.options) + (each.options[1] == 'n' ? "" : " -n 1"), "identity"));
     EXPECT_EQ(run.wait(), 64) << each.options;
     EXPECT_EQ(count(run.err(), each.said), 1) << run.err();
   }

@@ -18,6 +18,9 @@ namespace {
 constexpr std::size_t kPage = 4096;
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
+std::size_t mib_asked_for = 0;  // by a second argument, where machines are slow
+std::size_t pages_of(std::size_t mib) { return (mib_asked_for != 0 ? mib_asked_for : mib) * kMiB / kPage; }
+
 std::uint64_t value_of(std::size_t page, std::uint64_t version) { return page * 1'000'003 + version; }
 
 std::uint64_t* page_at(void* memory, std::size_t page) {
@@ -78,12 +81,12 @@ int fresh() {
 
 // Writes 32 MiB once and reads it three times.
 int clean() {
-  constexpr std::size_t kPages = 32 * kMiB / kPage;
-  void* const memory = memory_of(kPages * kPage);
-  for (std::size_t page = 0; page < kPages; ++page) put(memory, page, 1);
+  const std::size_t pages = pages_of(32);
+  void* const memory = memory_of(pages * kPage);
+  for (std::size_t page = 0; page < pages; ++page) put(memory, page, 1);
   unsigned wrong = 0;
   for (int round = 0; round < 3; ++round) {
-    for (std::size_t page = 0; page < kPages; ++page) wrong += !is(memory, page, 1);
+    for (std::size_t page = 0; page < pages; ++page) wrong += !is(memory, page, 1);
   }
   std::printf("%u wrong\n", wrong);
   return wrong != 0;
@@ -128,9 +131,9 @@ int used_up() {
 // Every node reads what the one before it has written, all of it larger than the local memory of either; and gives
 // back what the other has allocated.
 int shared() {
-  constexpr std::size_t kPages = 12 * kMiB / kPage;
+  const std::size_t pages = pages_of(12);
   const unsigned next = (dsm::node() + 1) % dsm::nodes();
-  void* const mine = memory_of(kPages * kPage);
+  void* const mine = memory_of(pages * kPage);
   dsm::publish("memory of " + std::to_string(dsm::node()), mine);
   auto* const barrier = static_cast<dsm::barrier*>(dsm::alloc_collective(sizeof(dsm::barrier), dsm::local));
   if (dsm::node() == 0) {
@@ -141,12 +144,12 @@ int shared() {
   void* const theirs = dsm::lookup("memory of " + std::to_string(next));
   unsigned wrong = dsm::nodes() != 2;
   for (std::uint64_t round = 1; round < 4; ++round) {
-    for (std::size_t page = 0; page < kPages; ++page) put(mine, page, round);
+    for (std::size_t page = 0; page < pages; ++page) put(mine, page, round);
     barrier->arrive_and_wait();
-    for (std::size_t page = 0; page < kPages; ++page) wrong += !is(theirs, page, round);
+    for (std::size_t page = 0; page < pages; ++page) wrong += !is(theirs, page, round);
     barrier->arrive_and_wait();
   }
-  wrong += dsm::usable_size(theirs) < kPages * kPage;
+  wrong += dsm::usable_size(theirs) < pages * kPage;
   dsm::free(theirs);
   std::printf("%u wrong\n", wrong);
   return wrong != 0;
@@ -193,7 +196,8 @@ int main(int argc, char** argv) {
   const std::map<std::string, std::function<int()>> checks = {
       {"values", values}, {"fresh", fresh},   {"clean", clean},     {"recycled", recycled}, {"used_up", used_up},
       {"shared", shared}, {"steady", steady}, {"forever", forever}, {"wild", wild}};
-  if (argc != 2 || !checks.contains(argv[1])) return 64;
+  if (argc < 2 || argc > 3 || !checks.contains(argv[1])) return 64;
+  if (argc == 3) mib_asked_for = std::strtoul(argv[2], nullptr, 10);
   if (dsm::start()) return 1;
   return checks.at(argv[1])();
 }
