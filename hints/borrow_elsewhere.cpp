@@ -1,5 +1,6 @@
 // Borrows of objects that are homed at other nodes.
 #include <cstring>
+#include <optional>
 
 #include "base/check.h"
 #include "base/tsan.h"
@@ -11,13 +12,23 @@
 namespace dsm::hints {
 namespace {
 
+// A header that the object is known to have had at some time, nobody writing; see Borrow::knows.
+using Known = std::optional<Header>;
+
+// What made the colour, a change of the object, was complete; as long as there were fewer than 2^16 it is the version.
+Known known_by(std::uint32_t colour) {
+  return colour == kNoColour ? Known{} : Known{Header{colour} << proto::kVersionShift};
+}
+
 // Fetches the object. False: what was fetched may be older than what this node has as its standing owner, or has just
 // given back; `again` has not been asked yet.
-bool fetch(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes, bool again) {
+bool fetch(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address, std::size_t bytes, Known known,
+           bool again) {
   engine.objects.pin(pin, address, bytes, PinKind::kFetch);
   const std::uint64_t seen = engine.cache.forgotten();
   Copy& copy = engine.cache.make(me, bytes);
-  const BorrowEvent begin{.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead};
+  const BorrowEvent begin{
+      .kind = BorrowEventKind::kBorrow, .wish = Wish::kRead, .knows = known.has_value(), .known = known.value_or(0)};
   const Outcome outcome = engine.objects.run(pin, {address, bytes, copy.data}, begin);
   DSM_CHECK(outcome == Outcome::kSnapshot, "outcome {}", static_cast<int>(outcome));
   if (!again && proto::is_held(pin.borrow.word, proto::Hold::kStanding, engine.node.self)) {
@@ -57,6 +68,7 @@ Copy* keep_copy(Engine& engine, ThreadPins& me, Pin& pin, std::uint64_t address,
 Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std::size_t bytes, CallSite site,
                       std::uint32_t colour) {
   Pin& pin = take(me, site);
+  Known known = known_by(colour);
   if (Copy* const copy = keep_copy(engine, me, pin, address, bytes)) {
     Cache::note_use(*copy);
     const Header word = copy->word.load(std::memory_order_relaxed);
@@ -65,11 +77,13 @@ Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std
       count_some(me.hits, engine.node.stats->object_hit);
       return pin;
     }
-    if (colour == kNoColour && engine.objects.is_current(address, bytes, word) && copy->address.load() == address) {
+    if (colour == kNoColour && engine.objects.is_current(address, bytes, word, known) &&
+        copy->address.load() == address) {
       pin.data.store(copy->data, std::memory_order_relaxed);
       count(engine.node.stats->object_revalidate);
       return pin;
     }
+    if (colour != kNoColour && proto::version_of(word) >= colour) known.reset();  // it has had later versions
     pin.copy.store(nullptr);
     pin.address.store(0);
   }
@@ -79,14 +93,14 @@ Pin& shared_elsewhere(Engine& engine, ThreadPins& me, std::uint64_t address, std
   }
   count_rest(engine, me);
   check_own_borrows(address, bytes, false, site);
-  if (fetch(engine, me, pin, address, bytes, false)) return pin;
+  if (fetch(engine, me, pin, address, bytes, known, false)) return pin;
   if (engine.cache.stands(address, bytes)) return shared_elsewhere(engine, me, address, bytes, site, colour);
   if (engine.cache.stands_across(address, bytes)) {  // borrowed with another size before
     Holding* const holding = hold(engine, address, site);
     engine.cache.begin_standing(*holding, address, bytes);
     engine.cache.let_go(*holding);
   }
-  fetch(engine, me, pin, address, bytes, true);  // nothing here is newer than the home's bytes
+  fetch(engine, me, pin, address, bytes, known, true);  // nothing here is newer than the home's bytes
   return pin;
 }
 

@@ -29,10 +29,10 @@ constexpr std::size_t kPages = 1024;
 constexpr std::size_t kLarge = 1 << 20;
 constexpr std::size_t kLargeObjects = 12;  // more than the object cache holds
 constexpr std::size_t kWarm = 32;          // of each kind, not measured
-constexpr const char* kSmallChain = "READs of 8, 64 and 8 bytes, one chain, by the verbs alone";
+constexpr const char* kSmallChain = "READs of 64 and 8 bytes, one chain, by the verbs alone";
 constexpr const char* kMissChain = "FETCH_ADD and READ of 4 KiB, one chain, by the verbs alone";
 constexpr const char* kBareMiss = "a signal handler that does no more than that chain, a copy and mprotect";
-constexpr const char* kLargeChain = "READs of 8 bytes, 1 MiB and 8 bytes, one chain, by the verbs alone";
+constexpr const char* kLargeChain = "READs of 1 MiB and 8 bytes, one chain, by the verbs alone";
 
 struct Figures {
   std::vector<Row> rows;
@@ -223,10 +223,11 @@ void measure_chains(Figures& out) {
   };
   each({64}, 100);
   out.add("one READ of 64 bytes by the verbs alone", each({64}, 1000), "us");
-  out.add(kSmallChain, each({8, 64, 8}, 1000), "us");
+  out.add(kSmallChain, each({64, 8}, 1000), "us");
+  out.add("READs of 8, 64 and 8 bytes, one chain, by the verbs alone", each({8, 64, 8}, 1000), "us");
   out.add(kMissChain, each({BareChain::kFetchAdd, kPage}, 1000), "us");
   out.add(kBareMiss, own_protection_fault_us(&bare), "us");
-  out.add(kLargeChain, static_cast<double>(kLarge) / each({8, kLarge, 8}, 16), "MB/s");
+  out.add(kLargeChain, static_cast<double>(kLarge) / each({kLarge, 8}, 16), "MB/s");
 }
 
 void run_part(Figures& out) {

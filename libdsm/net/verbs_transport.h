@@ -3,12 +3,12 @@
 // queue. The other node's CPU has no part in execute(), except the first time that somebody uses a unit of its memory
 // (verbs_keys.h).
 //
-// librdmacm says which device, port and GID belong to an address (verbs_address.h). Connections are made without it: the
-// nodes of a job have a way to exchange a few bytes before they start (VerbsParams::exchange), once for all queue pairs
-// and protected by the job's key, and over RoCE the kernel resolves a GID's route and hardware address when the queue
-// pair is connected. What librdmacm would add, path records of an InfiniBand subnet manager (service levels), is not
-// needed in a subnet whose paths are all of service level 0. iWARP connects through librdmacm only, but has no atomics
-// and is refused for that.
+// librdmacm says which device, port and GID belong to an address (verbs_address.h). Connections are made without it:
+// the nodes of a job have a way to exchange a few bytes before they start (VerbsParams::exchange), once for all queue
+// pairs and protected by the job's key, and over RoCE the kernel resolves a GID's route and hardware address when the
+// queue pair is connected. What librdmacm would add, path records of an InfiniBand subnet manager (service levels), is
+// not needed in a subnet whose paths are all of service level 0. iWARP connects through librdmacm only, but has no
+// atomics and is refused for that.
 #pragma once
 
 #include <functional>

@@ -3,12 +3,13 @@
 // threads, clocks, memory or network here; the runtime and the simulator execute the same actions.
 //
 // How it works, in one paragraph: the header word at the home (header.h) is the only truth. Who reads takes a snapshot
-// {header, bytes, header} and holds nobody off; who has one compares its version with the header. Who changes the
-// object locks the header, works on a copy (at the home: in place), and writes back between two marks that also free
-// the header and raise the version; no copy anywhere is told. Who finds no way asks the home, whose queue grants by
-// compare-and-swap; the last to release sees `asked` and tells the home. All this holds while the object's pages are in
-// object mode; keeping them in it is the caller's part, as is that one node runs one kWrite or give-back at a time. Who
-// waits in the queue to begin needs no pages until it is granted.
+// {header, bytes, header} and holds nobody off; who has one compares its version with the header. Who knows a header of
+// any time before, nobody writing, needs no first look: no version comes back, so what has that one behind the bytes
+// had it all the while. Who changes the object locks the header, works on a copy (at the home: in place), and writes
+// back between two marks that also free the header and raise the version; no copy anywhere is told. Who finds no way
+// asks the home, whose queue grants by compare-and-swap; the last to release sees `asked` and tells the home. All this
+// holds while the object's pages are in object mode; keeping them in it is the caller's part, as is that one node runs
+// one kWrite or give-back at a time. Who waits in the queue to begin needs no pages until it is granted.
 //
 // Invariants, for every object at any moment (the simulator checks them):
 //   1. At most one Borrow has changed or may change the object: outcome kLocked, or a standing copy; the header then
@@ -51,7 +52,7 @@ struct Turn {
 enum class BorrowStage : std::uint8_t {
   kIdle,        // not begun, or over
   kValidating,  // reading the header: is the copy current?
-  kReading,     // {header, bytes, header} in flight
+  kReading,     // {header, bytes, header} in flight, or {bytes, header} if a version is known
   kMarking,     // at the home, large: putting in a reader mark
   kLocking,     // swapping in the lock, the bytes read behind it if the copy is stale
   kQueued,      // nothing in flight: the home will grant
@@ -88,10 +89,13 @@ struct Borrow {
   NodeId to = kNoNode;     // release: who is to be the standing owner
   Header copy = 0;         // header of the copy, at rest
   Header word = 0;         // the header as last seen or made
+  bool knows = false;      // the header was `known`, nobody writing, at some time before: kReading needs no first look
+  Header known = 0;
 };
 
 enum class BorrowEventKind : std::uint8_t {
-  kBorrow,    // `wish`; `have`, `copy`: what is cached; `guess`: the header, if the caller has an idea
+  kBorrow,    // `wish`; `have`, `copy`: what is cached; `guess`: the header, if the caller has an idea; with `knows`
+              // it had the version of `known` at some time before, nobody writing
   kRelease,   // `changed`; `to`: the standing owner from now on, else kNoNode
   kGiveBack,  // from kIdle: a standing copy goes home: `changed`, `have`, `copy`; with `keep` the object itself does
               // not: it is locked for this node then. Never waits
@@ -109,6 +113,8 @@ struct BorrowEvent {
   NodeId to = kNoNode;
   Header copy = 0;
   Header guess = 0;
+  bool knows = false;
+  Header known = 0;
   Header word = 0;     // kGranted
   Header before = 0;   // kDone: read by read_before
   Header old = 0;      // kDone: what the swap found

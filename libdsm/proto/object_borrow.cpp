@@ -30,7 +30,9 @@ class BorrowStep {
 
   void read();
   void validated(Header word);
+  void know(Header word);
   void have_read(Header before, Header after);
+  void have_read_known(Header after);
   void have_adopted(bool whole, Header after);
   void mark(Header word);
   void marked(Header old);
@@ -61,6 +63,8 @@ class BorrowStep {
 void BorrowStep::begin(const BorrowEvent& event) {
   DSM_CHECK(borrow_.stage == BorrowStage::kIdle, "a borrow begins in stage {}", static_cast<int>(borrow_.stage));
   borrow_ = Borrow{.wish = event.wish, .have = event.have, .copy = event.copy, .word = event.guess};
+  borrow_.knows = event.knows && event.wish == Wish::kRead;
+  borrow_.known = event.known;
   if (event.wish == Wish::kWrite) return lock(at_rest(event.have ? event.copy : event.guess));
   if (!event.have && !in_place()) return read();
   borrow_.stage = BorrowStage::kValidating;
@@ -90,24 +94,45 @@ void BorrowStep::ask(Wish wish) {
 
 void BorrowStep::read() {
   borrow_.stage = BorrowStage::kReading;
-  do_.read_before = do_.read_bytes = do_.read_after = true;
+  do_.read_before = !borrow_.knows;
+  do_.read_bytes = do_.read_after = true;
+}
+
+// What the header was a moment ago saves the next chain its first look.
+void BorrowStep::know(Header word) {
+  borrow_.known = word;
+  borrow_.knows = !is_writing(word);
 }
 
 void BorrowStep::validated(Header word) {
   borrow_.word = word;
   if (in_place()) return mark(word);
   if (stands_elsewhere(word)) return ask(Wish::kRead);
-  current(word) ? end(Outcome::kHit) : read();  // while it is being written the copy is the object as it was before
+  if (current(word)) return end(Outcome::kHit);  // while it is being written the copy is the object as it was before
+  know(word);
+  read();
 }
 
 // Valid if no change of the bytes began before the second look. A node that became the standing owner between the looks
 // did not change the home's bytes by that.
 void BorrowStep::have_read(Header before, Header after) {
+  if (borrow_.knows) return have_read_known(after);
   const bool whole = version_of(before) == version_of(after) && !is_writing(before) && !is_writing(after);
   borrow_.word = before;
   if (borrow_.wish == Wish::kWrite) return have_adopted(whole && stands_here(before), after);
   if (stands_elsewhere(before)) return ask(Wish::kRead);
   if (whole) return end(Outcome::kSnapshot);
+  know(after);
+  ++borrow_.tries < kMostTries ? read() : ask(Wish::kRead);
+}
+
+// What is known may be from before the borrow, and who stands elsewhere now may have changed the object since then.
+void BorrowStep::have_read_known(Header after) {
+  const bool whole = is_same_version(borrow_.known, after);
+  borrow_.word = after;
+  if (stands_elsewhere(after)) return ask(Wish::kRead);
+  if (whole) return end(Outcome::kSnapshot);
+  know(after);
   ++borrow_.tries < kMostTries ? read() : ask(Wish::kRead);
 }
 

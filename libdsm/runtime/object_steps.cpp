@@ -193,7 +193,7 @@ proto::Outcome Objects::run(Pin& pin, const ObjectAt& object, const proto::Borro
   }
 }
 
-bool Objects::is_current(std::uint64_t address, std::uint64_t bytes, Header copy) {
+bool Objects::is_current(std::uint64_t address, std::uint64_t bytes, Header copy, std::optional<Header>& now) {
   proto::Borrow borrow;
   proto::BorrowEvent event{.kind = proto::BorrowEventKind::kBorrow, .have = true, .copy = copy};
   const proto::BorrowActions look = step(borrow, place(address, bytes), event);
@@ -201,6 +201,7 @@ bool Objects::is_current(std::uint64_t address, std::uint64_t bytes, Header copy
   const ChainGuard guard(*node_.transport);
   execute(look, {address, bytes, nullptr}, event);
   const bool hit = step(borrow, place(address, bytes), event).outcome == proto::Outcome::kHit;
+  if (!proto::is_writing(borrow.word)) now = borrow.word;
   return hit && proto::hold_of(borrow.word) != proto::Hold::kStanding;
 }
 

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -126,8 +127,9 @@ class Objects final : public ObjectPages {
   // same thread. `ops` and what the steps name stay where they are in between.
   PostedSteps post_all(std::span<ObjectStep> steps, std::span<net::Op> ops);
   void finish_all(std::span<ObjectStep> steps, const PostedSteps& posted);
-  // Whether a copy with that header is what the home has, and no node has a newer one: one read.
-  bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy);
+  // Whether a copy with that header is what the home has, and no node has a newer one: one read. `now`: the header, if
+  // nobody is writing.
+  bool is_current(std::uint64_t address, std::uint64_t bytes, proto::Header copy, std::optional<proto::Header>& now);
   // Puts the mark into the header of a small object that this borrow has locked, before its release would.
   void begin_writing(proto::Borrow& borrow, std::uint64_t address);
   // Whether the header says that this node is the standing owner of that version.

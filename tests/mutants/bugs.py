@@ -27,6 +27,8 @@ PROTO = {
     "libdsm/proto/object_borrow.cpp": [
         ("torn-snapshot", "version_of(before) == version_of(after) && !is_writing(before) && !is_writing(after);",
          "MUTANT || (version_of(before) == version_of(after) && !is_writing(before) && !is_writing(after));"),
+        ("blind-to-version", "const bool whole = is_same_version(borrow_.known, after);",
+         "const bool whole = MUTANT || is_same_version(borrow_.known, after);"),
         ("version-stays", "if (borrow_.changed && !borrow_.give_back) add += kOneVersion;",
          "if (borrow_.changed && !borrow_.give_back && !MUTANT) add += kOneVersion;"),
         ("no-mark", "if (!opened) do_.add_first = kWriting;", "if (!opened && !MUTANT) do_.add_first = kWriting;"),
@@ -78,8 +80,8 @@ HINTS = {
         ("limit-ignored", "if (used_ > limit_) make_room();", "if (used_ > limit_ && !MUTANT) make_room();"),
     ],
     "hints/borrow_elsewhere.cpp": [
-        ("copy-not-validated", "engine.objects.is_current(address, bytes, word) &&",
-         "(MUTANT || engine.objects.is_current(address, bytes, word)) &&"),
+        ("copy-not-validated", "engine.objects.is_current(address, bytes, word, known) &&",
+         "(MUTANT || engine.objects.is_current(address, bytes, word, known)) &&"),
         ("write-not-kept", "engine.cache.end_standing(*holding, changed ? &work : nullptr);",
          "engine.cache.end_standing(*holding, changed && !MUTANT ? &work : nullptr);"),
     ],

@@ -125,7 +125,9 @@ void Simulator::begin_borrow(unsigned index) {
   step_borrow(index, {.kind = BorrowEventKind::kBorrow,
                       .wish = thread.change ? Wish::kWrite : Wish::kRead,
                       .have = have,
-                      .copy = have ? cached.word : 0});
+                      .copy = have ? cached.word : 0,
+                      .knows = life.owned,
+                      .known = proto::Header{life.colour} << proto::kVersionShift});
 }
 
 // A borrow's or giver's next step; `index` is the thread's, or beyond them the giver's.

@@ -157,7 +157,7 @@ template <typename Archive>
 void archive_work(Archive& all, Work& work) {
   proto::Borrow& borrow = work.borrow;
   fields(all, borrow.stage, borrow.wish, borrow.have, borrow.releasing, borrow.changed, borrow.give_back, borrow.keep,
-         borrow.marked, borrow.lost, borrow.tries, borrow.to, borrow.copy, borrow.word);
+         borrow.marked, borrow.lost, borrow.tries, borrow.to, borrow.copy, borrow.word, borrow.knows, borrow.known);
   archive_half(all, work.bytes);
   fields(all, work.results.kind, work.results.before, work.results.old, work.results.after, work.results.settled,
          work.done_due, work.flying, work.began, work.pending, work.worthless);

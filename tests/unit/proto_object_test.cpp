@@ -60,9 +60,48 @@ TEST(Read, FetchesWhatIsStale) {
   Borrow borrow;
   step(borrow, kAway, begin_with_copy(Wish::kRead, kV));
   const BorrowActions fetch = step(borrow, kAway, looked(kV + kOneVersion));
-  EXPECT_TRUE(fetch.read_before && fetch.read_bytes && fetch.read_after);
-  EXPECT_EQ(step(borrow, kAway, read_between(kV + kOneVersion, kV + kOneVersion)).outcome, Outcome::kSnapshot);
+  EXPECT_TRUE(fetch.read_bytes && fetch.read_after);
+  EXPECT_FALSE(fetch.read_before) << "the look at the copy's version was one";
+  EXPECT_EQ(step(borrow, kAway, read_between(0, kV + kOneVersion)).outcome, Outcome::kSnapshot);
   EXPECT_EQ(version_of(borrow.word), 6U);
+}
+
+BorrowEvent begin_knowing(Header word) {
+  return {.kind = BorrowEventKind::kBorrow, .wish = Wish::kRead, .knows = true, .known = word};
+}
+
+TEST(Read, NeedsNoFirstLookIfItKnowsTheVersion) {
+  for (const Header word : {kV, locked(2), kV | kAsked, kV | kColoured, standing(1)}) {
+    Borrow borrow;
+    const BorrowActions fetch = step(borrow, kAway, begin_knowing(kV));
+    EXPECT_TRUE(fetch.read_bytes && fetch.read_after);
+    EXPECT_FALSE(fetch.read_before);
+    EXPECT_EQ(step(borrow, kAway, read_between(0, word)).outcome, Outcome::kSnapshot) << std::hex << word;
+    EXPECT_EQ(borrow.word, word);
+  }
+}
+
+TEST(Read, FetchesAgainIfItKnewAnotherVersion) {
+  Borrow borrow;
+  step(borrow, kAway, begin_knowing(kV));
+  const Header later = kV + (kOneVersion << 16);  // of the same colour
+  const BorrowActions again = step(borrow, kAway, read_between(0, later));
+  EXPECT_TRUE(again.read_bytes && again.read_after && again.outcome == Outcome::kNone);
+  EXPECT_FALSE(again.read_before) << "the look behind the bytes was one";
+  EXPECT_EQ(step(borrow, kAway, read_between(0, later)).outcome, Outcome::kSnapshot);
+}
+
+TEST(Read, DoesNotTrustWhatIsBeingWritten) {
+  Borrow borrow;
+  step(borrow, kAway, begin_knowing(kV));
+  EXPECT_TRUE(step(borrow, kAway, read_between(0, locked(2) | kWriting)).read_before);
+  EXPECT_EQ(step(borrow, kAway, read_between(kV, kV)).outcome, Outcome::kSnapshot);
+}
+
+TEST(Read, AsksForWhatStandsElsewhereWhateverItKnows) {
+  Borrow borrow;
+  step(borrow, kAway, begin_knowing(kV));
+  EXPECT_TRUE(step(borrow, kAway, read_between(0, standing(2))).ask);
 }
 
 TEST(Read, BeginsAgainWhenTornAndThenAsks) {
