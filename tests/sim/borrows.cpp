@@ -24,6 +24,16 @@ bool Simulator::in_place(const Thread& thread) const {
 
 void Simulator::try_borrow(Thread& thread, Copy& copy) {
   const unsigned index = static_cast<unsigned>(&thread - threads_.data());
+  Cached& cached = model_.cached(thread.node, thread.page, thread.object);
+  const bool elsewhere = thread.change && !thread.nests && thread.node != model_.homes[thread.page].node;
+  if (elsewhere && cached.holder != kNobodyHolds && cached.holder != index) {  // who may need the page
+    trace("node {} thread {} waits for its turn on object {} of page {} behind {}", thread.node, index, thread.object,
+          thread.page, cached.holder == kGiver ? "giving it back" : fmt::format("thread {}", cached.holder));
+    thread.state = ThreadState::kQueueing;
+    thread.asked = false;  // for the page
+    copy.owed = copy.owed && somebody_waits(thread.node, thread.page);
+    return refresh(thread.node, thread.page);
+  }
   if (!thread.pinned) {
     if (copy.view != Access::kObject) {
       thread.state = ThreadState::kFaulting;
@@ -45,16 +55,7 @@ void Simulator::try_borrow(Thread& thread, Copy& copy) {
     return step_borrow(index, event);
   }
   if (thread.nests) return borrow_another(thread);
-  Cached& cached = model_.cached(thread.node, thread.page, thread.object);
-  if (thread.change && thread.node != model_.homes[thread.page].node) {
-    if (cached.holder != kNobodyHolds) {
-      trace("node {} thread {} waits for its turn on object {} of page {} behind {}", thread.node, index, thread.object,
-            thread.page, cached.holder == kGiver ? "giving it back" : fmt::format("thread {}", cached.holder));
-      thread.state = ThreadState::kQueueing;
-      return;
-    }
-    cached.holder = index;
-  }
+  if (elsewhere) cached.holder = index;
   ++counts_.accesses;
   thread.holds = random_.moves(6);
   thread.state = ThreadState::kHolding;

@@ -78,6 +78,10 @@ bool Simulator::concerns(NodeId node, unsigned page) const {
 }
 
 bool Simulator::concerns_objects(NodeId node, unsigned page) const {
+  for (std::size_t i = 0; i < threads_.size(); ++i) {  // readers are not named in a header
+    const bool borrows = works_[i].borrow.stage != proto::BorrowStage::kIdle;
+    if (borrows && threads_[i].node == node && threads_[i].page == page) return true;
+  }
   for (unsigned which = 0; which < kObjectsPerPage; ++which) {
     const proto::Header header = model_.object(page, which).header;
     if (proto::hold_of(header) != proto::Hold::kFree && proto::holder_of(header) == node) return true;
