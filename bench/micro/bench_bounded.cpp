@@ -1,6 +1,7 @@
 // A program whose memory does not fit: ours with two memory nodes beside Linux's swap on a RAM disk, in one run, round
 // by round in turn. Each round is a process of its own that writes all of its memory, then touches pages by a pattern
-// for a while; a quarter of the touches write. What is told is the time of a touch, misses and hits together.
+// for a while; a quarter of the touches write. What is told is the time of a touch, misses and hits together. Bursts
+// are random touches with pauses that do not count, in which the other side may get ready.
 #include <dsm/dsm.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -17,6 +18,7 @@
 #include <numeric>
 #include <optional>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "bench/micro/bench_rows.h"
@@ -52,7 +54,7 @@ class Pattern {
   }
   std::uint32_t next() {
     if (name_ == "sequential") return at_ = (at_ + 1) % pages_;
-    if (name_ == "random") return static_cast<std::uint32_t>(random_() % pages_);
+    if (name_ != "zipf") return static_cast<std::uint32_t>(random_() % pages_);
     const double at = std::uniform_real_distribution<>(0, sums_.back())(random_);
     const auto found = std::lower_bound(sums_.begin(), sums_.end(), at) - sums_.begin();
     return order_[static_cast<std::size_t>(std::min<std::ptrdiff_t>(found, std::ssize(order_) - 1))];
@@ -88,10 +90,13 @@ double process_cpu_ns() {
   return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
 }
 
+constexpr std::uint64_t kBurst = 8192;  // touches, a multiple of 64
+constexpr std::chrono::milliseconds kPause(50);
+
 // By one thread. Patterns are drawn ahead so that drawing costs the same nothing on both sides.
-Cost touch(std::byte* memory, const std::vector<std::uint32_t>& pages, double seconds) {
+Cost touch(std::byte* memory, const std::vector<std::uint32_t>& pages, double seconds, bool bursts) {
   using Clock = std::chrono::steady_clock;
-  const auto begin = Clock::now();
+  auto begin = Clock::now();
   const auto end = begin + std::chrono::duration<double>(seconds);
   std::uint64_t touches = 0;
   const double cpu = process_cpu_ns();
@@ -105,6 +110,10 @@ Cost touch(std::byte* memory, const std::vector<std::uint32_t>& pages, double se
         static_cast<void>(word[2]);
       }
     }
+    if (!bursts || touches % kBurst != 0) continue;
+    const auto paused = Clock::now();
+    std::this_thread::sleep_for(kPause);
+    begin += Clock::now() - paused;
   }
   const auto all = static_cast<double>(touches);
   return {std::chrono::duration<double, std::nano>(now - begin).count() / all, (process_cpu_ns() - cpu) / all};
@@ -126,8 +135,9 @@ int work(const Options& options) {
   std::vector<std::uint32_t> pages(1 << 20);
   for (auto& page : pages) page = pattern.next();
   fill(static_cast<std::byte*>(memory), bytes / kPage);
-  touch(static_cast<std::byte*>(memory), pages, options.seconds / 2);  // to get into the swing
-  const Cost cost = touch(static_cast<std::byte*>(memory), pages, options.seconds);
+  const bool bursts = options.inside == "bursts";
+  touch(static_cast<std::byte*>(memory), pages, options.seconds / 2, bursts);  // to get into the swing
+  const Cost cost = touch(static_cast<std::byte*>(memory), pages, options.seconds, bursts);
   fmt::print("{} {}\n", cost.wall, cost.cpu);
   std::fflush(stdout);
   return 0;
@@ -221,12 +231,12 @@ int compare(const Options& options, const std::vector<std::string>& patterns) {
 int main(int argc, char** argv) {
   CLI::App app("Memory that does not fit: two memory nodes beside swap on a RAM disk.", "bench_bounded");
   dsm::bench::Options options;
-  std::vector<std::string> patterns = {"random", "zipf", "sequential"};
+  std::vector<std::string> patterns = {"random", "zipf", "sequential", "bursts"};
   app.add_option("--mib", options.mib, "memory of the program")->capture_default_str();
   app.add_option("--fit", options.fit, "percent of it that fits")->check(CLI::Range(5, 100))->capture_default_str();
   app.add_option("--seconds", options.seconds, "of a round")->capture_default_str();
   app.add_option("--rounds", options.rounds, "of each side, in turn")->capture_default_str();
-  app.add_option("--patterns", patterns, "of: random zipf sequential")->delimiter(',')->capture_default_str();
+  app.add_option("--patterns", patterns, "of: random zipf sequential bursts")->delimiter(',')->capture_default_str();
   app.add_flag("--json", options.json, "one JSON object a line");
   app.add_option("--inside", options.inside)->group("");
   app.add_option("--memory", options.memory)->group("");

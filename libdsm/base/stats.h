@@ -25,6 +25,7 @@ namespace dsm {
   X(resident_pages, "pages", "other nodes' pages that are here now")                         \
   X(evicted, "pages", "pages put out of the local memory")                                   \
   X(evict_write, "pages", "pages written to their home for that")                            \
+  X(cleaned, "pages", "pages written to their home before they had to go")                   \
   X(evict_stall, "faults", "faults that had to make room themselves")                        \
   X(rested, "pages", "pages made inaccessible to see whether they are in use")               \
   X(refault, "faults", "touches of such pages, with no communication")                       \

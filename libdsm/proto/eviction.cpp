@@ -11,6 +11,7 @@ namespace {
 // half as often again to see that.
 constexpr std::uint64_t kYoungShare = 10;      // one in so many
 constexpr std::uint64_t kRememberedTimes = 2;  // so many capacities of departures are remembered
+constexpr std::uint64_t kCleanShare = 2;       // one in so many of those that rest is clean
 constexpr std::uint64_t kLooksForLost = 8;     // a victim that enters again passes the others at most so often
 
 // How many pages at a queue's end are to rest.
@@ -21,6 +22,7 @@ constexpr std::uint64_t main_resting(std::uint64_t size) { return size / 5; }
 
 PageId Eviction::Ring::pop() {
   const PageId page = at(tail++);
+  cleaned = std::max(cleaned, tail);
   rested = std::max(rested, tail);
   return page;
 }
@@ -77,6 +79,19 @@ bool Eviction::next_rest(PageId& page) {
   if (main_.rested - main_.tail < main_resting(main_.size())) {
     page = main_.at(main_.rested++);
     return true;
+  }
+  return false;
+}
+
+bool Eviction::next_clean(PageId& page) {
+  return next_clean(young_, young_resting(young_.size()) / kCleanShare, page) ||
+         next_clean(main_, main_resting(main_.size()) / kCleanShare, page);
+}
+
+bool Eviction::next_clean(Ring& ring, std::uint64_t most, PageId& page) {
+  while (ring.cleaned < std::min(ring.tail + most, ring.rested)) {
+    page = ring.at(ring.cleaned++);
+    if (!frames_[page].back.load(std::memory_order_relaxed)) return true;  // else it has a long time here before it
   }
   return false;
 }

@@ -44,6 +44,8 @@ class Eviction {
   void enter_in_place_of_lost(PageId page);
   // The next page to rest; false if enough of them rest.
   bool next_rest(PageId& page);
+  // The next page that may be cleaned ahead of need: it rests, and is among the next to go.
+  bool next_clean(PageId& page);
   // The next page to put out, which is in no queue from now on; false if there is none. enter() takes it back if it
   // cannot be put out.
   bool next_victim(PageId& page);
@@ -54,11 +56,11 @@ class Eviction {
  private:
   static constexpr std::uint64_t kPlaces = 2;  // times the capacity: also for pages that have lost their bytes
 
-  // [tail, rested) has been rested, [rested, head) has not.
+  // [tail, rested) has been rested, [rested, head) has not. [tail, cleaned) has been named to be cleaned.
   struct Ring {
     PageId* slots;
     std::uint64_t capacity;
-    std::uint64_t tail = 0, rested = 0, head = 0;
+    std::uint64_t tail = 0, cleaned = 0, rested = 0, head = 0;
 
     std::uint64_t size() const { return head - tail; }
     PageId& at(std::uint64_t index) { return slots[index % capacity]; }
@@ -66,6 +68,7 @@ class Eviction {
     PageId pop();
   };
 
+  bool next_clean(Ring& ring, std::uint64_t most, PageId& page);
   bool remembered(const Frame& frame) const;
   bool main_is_in_use();
   void push(Frame::Queue queue, PageId page);

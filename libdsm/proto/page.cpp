@@ -93,6 +93,9 @@ Actions step(Page& page, Place place, const Event& event) {
     case EventKind::kTransfer:
       transition.release(exclusive_word(event.node, place.home));
       break;
+    case EventKind::kClean:
+      transition.clean();
+      break;
     case EventKind::kMessage:
       transition.message(event.node, event.message);
       break;

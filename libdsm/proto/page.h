@@ -17,7 +17,7 @@
 //
 // Invariants, for every page at any moment (the simulator checks them):
 //   1. access == write  =>  the word is exclusive(self) with an empty set, and nobody else has any access.
-//   2. access == read   =>  self is in the word's set, or is its owner. No objects are at work.
+//   2. access == read   =>  self is in the word's set, or is its owner; home memory is current. No objects are at work.
 //      access == object =>  self is in the set of a word in object mode, or of one with `objects finish`.
 //   3. At most one chain is in flight for a page of a node: phases kClaiming, kEnlisting, kLooking, kYielding,
 //   kDropping.
@@ -110,9 +110,11 @@ enum class EventKind : std::uint8_t {
   kRelease,   // it needs the page no more; with access kRead: it goes on reading, but needs to write no more. An
               // object page is given up only behind kUsed
   kTransfer,  // as kRelease, and `node` shall be the owner
-  kMessage,   // `message` from `node`
-  kUsed,      // the access a fresh page was granted for has run
-  kDone,      // the chain in flight has ended: `old`, `latch` hold its results
+  kClean,    // its bytes go home ahead of need: it stays the node's, to be read, and the next store shows. Nobody hears
+             // of it
+  kMessage,  // `message` from `node`
+  kUsed,     // the access a fresh page was granted for has run
+  kDone,     // the chain in flight has ended: `old`, `latch` hold its results
 };
 
 struct Event {

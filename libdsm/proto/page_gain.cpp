@@ -45,8 +45,8 @@ void Transition::start() {
     page_.look_asked = true;  // and what we have must have been used
     return;
   }
-  if (page_.access == Access::kRead && owns()) {  // handed to us whole
-    page_.migratory = true;
+  if (page_.access == Access::kRead && owns()) {
+    page_.migratory |= page_.joined;  // it was handed to us whole; else it has been clean
     return granted(Access::kWrite);
   }
   if (owned_by(page_.seen, place_.self, place_.home) && page_.seen != 0) return look();

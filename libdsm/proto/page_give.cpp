@@ -104,4 +104,13 @@ void Transition::keep_reading() {
   page_.fresh = true;
 }
 
+// The view closes to stores before the bytes go, so whatever comes after them makes the page dirty again. Not if
+// somebody waits: the store would be one more that comes before him.
+void Transition::clean() {
+  if (page_.phase != Phase::kIdle || page_.access != Access::kWrite || !bytes_elsewhere() || page_.look_asked) return;
+  do_.lower = true;
+  do_.write_page = true;
+  page_.access = Access::kRead;
+}
+
 }  // namespace dsm::proto

@@ -16,6 +16,7 @@ class Transition {
   void fresh();
   void release(Word next);
   void keep_reading();
+  void clean();
   void message(NodeId from, const PageMessage& message);
   void done(Word old, const Latch& latch);
   void settle();

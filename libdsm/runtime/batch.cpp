@@ -1,5 +1,6 @@
 #include "runtime/batch.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -28,16 +29,22 @@ std::uint64_t latch_waiters(PageId page) { return latch_offset(page) + sizeof(pr
 
 }  // namespace
 
-proto::Place Batch::place() const { return {node.self, node.geometry.home(first), node.geometry.has_bytes(first)}; }
+proto::Place Batch::place() const {
+  const PageId any = items[0].page;
+  return {node.self, node.geometry.home(any), node.geometry.has_bytes(any)};
+}
 
-// Calls act(first index, count) for each run of active items for which wanted(item) holds.
+// Calls act(first index, count) for each run of active items, of consecutive pages, for which wanted(item) holds.
 template <typename Wanted, typename Do>
 void Batch::for_runs(Wanted wanted, Do act) {
   for (std::size_t i = 0; i < items.size();) {
     std::size_t end = i;
-    while (end < items.size() && items[end].active && wanted(items[end])) ++end;
+    while (end < items.size() && items[end].active && wanted(items[end]) &&
+           items[end].page == items[i].page + (end - i)) {
+      ++end;
+    }
     if (end > i) act(i, end - i);
-    i = end + 1;
+    i = std::max(end, i + 1);
   }
 }
 
@@ -70,41 +77,40 @@ void Batch::take_away() {
   for_runs([this](const Item& item) { return item.actions.lower && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
-               node.engine->lower({first + at, static_cast<std::uint32_t>(n)});
+               node.engine->lower(run_of(at, n));
              else
                latch_permission(*items[at].entry, Access::kRead);
              for (Item& item : items.subspan(at, n)) node.pages->note_given_up(*item.entry);
              count(node.stats->downgrade, n);
-             if (node.recorder != nullptr) node.recorder->lowered({first + at, static_cast<std::uint32_t>(n)});
+             if (node.recorder != nullptr) node.recorder->lowered(run_of(at, n));
            });
   for_runs([](const Item& item) { return item.actions.unmap && item.had == Access::kObject; },
            [&](std::size_t at, std::size_t n) {
-             node.objects->left({first + at, static_cast<std::uint32_t>(n)});
+             node.objects->left(run_of(at, n));
              for (Item& item : items.subspan(at, n)) node.pages->wake(*item.entry);  // who wants to borrow asks again
              count(node.stats->object_left, n);
            });
   for_runs([this](const Item& item) { return item.actions.unmap && item.had != Access::kObject && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
-               node.engine->unmap({first + at, static_cast<std::uint32_t>(n)});
+               node.engine->unmap(run_of(at, n));
              else
                latch_permission(*items[at].entry, Access::kNone);
              for (Item& item : items.subspan(at, n)) node.pages->note_given_up(*item.entry);
              count(node.stats->invalidate, n);
-             if (node.recorder != nullptr) node.recorder->invalidated({first + at, static_cast<std::uint32_t>(n)});
-             trace(TraceEvent::kUnmap, first + at, n);
+             if (node.recorder != nullptr) node.recorder->invalidated(run_of(at, n));
+             trace(TraceEvent::kUnmap, items[at].page, n);
            });
 }
 
 // Out of the program's reach although it has access: there is nothing to take away, and all to give.
 bool Batch::rests(const Item& item) const {
-  return node.local != nullptr && place().has_bytes && node.local->resting(page_of(item));
+  return node.local != nullptr && place().has_bytes && node.local->resting(item.page);
 }
 
-PageId Batch::page_of(const Item& item) const { return first + static_cast<PageId>(&item - items.data()); }
-
 bool Batch::lands(const Item& item) const {
-  return landing != nullptr && node.local != nullptr && node.local->covers(first) && !node.local->here(page_of(item));
+  return landing != nullptr && node.local != nullptr && node.local->covers(items[0].page) &&
+         !node.local->here(item.page);
 }
 
 // Bytes that have landed are worthless if the claim before them failed; else the page is mapped with them now, or they
@@ -115,22 +121,22 @@ void Batch::settle_landed() {
     if (!item.landed || item.actions.map == Access::kRead || item.actions.map == Access::kWrite) continue;
     item.landed = false;
     if (!item.entry->page.fetched) continue;
-    std::memcpy(node.service_view + ((first + i) << kPageShift), landing + i * kPageBytes, kPageBytes);
-    node.local->filled(first + i);
+    std::memcpy(node.service_view + (item.page << kPageShift), landing + i * kPageBytes, kPageBytes);
+    node.local->filled(item.page);
   }
 }
 
 // Where local memory is bounded: which pages have bytes here now.
 void Batch::note_bytes() {
-  if (node.local == nullptr || !node.local->covers(first)) return;
+  if (node.local == nullptr || !node.local->covers(items[0].page)) return;
   for (Item& item : items) {
     if (!item.active) continue;
     if (item.actions.read_page && lands(item)) {
       item.landed = true;
     } else if (item.actions.read_page) {
-      node.local->filled(page_of(item));
-    } else if (item.actions.write_page && landing == nullptr && !node.local->here(page_of(item))) {
-      node.local->cut({page_of(item), 1});  // it was never touched; reading its zeroes has made bytes of them
+      node.local->filled(item.page);
+    } else if (item.actions.write_page && landing == nullptr && !node.local->here(item.page)) {
+      node.local->cut({item.page, 1});  // it was never touched; reading its zeroes has made bytes of them
     }
   }
 }
@@ -138,9 +144,10 @@ void Batch::note_bytes() {
 // Where the bytes of pages are that go home. What is about to be cut out is read out of the memory file: through the
 // service view it would be mapped there first, and the cut would have to make every CPU forget that.
 const std::byte* Batch::bytes_of(std::size_t at, std::size_t n) const {
-  const std::uint64_t offset = (first + at) << kPageShift;
-  if (landing == nullptr || node.local == nullptr || !node.local->covers(first)) return node.service_view + offset;
-  node.local->read_out({first + at, static_cast<std::uint32_t>(n)}, landing + at * kPageBytes);
+  const std::uint64_t offset = items[at].page << kPageShift;
+  if (landing == nullptr || node.local == nullptr || !node.local->covers(items[0].page))
+    return node.service_view + offset;
+  node.local->read_out(run_of(at, n), landing + at * kPageBytes);
   return landing + at * kPageBytes;
 }
 
@@ -148,19 +155,18 @@ const std::byte* Batch::bytes_of(std::size_t at, std::size_t n) const {
 void Batch::run_chain() {
   std::size_t used = 0;
   std::byte* const service = node.service_view;
-  const proto::Word zero = stored_zero(node.geometry, first);
   for_runs([](const Item& item) { return item.actions.write_page; },
            [&](std::size_t at, std::size_t n) {
              const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
-             if (node.recorder != nullptr) node.recorder->written_back({first + at, static_cast<std::uint32_t>(n)});
-             ops[used++] = net::write_op(Region::kMemory, (first + at) << kPageShift, bytes_of(at, n), bytes);
+             if (node.recorder != nullptr) node.recorder->written_back(run_of(at, n));
+             ops[used++] = net::write_op(Region::kMemory, items[at].page << kPageShift, bytes_of(at, n), bytes);
            });
   const std::size_t words = used;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    Item& item = items[i];
+  for (Item& item : items) {
     if (!item.active) continue;
     const proto::Actions& todo = item.actions;
-    const PageId page = first + i;
+    const PageId page = item.page;
+    const proto::Word zero = stored_zero(node.geometry, page);
     if (todo.waiters_add != 0) ops[used++] = net::fetch_add_op(Region::kMeta, latch_waiters(page), todo.waiters_add);
     if (todo.swap) {
       ops[used++] = net::cas_op(Region::kMeta, latch_word(page), todo.expected ^ zero, todo.desired ^ zero);
@@ -174,11 +180,11 @@ void Batch::run_chain() {
   const auto read_into = [&](auto place_of) {
     return [&, place_of](std::size_t at, std::size_t n) {
       const auto bytes = static_cast<std::uint32_t>(n * kPageBytes);
-      ops[used++] = net::read_op(Region::kMemory, (first + at) << kPageShift, place_of(at), bytes);
+      ops[used++] = net::read_op(Region::kMemory, items[at].page << kPageShift, place_of(at), bytes);
     };
   };
   for_runs([this](const Item& item) { return item.actions.read_page && !lands(item); },
-           read_into([&](std::size_t at) { return service + ((first + at) << kPageShift); }));
+           read_into([&](std::size_t at) { return service + (items[at].page << kPageShift); }));
   for_runs([this](const Item& item) { return item.actions.read_page && lands(item); },
            read_into([&](std::size_t at) { return landing + at * kPageBytes; }));
   if (used == 0) return;
@@ -189,6 +195,7 @@ void Batch::run_chain() {
   std::size_t at = words;
   for (Item& item : items) {
     if (!item.active) continue;
+    const proto::Word zero = stored_zero(node.geometry, item.page);
     if (item.actions.waiters_add != 0) ++at;
     if (item.actions.swap) item.event.old = ops[at++].old ^ zero;
     if (item.actions.read_latch) {
@@ -224,9 +231,7 @@ void Batch::count_chain(std::span<const net::Op> chain, std::size_t words, std::
 void Batch::give() {
   const bool bytes = place().has_bytes;
   for_runs([](const Item& item) { return item.actions.map != Access::kNone || item.actions.raise; },
-           [&](std::size_t at, std::size_t n) {
-             end_plain_waits(node, {first + at, static_cast<std::uint32_t>(n)});
-           });
+           [&](std::size_t at, std::size_t n) { end_plain_waits(node, run_of(at, n)); });
   for (const Access access : {Access::kRead, Access::kWrite}) {
     for (const bool landed : {false, true}) {
       for_runs([=](const Item& item) { return item.actions.map == access && item.landed == landed; },
@@ -237,17 +242,17 @@ void Batch::give() {
            [&](std::size_t, std::size_t n) { count(node.stats->object_entered, n); });
   for_runs([](const Item& item) { return item.actions.map == Access::kObject || item.actions.reopen; },
            [&](std::size_t at, std::size_t n) {
-             node.objects->entered({first + at, static_cast<std::uint32_t>(n)});
+             node.objects->entered(run_of(at, n));
              for (Item& item : items.subspan(at, n)) node.pages->wake(*item.entry);
              // Threads that wait in the kernel for raw access have to ask again, too: the wish was of another kind.
              if (!node.engine->faults_inline()) {
-               node.engine->release_waiters(node.geometry.address_of(first + at), n * kPageBytes);
+               node.engine->release_waiters(node.geometry.address_of(items[at].page), n * kPageBytes);
              }
            });
   for_runs([this](const Item& item) { return item.actions.raise && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
-               node.engine->raise({first + at, static_cast<std::uint32_t>(n)});
+               node.engine->raise(run_of(at, n));
              else
                latch_permission(*items[at].entry, Access::kWrite);
              count(node.stats->upgrade, n);
@@ -261,32 +266,32 @@ void Batch::give() {
 // A run of pages, all of which have landed or none.
 void Batch::map(std::size_t at, std::size_t n, Access access) {
   if (map_later) return;
-  const PageRange pages{first + at, static_cast<std::uint32_t>(n)};
+  const PageRange pages = run_of(at, n);
   if (!place().has_bytes) {
     latch_permission(*items[at].entry, access);
   } else if (items[at].landed) {
     node.engine->bring(pages, landing + at * kPageBytes, node.pages->mapped_as(access));
     for (Item& item : items.subspan(at, n)) {
       item.landed = false;
-      node.local->filled(page_of(item));
+      node.local->filled(item.page);
     }
   } else {
     node.engine->map(pages, node.pages->mapped_as(access));
   }
   count(place().home == node.self ? node.stats->miss_local : node.stats->miss_remote, n);
   if (node.recorder != nullptr && place().home != node.self) node.recorder->fetched(pages);
-  trace(TraceEvent::kMap, first + at, n, static_cast<std::uint64_t>(access));
+  trace(TraceEvent::kMap, items[at].page, n, static_cast<std::uint64_t>(access));
 }
 
 // Pages that are raised while they rest: there is no mapping to raise.
 void Batch::map_rested() {
   for (const Item& item : items) {
-    if (item.active && item.actions.raise && rests(item)) node.engine->map({page_of(item), 1}, Access::kWrite);
+    if (item.active && item.actions.raise && rests(item)) node.engine->map({item.page, 1}, Access::kWrite);
   }
 }
 
 void Batch::note_mapping(const Item& item) {
-  const PageId page = page_of(item);
+  const PageId page = item.page;
   if (map_later) {
     if (item.actions.map != Access::kNone) node.local->unmapped(page);
   } else if (item.actions.raise && node.local->resting(page)) {
@@ -301,7 +306,7 @@ void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
   if (node.local != nullptr && place().has_bytes) note_mapping(item);
   entry.granted_us = clock_us();
-  if (node.recorder != nullptr) node.recorder->granted(page_of(item));
+  if (node.recorder != nullptr) node.recorder->granted(item.page);
   if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
 }
 
@@ -313,14 +318,14 @@ void Batch::tell() {
       i = end;
       continue;
     }
-    while (end < items.size() && items[end].active && items[end].actions.send_to == todo.send_to &&
-           items[end].actions.send_kind == todo.send_kind && items[end].actions.send_want == todo.send_want &&
-           items[end].actions.send_readers == todo.send_readers &&
+    while (end < items.size() && items[end].active && items[end].page == items[i].page + (end - i) &&
+           items[end].actions.send_to == todo.send_to && items[end].actions.send_kind == todo.send_kind &&
+           items[end].actions.send_want == todo.send_want && items[end].actions.send_readers == todo.send_readers &&
            items[end].actions.send_borrowers == todo.send_borrowers) {
       ++end;
     }
     const proto::PageMessage message{
-        todo.send_kind,    todo.send_want,     0, static_cast<std::uint32_t>(end - i), first + i,
+        todo.send_kind,    todo.send_want,     0, static_cast<std::uint32_t>(end - i), items[i].page,
         todo.send_readers, todo.send_borrowers};
     i = end;
     if (late != nullptr && message.kind == proto::MessageKind::kNudge) {
@@ -332,8 +337,7 @@ void Batch::tell() {
 }
 
 void Batch::finish_round() {
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    Item& item = items[i];
+  for (Item& item : items) {
     if (!item.active) continue;
     if (item.actions.wake) node.pages->wake(*item.entry);
     if (item.actions.expects_done) {
@@ -341,21 +345,19 @@ void Batch::finish_round() {
       continue;
     }
     item.active = false;
-    if (item.actions.await_use) await_use(i);
+    if (item.actions.await_use) await_use(item);
   }
 }
 
 // Somebody waits for a page that is still owed its access.
-void Batch::await_use(std::size_t index) {
-  Item& item = items[index];
-  const PageId page = first + index;
+void Batch::await_use(Item& item) {
   if (!place().has_bytes) {
-    if (node.config.keep_us != 0 && node.holds->keeps_lock(page, *item.entry)) return;
+    if (node.config.keep_us != 0 && node.holds->keeps_lock(item.page, *item.entry)) return;
     if (const auto event = latch_await_use(*item.entry)) {  // else the unlock that is due goes on
       item.event = *event;
       item.active = true;
     }
-  } else if (node.holds->may_go(page, *item.entry)) {
+  } else if (node.holds->may_go(item.page, *item.entry)) {
     item.event = {.kind = proto::EventKind::kUsed};
     item.active = true;
   }

@@ -1,5 +1,6 @@
-// One run of the protocol over consecutive pages that share a home: rounds of {step every page, execute what the steps
-// ask for, merged} until nothing is in flight. One page is a batch of one.
+// One run of the protocol over pages that share a home, in the order of their numbers: rounds of {step every page,
+// execute what the steps ask for, in one chain, consecutive pages merged} until nothing is in flight. One page is a
+// batch of one.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +27,7 @@ inline constexpr std::size_t kOpsPerPage = 6;  // write, waiters, swap, two latc
 
 struct Item {
   Entry* entry;
+  PageId page;
   proto::Event event;
   proto::Actions actions;
   bool active;                 // has an event to be stepped
@@ -48,8 +50,7 @@ struct LateNudge {
 
 struct Batch {
   Node& node;
-  PageId first;
-  std::span<Item> items;  // items[i] is page first + i; its entry's lock is held
+  std::span<Item> items;  // their entries' locks are held
   std::span<net::Op> ops;
   // Where pages that local memory has no bytes of land: the engine puts them into their place when it maps them, which
   // is cheaper than to have the place made first. A page an item; nullptr: they come to their place at once.
@@ -67,11 +68,11 @@ struct Batch {
   void tell();
   void finish_round();
 
+  PageRange run_of(std::size_t at, std::size_t n) const { return {items[at].page, static_cast<std::uint32_t>(n)}; }
   void count_chain(std::span<const net::Op> chain, std::size_t words, std::size_t reads);
   template <typename Wanted, typename Do>
   void for_runs(Wanted wanted, Do act);
   proto::Place place() const;
-  PageId page_of(const Item& item) const;
   bool rests(const Item& item) const;
   bool lands(const Item& item) const;
   const std::byte* bytes_of(std::size_t at, std::size_t n) const;
@@ -81,7 +82,7 @@ struct Batch {
   void note_mapping(const Item& item);
   void map_rested();
   void note_grant(Item& item);
-  void await_use(std::size_t index);
+  void await_use(Item& item);
 };
 
 }  // namespace dsm::runtime

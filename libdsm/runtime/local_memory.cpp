@@ -29,6 +29,19 @@ std::uint32_t ahead_of(const Node& node, std::uint32_t bound) {
   return std::clamp(bound / 100 * percent, std::uint32_t{16}, kMostAhead);
 }
 
+// Calls act(pages) for those of each home, in order.
+template <typename Do>
+void for_each_home(const Geometry& geometry, std::span<PageId> pages, Do act) {
+  const auto place = [&geometry](PageId page) { return std::pair(geometry.home(page), page); };
+  std::sort(pages.begin(), pages.end(), [&](PageId a, PageId b) { return place(a) < place(b); });
+  for (std::size_t i = 0; i < pages.size();) {
+    std::size_t end = i + 1;
+    while (end < pages.size() && geometry.home(pages[end]) == geometry.home(pages[i])) ++end;
+    act(std::span<const PageId>(pages.subspan(i, end - i)));
+    i = end;
+  }
+}
+
 // Calls act(run) for each run of consecutive pages.
 template <typename Do>
 void for_each_run(std::span<const PageId> pages, Do act) {
@@ -91,7 +104,7 @@ void LocalMemory::make_room() {
     count(node_.stats->evict_stall);
     const std::uint32_t seen = cuts_.load();
     {
-      const std::lock_guard guard(still_);
+      const std::lock_guard guard(putting_out_);
       if (charged_.load() >= bound_) put_out(kStallRound);
     }
     charged = charged_.load();
@@ -158,7 +171,7 @@ void LocalMemory::read_out(PageRange pages, std::byte* to) const {
 
 // --- putting out ----------------------------------------------------------------------------------------------------
 
-// Puts out so many pages at the most, consecutive ones together.
+// Puts out so many pages at the most: all that one home gets go in one chain.
 void LocalMemory::put_out(std::uint32_t most) {
   std::array<PageId, kRound> pages;
   std::uint32_t chosen = 0;
@@ -166,46 +179,69 @@ void LocalMemory::put_out(std::uint32_t most) {
     const std::lock_guard guard(lock_);
     while (chosen < most && policy_.next_victim(pages[chosen])) ++chosen;
   }
-  std::sort(pages.begin(), pages.begin() + chosen);
-  for_each_run(std::span(pages).first(chosen), [this](PageRange run) { put_out_run(run); });
+  for_each_home(node_.geometry, std::span(pages).first(chosen), [this](std::span<const PageId> of_one) {
+    node_.pages->with_free_locks(
+        of_one,
+        [this](Batch& batch) {
+          for (Item& item : batch.items) {
+            if (item.entry->page.access == Access::kWrite) count(node_.stats->evict_write);
+            item.event = {.kind = proto::EventKind::kRelease};
+            item.active = item.entry->page.access != Access::kObject;
+          }
+          batch.run();
+          cut_released(batch);
+        },
+        [this](PageId busy) { keep(busy); });
+  });
 }
 
-void LocalMemory::put_out_run(PageRange run) {
-  while (run.count != 0) {
-    const std::uint32_t done = node_.pages->with_locks(run, true, [this](Batch& batch) {
-      for (Item& item : batch.items) {
-        if (item.entry->page.access == Access::kWrite) count(node_.stats->evict_write);
-        item.event = {.kind = proto::EventKind::kRelease};
-        item.active = item.entry->page.access != Access::kObject;
-      }
-      batch.run();
-      cut_released(batch);
-    });
-    run = {run.first + done, run.count - done};
-  }
+// A page that is being worked on stays, and gets another turn.
+void LocalMemory::keep(PageId page) {
+  const std::lock_guard guard(lock_);
+  if (here(page)) policy_.enter_in_place_of_lost(page);
 }
 
-// Pages that are being worked on stay, and get another turn.
-void LocalMemory::cut_released(Batch& batch) {
-  const auto released = [](const Item& item) {
+void LocalMemory::cut_released(const Batch& batch) {
+  std::array<PageId, kRound> released;
+  std::size_t count_of_released = 0;
+  for (const Item& item : batch.items) {
     const Access access = item.entry->page.access;  // work on objects is done at home
-    return at_rest(item.entry->page) && (access == Access::kNone || access == Access::kObject);
-  };
-  for (std::size_t i = 0; i < batch.items.size();) {
-    std::size_t end = i;
-    for (; end < batch.items.size() && released(batch.items[end]); ++end) {
-      batch.items[end].entry->page.fetched = false;
-    }
-    if (end > i) {
-      cut({batch.first + i, static_cast<std::uint32_t>(end - i)});
-      count(node_.stats->evicted, end - i);
+    if (at_rest(item.entry->page) && (access == Access::kNone || access == Access::kObject)) {
+      item.entry->page.fetched = false;
+      released[count_of_released++] = item.page;
     } else {
-      const std::lock_guard guard(lock_);
-      if (here(batch.first + i)) policy_.enter_in_place_of_lost(batch.first + i);
-      ++end;
+      keep(item.page);
     }
-    i = end;
   }
+  for_each_run(std::span(released).first(count_of_released), [this](PageRange run) { cut(run); });
+  count(node_.stats->evicted, count_of_released);
+}
+
+// Writes pages home that are among the next to go, so that they cost no bytes then; false if there are none. They are
+// out of the program's reach already: a store to one is a fault, which finds it closed to stores and dirties it anew.
+bool LocalMemory::clean_some() {
+  const std::lock_guard out(putting_out_);
+  std::array<PageId, kRound> pages;
+  std::uint32_t chosen = 0;
+  {
+    const std::lock_guard guard(lock_);
+    while (chosen < kRound && policy_.next_clean(pages[chosen])) ++chosen;
+  }
+  for_each_home(node_.geometry, std::span(pages).first(chosen), [this](std::span<const PageId> of_one) {
+    node_.pages->with_free_locks(
+        of_one,
+        [this](Batch& batch) {
+          for (Item& item : batch.items) {
+            item.event = {.kind = proto::EventKind::kClean};
+            item.active = at_rest(item.entry->page) && item.entry->page.access == Access::kWrite && here(item.page) &&
+                          resting(item.page);
+            if (item.active) count(node_.stats->cleaned);
+          }
+          batch.run();
+        },
+        [](PageId) {});
+  });
+  return chosen != 0;
 }
 
 // The faulting thread does it: what it unmaps itself, on the CPU that has used it, no other CPU need be told if the
@@ -213,12 +249,12 @@ void LocalMemory::cut_released(Batch& batch) {
 // half of that thread's time). Putting out resting pages unmaps nothing.
 void LocalMemory::rest_some() {
   if (charged_.load(std::memory_order_relaxed) <= fill_to_ || unwatched_.load(std::memory_order_relaxed) < kRestRound ||
-      !still_resting_.try_lock()) {
+      !resting_some_.try_lock()) {
     return;
   }
   unwatched_.store(0, std::memory_order_relaxed);
   lay_to_rest();
-  still_resting_.unlock();
+  resting_some_.unlock();
 }
 
 // Takes pages out of the program's reach, all at once. Those that are being worked on are in use: they are left alone.
@@ -267,7 +303,7 @@ bool LocalMemory::discard(PageRange pages) {
       batch.run();
       for (std::size_t i = 0; i < batch.items.size(); ++i) {
         const proto::Page& page = batch.items[i].entry->page;
-        const PageId number = batch.first + i;
+        const PageId number = batch.items[i].page;
         if (!at_rest(page) || page.access != Access::kWrite) {
           all = false;
           continue;
@@ -294,13 +330,13 @@ void LocalMemory::loop() {
   while (!stopping_.load()) {
     rung_.store(0);
     if (charged_.load() <= wake_above_) {
-      futex_wait(rung_, 0, FutexScope::kProcess);
+      if (!clean_some()) futex_wait(rung_, 0, FutexScope::kProcess);
       continue;
     }
     while (charged_.load() > fill_to_ && !stopping_.load()) {
       const std::uint32_t seen = cuts_.load();
       {
-        const std::lock_guard guard(still_);
+        const std::lock_guard guard(putting_out_);
         put_out(kRound);
       }
       if (cuts_.load() == seen) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);

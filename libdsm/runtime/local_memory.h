@@ -7,7 +7,8 @@
 // 2. A page is `resting` only while the program cannot touch it, although the protocol may allow it to: it is being
 //    watched, or was never touched. The next fault maps it, with no communication.
 // 3. Both change under the page's Entry::lock only. lock_ guards the policy and is the last to be taken.
-// 4. The thread "dsm-evict" makes room ahead of need; a fault makes its own only when that is used up.
+// 4. The thread "dsm-evict" makes room ahead of need; a fault makes its own only when that is used up. When there is
+//    room enough it writes the changed pages home that are to go next.
 // All calls are safe in signal context; outside of it with signals blocked.
 #pragma once
 
@@ -59,16 +60,6 @@ class LocalMemory {
   // A fault has been served: perhaps it is time to lay some pages to rest. Not with an Entry::lock held.
   void rest_some();
 
-  // Between the two nothing is put out or laid to rest, and a fault that needs room waits; for fork.
-  void hold_still() {
-    still_.lock();
-    still_resting_.lock();
-  }
-  void go_on() {
-    still_resting_.unlock();
-    still_.unlock();
-  }
-
  private:
   static constexpr std::uint32_t kRound = 64;      // pages at a time
   static constexpr std::uint32_t kRestRound = 32;  // so many have to come before some are laid to rest
@@ -78,15 +69,16 @@ class LocalMemory {
   void ring();
   void put_out(std::uint32_t most);
   void lay_to_rest();
-  void put_out_run(PageRange run);
-  void cut_released(Batch& batch);
+  void keep(PageId page);
+  void cut_released(const Batch& batch);
+  bool clean_some();
 
   Node& node_;
   proto::Frame* const frames_;
   const std::uint32_t bound_, wake_above_, fill_to_;  // pages
   std::atomic<std::uint32_t> charged_{0};
-  FutexLock still_;                          // held while pages are put out
-  FutexLock still_resting_;                  // ... laid to rest
+  FutexLock putting_out_;                    // or cleaning; held meanwhile
+  FutexLock resting_some_;                   // while pages are laid to rest
   std::atomic<std::uint32_t> unwatched_{0};  // pages that have come since some were laid to rest
   FutexLock lock_;
   proto::Eviction policy_;

@@ -10,10 +10,10 @@
 namespace dsm::runtime {
 
 void Pages::run_locked(PageId page, Entry& entry, const proto::Event& event, LateNudge* late) {
-  Item item{&entry, event, {}, true};
+  Item item{&entry, page, event, {}, true};
   net::Op ops[kOpsPerPage];
   std::byte* const landing = node_.local != nullptr ? take_landing() : nullptr;
-  Batch{node_, page, {&item, 1}, ops, landing, event.kind == proto::EventKind::kFresh, late}.run();
+  Batch{node_, {&item, 1}, ops, landing, event.kind == proto::EventKind::kFresh, late}.run();
   if (landing != nullptr) give_landing(landing);
 }
 
@@ -84,7 +84,7 @@ std::uint32_t Pages::lock_pages(PageRange pages, bool insist, std::span<Item> it
     } else if (!entry.lock.try_lock()) {
       break;
     }
-    items[held] = Item{&entry, {}, {}, false};
+    items[held] = Item{&entry, pages.first + held, {}, {}, false};
   }
   return held;
 }

@@ -4,13 +4,15 @@
 //
 // 1. An entry's lock is held throughout a run; the pages of a batch beyond the first are taken only if their locks are
 // free.
-// 2. A batch's pages are consecutive and share a home, so that their chains, maps and messages merge.
+// 2. A batch's pages share a home, so that their chains merge; those of consecutive pages' maps and messages do, too.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "base/result.h"
 #include "base/types.h"
@@ -65,6 +67,10 @@ class Pages final : public mem::FaultSink {
   // signals blocked.
   template <typename Act>
   std::uint32_t with_locks(PageRange pages, bool insist, Act act);
+  // The same with pages of one home, in order, wherever they are: calls act(Batch&) for as many at a time as there is
+  // space for, and busy(page) for each whose lock is not free at once.
+  template <typename Act, typename Busy>
+  void with_free_locks(std::span<const PageId> pages, Act act, Busy busy);
 
   // From an API call, with signals blocked: asks for pages for object work and waits until they are open for it. They
   // may be closed again at once, in which case the caller asks again. False: there is no such memory.
@@ -107,6 +113,8 @@ class Pages final : public mem::FaultSink {
   Workspace* borrow_space();
   void return_space(Workspace* space);
   std::uint32_t lock_pages(PageRange pages, bool insist, std::span<Item> items);
+  template <typename Act>
+  void run_held(Workspace* space, std::span<Item> items, Act act);
 
   static constexpr std::size_t kWorkspaces = 8;
   static constexpr std::size_t kLandings = 64;  // one bit each in landings_used_
@@ -130,17 +138,43 @@ std::uint32_t Pages::with_locks(PageRange pages, bool insist, Act act) {
   Workspace* const space = borrow_space();
   if (space == nullptr && !insist) return 0;
   Item item;  // without a workspace one page at a time
-  net::Op ops[kOpsPerPage];
   const std::span<Item> items = space != nullptr ? std::span<Item>(space->items) : std::span(&item, 1);
   const std::uint32_t held = lock_pages(pages, insist, items);
-  if (held != 0) {
-    Batch batch{node_, pages.first, items.first(held), space != nullptr ? std::span<net::Op>(space->ops) : ops,
-                space != nullptr ? space->landing : nullptr};
-    act(batch);
-    for (const Item& done : batch.items) done.entry->lock.unlock();
-  }
+  run_held(space, items.first(held), act);
   if (space != nullptr) return_space(space);
   return held;
+}
+
+template <typename Act, typename Busy>
+void Pages::with_free_locks(std::span<const PageId> pages, Act act, Busy busy) {
+  Workspace* const space = borrow_space();
+  Item item;
+  const std::span<Item> items = space != nullptr ? std::span<Item>(space->items) : std::span(&item, 1);
+  while (!pages.empty()) {
+    const auto part = pages.first(std::min(pages.size(), items.size()));
+    std::uint32_t held = 0;
+    for (const PageId page : part) {
+      if (table_[page].lock.try_lock()) {
+        items[held++] = Item{&table_[page], page, {}, {}, false};
+      } else {
+        busy(page);
+      }
+    }
+    run_held(space, items.first(held), act);
+    pages = pages.subspan(part.size());
+  }
+  if (space != nullptr) return_space(space);
+}
+
+// Over items whose locks are held, which it ends.
+template <typename Act>
+void Pages::run_held(Workspace* space, std::span<Item> items, Act act) {
+  if (items.empty()) return;
+  net::Op ops[kOpsPerPage];
+  Batch batch{node_, items, space != nullptr ? std::span<net::Op>(space->ops) : ops,
+              space != nullptr ? space->landing : nullptr};
+  act(batch);
+  for (const Item& done : items) done.entry->lock.unlock();
 }
 
 }  // namespace dsm::runtime

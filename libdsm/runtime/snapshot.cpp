@@ -83,10 +83,6 @@ bool copy_chunk(const Node& node, PageId first, off_t offset) {
 void take_snapshot(Node& node) {
   whole = false;
   if (node.geometry.program_nodes() != 1) return;
-  if (std::strcmp(node.engine->name(), "sigsegv") == 0) {
-    log(LogLevel::kWarn, "fork", "engine sigsegv gives a forked child no heap; a child that touches it ends");
-    return;
-  }
   lent_chunks = node.leases->lent();
   file = open_file();
   if (file >= 0) {

@@ -72,6 +72,34 @@ int values() {
   return wrong != 0;
 }
 
+// Four threads change every page, each its own words of it, and read it before that or not: pages are cleaned, read and
+// changed at the same time.
+int same_pages() {
+  constexpr std::size_t kPages = 24 * kMiB / kPage, kThreads = 4;
+  void* const memory = memory_of(kPages * kPage);
+  std::atomic<unsigned> wrong{0};
+  const auto work = [&](std::size_t thread) {
+    std::mt19937_64 random(thread);
+    std::vector<std::uint64_t> versions(kPages);
+    const auto word = [&](std::size_t page) { return page_at(memory, page) + (page * 31 + thread * 128) % 512; };
+    for (int i = 0; i < 40'000; ++i) {
+      // Half of the touches go to a few pages, which rest and come back.
+      const std::size_t page = random() % (random() % 2 != 0 ? kPages : kPages / 4);
+      if (random() % 2 != 0 && versions[page] != 0 && *word(page) != value_of(page, versions[page])) ++wrong;
+      if (random() % 2 != 0) *word(page) = value_of(page, ++versions[page]);
+    }
+    for (std::size_t page = 0; page < kPages; ++page) {
+      if (versions[page] != 0 && *word(page) != value_of(page, versions[page])) ++wrong;
+    }
+  };
+  std::vector<std::thread> threads;
+  for (std::size_t thread = 0; thread < kThreads; ++thread) threads.emplace_back(work, thread);
+  for (std::thread& thread : threads) thread.join();
+  dsm::free(memory);
+  std::printf("%u wrong\n", wrong.load());
+  return wrong != 0;
+}
+
 // Touches 16 MiB once and never again.
 int fresh() {
   void* const memory = memory_of(16 * kMiB);
@@ -193,9 +221,11 @@ int wild() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::map<std::string, std::function<int()>> checks = {
-      {"values", values}, {"fresh", fresh},   {"clean", clean},     {"recycled", recycled}, {"used_up", used_up},
-      {"shared", shared}, {"steady", steady}, {"forever", forever}, {"wild", wild}};
+  const std::map<std::string, std::function<int()>> checks = {{"values", values},     {"same_pages", same_pages},
+                                                              {"fresh", fresh},       {"clean", clean},
+                                                              {"recycled", recycled}, {"used_up", used_up},
+                                                              {"shared", shared},     {"steady", steady},
+                                                              {"forever", forever},   {"wild", wild}};
   if (argc < 2 || argc > 3 || !checks.contains(argv[1])) return 64;
   if (argc == 3) mib_asked_for = std::strtoul(argv[2], nullptr, 10);
   if (dsm::start()) return 1;

@@ -44,11 +44,12 @@ TEST_P(Memory, IsRightWhenItDoesNotFit) {
   const auto counters = counters_of(nodes, fmt::format("--local-memory 8M --engine {}", engine), check);
   EXPECT_GT(counters["evicted"], 0);
   EXPECT_LE(counters["resident_pages"], 2048);
+  EXPECT_GT(counters["cleaned"], 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, Memory,
                          testing::Combine(testing::Values("uffd-inline", "uffd-thread", "sigsegv"),
-                                          testing::Values("values", "clean", "recycled", "shared")),
+                                          testing::Values("values", "same_pages", "clean", "recycled", "shared")),
                          [](const auto& info) {
                            std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
                            for (char& c : name) c = c == '-' ? '_' : c;

@@ -4,7 +4,7 @@
  *   -DN=2|3          nodes                    -DREQS=k    accesses a thread makes; 0: without end
  *   -DKINDS=bits     which accesses: 2 reads, 4 writes, 8 object work; 14: all
  *   -DCOARSE=1       a chain is one step at the home, not one for each operation
- *   -DHINTS=1        the threads release and keep reading too
+ *   -DHINTS=1        the threads release, keep reading and clean too
  *   -DLIVE=k         the claim is: whenever node k's thread waits, it is served at last (weak fairness, REQS=0)
  *
  * A node has four processes: its thread, its chain in flight, its mail, and the watch for the end of a use. An event is
@@ -105,6 +105,7 @@ bool fresh[N], look_asked[N], enlisted[N], fetched[N], reading[N], joined[N], mi
 #define C_DONE 16
 byte chain[N], add[N], take[N], expected[N], desired[N], old[N], latch_word[N], latch_waiters[N];
 bool write_home[N], leave[N]; /* leave: an addition that nobody waits for */
+byte clean[N]; /* a page on its way home that nobody waits for; 2: there has been a store meanwhile */
 
 /* its thread */
 #define CHOOSING 0
@@ -522,6 +523,11 @@ inline op_leave(n) {
   waiters = LESS(waiters, BIT(n));
   printf("LEAVE %d\nHOME %d %d\n", n, word, waiters)
 }
+inline op_clean(n) {
+  current = LESS(current, 1) | (clean[n] == 1 && HAS(current, n) -> 1 : 0);
+  clean[n] = 0;
+  printf("CLEANED %d\nHOME %d %d\n", n, word, waiters)
+}
 inline op_add(n) {
   if
   :: write_home[n] -> current = LESS(current, 1) | HAS(current, n); write_home[n] = false
@@ -557,8 +563,13 @@ proctype Chain(byte n) {
 end:
   do
 #if COARSE
-  :: d_step { leave[n] && chain[n] == 0 -> op_leave(n) }
+  :: d_step { clean[n] && chain[n] == 0 -> op_clean(n) }
+  :: d_step { leave[n] && !clean[n] && chain[n] == 0 -> op_leave(n) }
   :: d_step { chain[n] > C_DONE ->
+      if
+      :: clean[n] -> op_clean(n)
+      :: else
+      fi;
       if
       :: leave[n] -> op_leave(n)
       :: else
@@ -580,11 +591,12 @@ end:
       :: else
       fi }
 #else
-  :: d_step { leave[n] -> op_leave(n) }
-  :: d_step { !leave[n] && (chain[n] & C_ADD) -> op_add(n) }
-  :: d_step { !leave[n] && (chain[n] & (C_ADD | C_SWAP)) == C_SWAP -> op_swap(n) }
-  :: d_step { !leave[n] && (chain[n] & (C_ADD | C_SWAP | C_LATCH)) == C_LATCH -> op_latch(n) }
-  :: d_step { !leave[n] && (chain[n] & ~C_DONE) == C_PAGE -> op_page(n) }
+  :: d_step { clean[n] -> op_clean(n) }
+  :: d_step { leave[n] && !clean[n] -> op_leave(n) }
+  :: d_step { !clean[n] && !leave[n] && (chain[n] & C_ADD) -> op_add(n) }
+  :: d_step { !clean[n] && !leave[n] && (chain[n] & (C_ADD | C_SWAP)) == C_SWAP -> op_swap(n) }
+  :: d_step { !clean[n] && !leave[n] && (chain[n] & (C_ADD | C_SWAP | C_LATCH)) == C_LATCH -> op_latch(n) }
+  :: d_step { !clean[n] && !leave[n] && (chain[n] & ~C_DONE) == C_PAGE -> op_page(n) }
 #endif
   :: d_step { chain[n] == C_DONE && ROOM(n) ->
       printf("DONE %d\n", n);
@@ -634,6 +646,7 @@ inline run_access(n) {
   :: else ->
     assert(HAS(current, n));
     current = (needs[n] == WRITE -> BIT(n) : current);
+    clean[n] = (needs[n] == WRITE && clean[n] -> 2 : clean[n]);
     thread[n] = CHOOSING; needs[n] = NONE; faulted[n] = false
   fi
 }
@@ -647,7 +660,7 @@ inline fault(n) { /* a request from rest guesses that the page is as last seen, 
     :: phase[n] != IDLE
     :: phase[n] == IDLE && CHANGES_KIND(n) -> phase[n] = WAITING; look_asked[n] = true
     :: phase[n] == IDLE && !CHANGES_KIND(n) && access[n] == READ && OWNS(n) ->
-      migratory[n] = true; act = A_GRANT; act_access = WRITE
+      migratory[n] = migratory[n] || joined[n]; act = A_GRANT; act_access = WRITE
     :: else ->
       if
       :: (OWNED_BY(seen[n], n) && seen[n] != 0) || (MODE(seen[n]) == EXCL && access[n] != NONE) -> act = A_LOOK
@@ -699,6 +712,11 @@ end:
       fi;
       perform(n);
       fresh[n] = fresh[n] || act == A_HAND_OVER;
+      carry_out(n) }
+  :: d_step { thread[n] == CHOOSING && phase[n] == IDLE && access[n] == WRITE && n != HOME && !clean[n] && !look_asked[n] ->
+      printf("CLEAN %d\n", n);
+      access[n] = READ; lower = true; clean[n] = 1;
+      perform(n);
       carry_out(n) }
 #endif
   od

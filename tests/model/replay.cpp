@@ -11,6 +11,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -38,6 +39,7 @@ struct Node {
   proto::Actions chain{};
   bool leave = false;  // an addition that nobody waits for
   std::uint64_t leave_add = 0;
+  bool clean = false;  // the page is on its way home, and nobody waits for that
   Word old = 0;
   proto::Latch latch{};
 };
@@ -77,10 +79,12 @@ void Replay::event(unsigned node, proto::Event event) {
   const proto::Actions todo = proto::step(at.page, {static_cast<NodeId>(node), kHome, true}, event);
   if (todo.has_chain() && todo.expects_done) at.chain = todo;
   if (todo.has_chain() && !todo.expects_done) {
-    expect(!todo.swap && !todo.read_latch && !todo.read_page && !todo.write_page, "a chain without end is no addition");
-    expect(!at.leave, "two additions that nobody waits for");
-    at.leave = true;
-    at.leave_add = todo.waiters_add;
+    expect(!todo.swap && !todo.read_latch && !todo.read_page, "a chain without end looks or swaps");
+    expect(!at.leave || todo.waiters_add == 0, "two additions that nobody waits for");
+    expect(!at.clean || !todo.write_page, "two pages that nobody waits for");
+    if (todo.waiters_add != 0) at.leave_add = todo.waiters_add;
+    at.leave = at.leave || todo.waiters_add != 0;
+    at.clean = at.clean || todo.write_page;
   }
   if (todo.send_to != 0) to_tell_ = todo;
 }
@@ -174,6 +178,7 @@ void Replay::line(const std::string& text) {
   if (what == "USED") return simple(proto::EventKind::kUsed, Access::kNone);
   if (what == "RELEASE") return simple(proto::EventKind::kRelease, Access::kNone);
   if (what == "KEEP") return simple(proto::EventKind::kRelease, Access::kRead);
+  if (what == "CLEAN") return simple(proto::EventKind::kClean, Access::kNone);
   if (what == "MAIL") {
     proto::Event mail{.kind = proto::EventKind::kMessage, .node = static_cast<NodeId>(n.at(1))};
     mail.message = {.kind = static_cast<proto::MessageKind>(n.at(2)),
@@ -187,6 +192,10 @@ void Replay::line(const std::string& text) {
   }
   if (what == "DONE") return end_chain(n.at(0));
   if (what == "LEAVE") return leave(n.at(0));
+  if (what == "CLEANED") {
+    expect(std::exchange(nodes_.at(n.at(0)).clean, false), "the model writes the page home, the code does not");
+    return;
+  }
   if (what == "ADD") return add(n.at(0));
   if (what == "SWAP") return swap(n.at(0));
   if (what == "LATCH") {

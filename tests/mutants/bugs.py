@@ -22,6 +22,8 @@ PROTO = {
         ("look-untold", "send(MessageKind::kLook, without(tell, place_.self));", "if (!MUTANT) send(MessageKind::kLook, without(tell, place_.self));"),
         ("lowest-first", "const NodeId next = next_after(waiters_, place_.self);",
          "const NodeId next = next_after(waiters_, MUTANT ? NodeId{63} : place_.self);"),
+        ("clean-stays-open", "  do_.lower = true;\n", "  do_.lower = !MUTANT;\n"),
+        ("clean-unwritten", "do_.write_page = true;", "do_.write_page = !MUTANT;"),
         ("view-stays", "do_.unmap = !keep_reading && page_.access", "do_.unmap = !MUTANT && !keep_reading && page_.access"),
     ],
     "libdsm/proto/object_borrow.cpp": [

@@ -1,6 +1,6 @@
 // Threads allocate, resize and free, and hand blocks to each other, against a shadow of what each block must hold:
 // size, content, alignment, and by the content that no two blocks overlap. Knows nothing of libdsm; run it on any
-// allocator.
+// allocator. Says every ten seconds how far it is; the first difference ends it with the line that saw it.
 #include <malloc.h>
 
 #include <algorithm>
@@ -53,9 +53,14 @@ struct Shelf {
 };
 std::array<Shelf, 1024> shelves;
 std::atomic<bool> stop{false};
-std::atomic<std::uint64_t> steps{0};
-
 constexpr std::uint64_t kStepsOfALife = 100'000;
+constexpr std::uint64_t kStepsAtOnce = 1000;  // that are told of
+constexpr std::chrono::seconds kProgressEvery(10);
+
+// What all threads have done.
+struct Tally {
+  std::atomic<std::uint64_t> made{0}, resized{0}, freed{0}, handed_over{0}, bytes{0};
+} tally;
 
 class Worker {
  public:
@@ -70,13 +75,28 @@ class Worker {
         Shelf& shelf = shelves[random_() % shelves.size()];
         const std::scoped_lock locked(shelf.mutex);
         std::swap(block, shelf.block);
+        ++own_tally_.handed_over;
       }
+      if (done % kStepsAtOnce == 0) tell();
     }
     for (Block& block : own_) drop(block);
-    steps += done;
+    tell();
   }
 
  private:
+  struct OwnTally {
+    std::uint64_t made = 0, resized = 0, freed = 0, handed_over = 0, bytes = 0;
+  };
+
+  void tell() {
+    tally.made += own_tally_.made;
+    tally.resized += own_tally_.resized;
+    tally.freed += own_tally_.freed;
+    tally.handed_over += own_tally_.handed_over;
+    tally.bytes += own_tally_.bytes;
+    own_tally_ = {};
+  }
+
   void step(Block& block) {
     if (block.bytes == nullptr) return make(block);
     if (random_() % 4 != 0) return drop(block);
@@ -114,6 +134,8 @@ class Worker {
     REQUIRE(made != nullptr);
     block.bytes = static_cast<unsigned char*>(made);
     block.fill();
+    ++own_tally_.made;
+    own_tally_.bytes += block.size;
   }
 
   void resize(Block& block) {
@@ -126,17 +148,21 @@ class Worker {
     });
     block = {moved, size, 1, block.mark};
     block.fill();
+    ++own_tally_.resized;
+    own_tally_.bytes += size;
   }
 
-  static void drop(Block& block) {
+  void drop(Block& block) {
     if (block.bytes == nullptr) return;
     block.check();
     std::free(block.bytes);
     block = {};
+    ++own_tally_.freed;
   }
 
   std::mt19937_64 random_;
   std::array<Block, 256> own_{};
+  OwnTally own_tally_;
 };
 
 bool read_options(int argc, char** argv, Options& options) {
@@ -153,6 +179,17 @@ bool read_options(int argc, char** argv, Options& options) {
     }
   }
   return argc % 2 == 1 && options.threads > 0;
+}
+
+using Clock = std::chrono::steady_clock;
+
+void print_tally(std::FILE* to, const char* what, Clock::duration so_far, const char* rest) {
+  const auto number = [](const std::atomic<std::uint64_t>& value) {
+    return static_cast<unsigned long long>(value.load());
+  };
+  std::fprintf(to, "%s: %.0f s, %llu blocks made, %llu resized, %llu freed, %llu handed over, %llu MiB filled%s\n",
+               what, std::chrono::duration<double>(so_far).count(), number(tally.made), number(tally.resized),
+               number(tally.freed), number(tally.handed_over), number(tally.bytes) >> 20, rest);
 }
 
 }  // namespace
@@ -172,7 +209,13 @@ int main(int argc, char** argv) {
       }
     });
   }
-  std::this_thread::sleep_for(std::chrono::duration<double>(options.seconds));
+  const auto begin = Clock::now();
+  const auto end = begin + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options.seconds));
+  for (auto next = begin + kProgressEvery; next < end; next += kProgressEvery) {
+    std::this_thread::sleep_until(next);
+    print_tally(stderr, "no difference yet", Clock::now() - begin, "");
+  }
+  std::this_thread::sleep_until(end);
   stop = true;
   for (std::thread& thread : threads) thread.join();
   for (Shelf& shelf : shelves) {
@@ -180,7 +223,8 @@ int main(int argc, char** argv) {
     shelf.block.check();
     std::free(shelf.block.bytes);
   }
-  std::printf("good: %llu steps by %u threads, blocks %s\n", static_cast<unsigned long long>(steps.load()),
-              options.threads, in_global_range(std::malloc(1)) ? "in the global range" : "elsewhere");
+  const std::string rest = " by " + std::to_string(options.threads) + " threads, blocks " +
+                           (in_global_range(std::malloc(1)) ? "in the global range" : "elsewhere");
+  print_tally(stdout, "good, no difference", Clock::now() - begin, rest.c_str());
   return 0;
 }

@@ -35,7 +35,7 @@ struct Copy {
   bool serial = false;              // no event comes while a chain is in flight, as in the runtime
   bool hint = false;                // todo is for a prefetch
   bool dead = false;                // kFresh is gaining it: its bytes mean nothing
-  bool voluntary = false;           // todo comes from a release or transfer
+  bool voluntary = false;           // todo comes from a release, transfer or cleaning
   bool in_flight = false;           // a chain that ends with kDone
   bool done_due = false;            // it has ended
   proto::Word old = 0;              // its results

@@ -154,6 +154,12 @@ void choose_lives(std::uint64_t seed, Options& options) {
   }
 }
 
+// And after that.
+void choose_cleaning(std::uint64_t seed, Options& options) {
+  Random random(seed * 0xbf58476d1ce4e5b9 + 19);
+  if (random.percent(25)) options.weights.clean = random.between(1, 6);
+}
+
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
   if (value) line += fmt::format(" --{} {}", option, *value);
 }
@@ -194,6 +200,7 @@ const std::vector<Feature>& features() {
       {"locks", [](Options& options) { options.locks = false, options.latch_only = 0; }},
       {"transfer", [](Options& options) { options.weights.transfer = 0; }},
       {"release", [](Options& options) { options.weights.release = options.weights.keep_reading = 0; }},
+      {"clean", [](Options& options) { options.weights.clean = 0; }},
       {"fresh", [](Options& options) { options.weights.fresh = 0; }},
       {"prefetch", [](Options& options) { options.weights.prefetch = 0; }},
       {"borrow", [](Options& options) { options.weights.borrow = options.nested = 0; }},
@@ -208,6 +215,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
     choose_troubles(seed, options);
     choose_limits(seed, options);
     choose_lives(seed, options);
+    choose_cleaning(seed, options);
   }
   options.nodes = overrides.nodes.value_or(options.nodes);
   options.pages = overrides.pages.value_or(options.pages);
@@ -232,16 +240,16 @@ std::string describe(const Options& options) {
   return fmt::format(
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
-      "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, "
+      "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer:clean "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, "
       "crash "
       "at "
       "{}%{}{}, mutation {}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
       options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.borrow,
-      w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, options.small_objects ? " small-objects" : "",
-      options.locks ? " locks" : "", options.serial ? " serial" : "", options.fine ? " fine" : "",
-      options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
+      w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, w.clean,
+      options.small_objects ? " small-objects" : "", options.locks ? " locks" : "", options.serial ? " serial" : "",
+      options.fine ? " fine" : "", options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "",
       options.late_answers ? " late-answers" : "",
       options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "",

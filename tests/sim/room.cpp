@@ -41,8 +41,9 @@ void Simulator::came_back(NodeId node, unsigned page) {
 
 void Simulator::put_out(NodeId node) {
   Room& room = *rooms_[node];
-  PageId rests = 0, victim = 0;
+  PageId rests = 0, soon = 0, victim = 0;
   if (room.policy.next_rest(rests)) room.frames[rests].resting = true;
+  if (room.policy.next_clean(soon)) clean(node, static_cast<unsigned>(soon));
   if (!room.policy.next_victim(victim)) return refresh_room(node);
   const auto page = static_cast<unsigned>(victim);
   Copy& copy = model_.copy(node, page);
@@ -55,6 +56,12 @@ void Simulator::put_out(NodeId node) {
   if (mutated(Mutation::kCutEarly)) copy.bytes = {Half(~0ull), Half(~0ull)};
   if (copy.page.access != Access::kObject) return step(node, page, {.kind = proto::EventKind::kRelease});
   settle_leaving(node, page);
+}
+
+void Simulator::clean(NodeId node, unsigned page) {
+  const Copy& copy = model_.copy(node, page);
+  if (copy.executing() || copy.in_flight || copy.done_due || !rooms_[node]->frames[page].resting) return;
+  step(node, page, {.kind = proto::EventKind::kClean});
 }
 
 // Once nothing of its release is under way: its bytes go, unless somebody needs them again.

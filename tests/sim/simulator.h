@@ -108,7 +108,8 @@ class Simulator {
     kFresh,
     kKeepReading,
     kRelease,
-    kTransfer
+    kTransfer,
+    kClean
   };
   enum class ThreadState : std::uint8_t {
     kChoosing,
@@ -211,6 +212,7 @@ class Simulator {
   void came_back(NodeId node, unsigned page);
   void put_out(NodeId node);
   void settle_leaving(NodeId node, unsigned page);
+  void clean(NodeId node, unsigned page);
   void refresh_room(NodeId node);
   void check_rooms() const;
 

@@ -6,10 +6,20 @@
 
 namespace dsm::sim {
 
+namespace {
+
+// The page is the node's alone, and a store to it has to be seen: that is no gain, it has been the node's all the time.
+bool is_clean(const proto::Page& page, proto::Place place) {
+  return page.access == Access::kRead && !page.joined && page.seen == proto::exclusive_word(place.self, place.home);
+}
+
+}  // namespace
+
 void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   Copy& copy = model_.copy(node, page);
   const proto::Place place = model_.place(node, page);
   const Access before = copy.page.access;
+  const bool was_clean = is_clean(copy.page, place);
   const bool fresh = event.kind == proto::EventKind::kFresh;
   copy.hint = copy.page.soft || event.kind == proto::EventKind::kPrefetch || fresh;
   copy.todo = proto::step(copy.page, place, event);
@@ -19,7 +29,8 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
     for (unsigned half = 0; half < kObjectsPerPage; ++half) model_.history(page, half).changed(value, counts_.moves);
   }
   copy.dead = copy.page.fetched && (copy.dead || fresh);
-  copy.voluntary = event.kind == proto::EventKind::kRelease || event.kind == proto::EventKind::kTransfer;
+  copy.voluntary = event.kind == proto::EventKind::kRelease || event.kind == proto::EventKind::kTransfer ||
+                   event.kind == proto::EventKind::kClean;
   if (trace_ != nullptr) {
     trace("node {} page {}: {} => {}  [{}]", node, page, event_text(event, place), actions_text(copy.todo, place),
           page_text(copy.page, place));
@@ -28,11 +39,11 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   copy.await_use = copy.page.fresh && (copy.await_use || copy.todo.await_use);
   close_if_asked(node, page, copy);
   checker_.stepped(node, page);
-  if (!allows(before, copy.page.access)) {
+  if (!allows(before, copy.page.access) && !was_clean) {
     ++counts_.gains;
     checker_.gained(node, page, copy.page.access);
-    checker_.backing(page);
   }
+  if (!allows(before, copy.page.access)) checker_.backing(page);
   copy.next_piece = Piece::kDown;
   advance(copy);
   while (!model_.options.fine && copy.executing()) do_piece(node, page, copy);

@@ -113,6 +113,8 @@ std::string event_text(const Event& event, Place place) {
       return "release";
     case EventKind::kTransfer:
       return fmt::format("transfer to {}", event.node);
+    case EventKind::kClean:
+      return "clean";
     case EventKind::kUsed:
       return "used";
     case EventKind::kMessage:

@@ -68,7 +68,7 @@ void Simulator::choose(Thread& thread) {
   unsigned draw = random_.below(model_.options.weight_sum());
   unsigned intent = 0;
   for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.borrow, weights.prefetch,
-                                weights.fresh, weights.keep_reading, weights.release}) {
+                                weights.fresh, weights.keep_reading, weights.release, weights.transfer}) {
     if (draw < weight) break;
     draw -= weight;
     ++intent;
@@ -143,6 +143,9 @@ void Simulator::fault_or_hint(Thread& thread) {
       break;
     case Intent::kTransfer:
       event = {.kind = proto::EventKind::kTransfer, .node = static_cast<NodeId>(random_.below(model_.options.nodes))};
+      break;
+    case Intent::kClean:
+      event.kind = proto::EventKind::kClean;
       break;
     case Intent::kRead:
     case Intent::kWrite:

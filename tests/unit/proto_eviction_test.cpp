@@ -111,6 +111,21 @@ TEST(Eviction, ANewWorkingSetReplacesTheOld) {
   EXPECT_EQ(hits, 900U);
 }
 
+// Of 100 pages that came once 33 rest, and the oldest half of those may be cleaned.
+TEST(Eviction, PagesThatGoNextAreNamedToBeCleanedOnce) {
+  Cache cache(1000, 100);
+  for (PageId page = 0; page < 100; ++page) cache.touch(page);
+  cache.touch(3);
+  std::vector<PageId> named;
+  for (PageId page = 0; cache.policy().next_clean(page);) named.push_back(page);
+  EXPECT_EQ(named, (std::vector<PageId>{0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}));
+  PageId page = 0;
+  EXPECT_FALSE(cache.policy().next_clean(page));
+  for (PageId next = 0; next < 3; ++next) EXPECT_EQ(cache.put_out(), next);
+  EXPECT_TRUE(cache.policy().next_clean(page));
+  EXPECT_GT(page, 15U);
+}
+
 TEST(Eviction, WhenAllIsInUseThereIsStillAVictim) {
   Cache cache(100, 10);
   std::mt19937 random(1);

@@ -234,6 +234,33 @@ TEST(PageGive, KeepReadingLetsReadersInBesideUs) {
         "idle, read access, seen shared {1}, fresh"}});
 }
 
+TEST(PageGive, ACleanPageGoesWithoutItsBytes) {
+  run(writer(), kAway,
+      {{clean(), "lower, write page, (forget)", "idle, read access, seen exclusive 1"},
+       {clean(), "nothing", "idle, read access, seen exclusive 1"},
+       {release(), "unmap, swap exclusive 1 -> free, read latch", "yielding, no access, seen free"}});
+}
+
+TEST(PageGive, AStoreToACleanPageShowsAndNeedsNobody) {
+  run(writer(), kAway,
+      {{clean(), "lower, write page, (forget)", "idle, read access, seen exclusive 1"},
+       {fault(kRead), "wake", "idle, read access, seen exclusive 1"},
+       {fault(kWrite), "raise, wake", "idle, write access, seen exclusive 1, fresh"},
+       {release(), "unmap, write page, swap exclusive 1 -> free, read latch", "yielding, no access, seen free"}});
+}
+
+TEST(PageGive, OnlyAPageThatIsChangedElsewhereThanAtHomeIsCleaned) {
+  run(reader(shared_word(nodes(1))), kAway, {{clean(), "nothing", "idle, read access, seen shared {1}"}});
+  run(Page{.access = kWrite}, {.self = 0, .home = 0, .has_bytes = true},
+      {{clean(), "nothing", "idle, write access, seen exclusive 0"}});
+  Page awaited = writer();
+  awaited.fresh = awaited.look_asked = true;
+  run(awaited, kAway, {{clean(), "await use", "idle, write access, seen exclusive 1, fresh, look asked"}});
+  Page busy = writer();
+  busy.phase = Phase::kLooking;
+  run(busy, kAway, {{clean(), "nothing", "looking, write access, seen exclusive 1"}});
+}
+
 // --- messages are hints ---------------------------------------------------------------------------------------------
 
 std::vector<Event> all_messages() {

@@ -28,6 +28,7 @@ inline Event prefetch(Access access) { return {.kind = EventKind::kPrefetch, .ac
 inline Event release() { return {.kind = EventKind::kRelease}; }
 inline Event keep_reading() { return {.kind = EventKind::kRelease, .access = Access::kRead}; }
 inline Event transfer(NodeId to) { return {.kind = EventKind::kTransfer, .node = to}; }
+inline Event clean() { return {.kind = EventKind::kClean}; }
 inline Event used() { return {.kind = EventKind::kUsed}; }
 
 // The chain in flight has ended: its swap found `old`, its look the latch.
