@@ -1,8 +1,10 @@
 // Hit ratios of the eviction policy beside LRU's, FIFO's and the best possible (Belady's), over generated and recorded
-// page traces. Ours sees what the runtime sees: misses, and touches of pages that it has laid to rest.
+// page traces. Ours sees what the runtime sees: misses, and touches of pages that it has laid to rest. Every fourth
+// touch is a store: beside the hits stands how many pages have to be written home, when they go or ahead of that.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <list>
 #include <memory>
@@ -17,8 +19,11 @@ namespace dsm::bench {
 namespace {
 
 struct Outcome {
-  double hits = 0;      // share of the touches
-  double refaults = 0;  // of those, touches that took a fault because the page was resting
+  double hits = 0;           // share of the touches
+  double refaults = 0;       // of those, touches that took a fault because the page was resting
+  double written = 0;        // pages written home as they went, for a page that went
+  double with_cleaning = 0;  // all pages written home if some are cleaned before, for a page that went
+  double not_clean = 0;      // of those, as they went after all
 };
 
 Outcome share(std::uint64_t hits, std::uint64_t refaults, const PageTrace& trace) {
@@ -26,14 +31,46 @@ Outcome share(std::uint64_t hits, std::uint64_t refaults, const PageTrace& trace
   return {static_cast<double>(hits) / all, static_cast<double>(refaults) / all};
 }
 
+// Which pages have changed since they were last written home, without cleaning and with it.
+class Stores {
+ public:
+  explicit Stores(std::size_t pages) : changed_(pages), unclean_(pages) {}
+
+  void touched(std::uint32_t page) {
+    if (++touches_ % 4 == 0) changed_[page] = unclean_[page] = true;
+  }
+  void cleaned(PageId page) {
+    cleaned_ += unclean_[page];
+    unclean_[page] = false;
+  }
+  void went(PageId page) {
+    ++went_;
+    written_ += changed_[page];
+    not_clean_ += unclean_[page];
+    changed_[page] = unclean_[page] = false;
+  }
+  void tell(Outcome& outcome) const {
+    const auto all = static_cast<double>(std::max<std::uint64_t>(went_, 1));
+    outcome.written = static_cast<double>(written_) / all;
+    outcome.with_cleaning = static_cast<double>(cleaned_ + not_clean_) / all;
+    outcome.not_clean = static_cast<double>(not_clean_) / all;
+  }
+
+ private:
+  std::vector<bool> changed_, unclean_;
+  std::uint64_t touches_ = 0, went_ = 0, written_ = 0, cleaned_ = 0, not_clean_ = 0;
+};
+
 Outcome run_ours(const PageTrace& trace) {
   const auto slots = proto::Eviction::ring_slots(trace.cache_pages);
   const std::unique_ptr<proto::Frame[]> frames(new proto::Frame[trace.pages]());
   std::vector<PageId> young(slots), main(slots);
   proto::Eviction policy(frames.get(), young.data(), main.data(), trace.cache_pages);
   std::vector<bool> resting(trace.pages), here(trace.pages);
+  Stores stores(trace.pages);
   std::uint64_t hits = 0, refaults = 0;
   for (const std::uint32_t page : trace.touches) {
+    stores.touched(page);
     if (here[page]) {
       ++hits;
       if (resting[page]) {
@@ -44,13 +81,19 @@ Outcome run_ours(const PageTrace& trace) {
       continue;
     }
     PageId other = 0;
-    if (policy.size() == trace.cache_pages && policy.next_victim(other)) here[other] = false;
+    if (policy.size() == trace.cache_pages && policy.next_victim(other)) {
+      here[other] = false;
+      stores.went(other);
+    }
     policy.enter(page);
     here[page] = true;
     resting[page] = false;
     while (policy.next_rest(other)) resting[other] = true;
+    while (policy.next_clean(other)) stores.cleaned(other);
   }
-  return share(hits, refaults, trace);
+  Outcome outcome = share(hits, refaults, trace);
+  stores.tell(outcome);
+  return outcome;
 }
 
 Outcome run_queue(const PageTrace& trace, bool least_recent) {
@@ -105,9 +148,12 @@ Outcome run_best(const PageTrace& trace) {
 
 int run(double scale, bool json) {
   if (!json) {
-    fmt::print("hits, percent of the touches (faults of ours that only sample, likewise)\n\n");
-    fmt::print("{:<12}{:>10}{:>8}{:>8}{:>8}{:>8}{:>10}   {}\n", "trace", "touches", "ours", "LRU", "FIFO", "best",
-               "sampling", "what");
+    fmt::print(
+        "hits, percent of the touches (faults of ours that only sample, likewise); pages written home, percent of "
+        "those that went: "
+        "as they go; with cleaning ahead of that; of these, as they go after all\n\n");
+    fmt::print("{:<12}{:>10}{:>8}{:>8}{:>8}{:>8}{:>10}{:>10}{:>10}{:>11}   {}\n", "trace", "touches", "ours", "LRU",
+               "FIFO", "best", "sampling", "written", "cleaning", "not clean", "what");
   }
   for (const PageTrace& trace : make_traces(scale)) {
     const Outcome ours = run_ours(trace), lru = run_queue(trace, true), fifo = run_queue(trace, false);
@@ -124,8 +170,9 @@ int run(double scale, bool json) {
         fmt::print("{}\n", row.to_json());
       }
     } else {
-      fmt::print("{:<12}{:>10}{:>8.1f}{:>8.1f}{:>8.1f}{:>8.1f}{:>10.2f}   {}\n", trace.name, trace.touches.size(),
-                 100 * ours.hits, 100 * lru.hits, 100 * fifo.hits, 100 * best.hits, 100 * ours.refaults, trace.what);
+      fmt::print("{:<12}{:>10}{:>8.1f}{:>8.1f}{:>8.1f}{:>8.1f}{:>10.2f}{:>10.1f}{:>10.1f}{:>11.1f}   {}\n", trace.name,
+                 trace.touches.size(), 100 * ours.hits, 100 * lru.hits, 100 * fifo.hits, 100 * best.hits,
+                 100 * ours.refaults, 100 * ours.written, 100 * ours.with_cleaning, 100 * ours.not_clean, trace.what);
     }
     std::fflush(stdout);
   }

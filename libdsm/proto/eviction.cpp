@@ -11,8 +11,11 @@ namespace {
 // half as often again to see that.
 constexpr std::uint64_t kYoungShare = 10;      // one in so many
 constexpr std::uint64_t kRememberedTimes = 2;  // so many capacities of departures are remembered
-constexpr std::uint64_t kCleanShare = 2;       // one in so many of those that rest is clean
 constexpr std::uint64_t kLooksForLost = 8;     // a victim that enters again passes the others at most so often
+
+// One in so many of those that rest is clean: about as many as go at a time. With one in two, 3 to 28 % more pages are
+// written home over those traces than if nothing were cleaned, because they change again; with this, 1 to 8 %.
+constexpr std::uint64_t kCleanShare = 8;
 
 // How many pages at a queue's end are to rest.
 constexpr std::uint64_t young_resting(std::uint64_t size) { return size / 3; }

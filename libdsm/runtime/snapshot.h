@@ -3,9 +3,8 @@
 //
 // 1. From take_snapshot() to thaw() no store of any thread to the heap succeeds: every page is lowered to read access
 //    under its entry's lock, and a write fault is answered only after thaw() (Pages::freeze). So the copy is of one
-//    moment.
+//    moment. Pages that rest stay out of reach: one that was opened again would be read when its bytes are gone.
 // 2. The forking thread only reads the heap meanwhile.
-// Not with the engine sigsegv: under memory pressure the test one_moment finds its copies torn there.
 // The file lies in TMPDIR, else /var/tmp, and takes as much as the heap's pages that were ever touched.
 #pragma once
 

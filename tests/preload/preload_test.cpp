@@ -129,10 +129,12 @@ INSTANTIATE_TEST_SUITE_P(Program, Mappings,
 
 // While pages go and come all the time.
 TEST(PreloadOverMemoryNodes, ASnapshotIsOfOneMoment) {
-  for (const char* engine : {"uffd-thread", "uffd-inline"}) {
-    expect_good({bin("dsmrun"), "--preload", "--engine", engine, "--memory-nodes", "1", "--local-memory", "4M", "--",
-                 bin("processes"), "one_moment"},
-                {});
+  for (const char* engine : {"uffd-thread", "uffd-inline", "sigsegv"}) {
+    for (const char* what : {"one_moment", "child_has_a_copy", "fork_among_threads"}) {
+      expect_good({bin("dsmrun"), "--preload", "--engine", engine, "--memory-nodes", "1", "--local-memory", "4M", "--",
+                   bin("processes"), what},
+                  {});
+    }
   }
 }
 
