@@ -220,7 +220,6 @@ void LocalMemory::cut_released(const Batch& batch) {
 // Writes pages home that are among the next to go, so that they cost no bytes then; false if there are none. They are
 // out of the program's reach already: a store to one is a fault, which finds it closed to stores and dirties it anew.
 bool LocalMemory::clean_some() {
-  const std::lock_guard out(putting_out_);
   std::array<PageId, kRound> pages;
   std::uint32_t chosen = 0;
   {

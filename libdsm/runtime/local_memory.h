@@ -77,8 +77,8 @@ class LocalMemory {
   proto::Frame* const frames_;
   const std::uint32_t bound_, wake_above_, fill_to_;  // pages
   std::atomic<std::uint32_t> charged_{0};
-  FutexLock putting_out_;                    // or cleaning; held meanwhile
-  FutexLock resting_some_;                   // while pages are laid to rest
+  FutexLock putting_out_;                    // held while pages are put out
+  FutexLock resting_some_;                   // ... laid to rest
   std::atomic<std::uint32_t> unwatched_{0};  // pages that have come since some were laid to rest
   FutexLock lock_;
   proto::Eviction policy_;
