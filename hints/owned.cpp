@@ -47,8 +47,6 @@ std::uint64_t check_owner(std::uint64_t bits, CallSite site) {
   return address;
 }
 
-NodeId home_of(const Engine& engine, std::uint64_t address) { return engine.objects.home_of(address); }
-
 // Ends the borrow that changed the object. A colour that was in use 2^16 changes ago may have copies left somewhere.
 std::uint64_t end_and_colour(Pin& pin, bool changed) {
   const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
@@ -99,7 +97,7 @@ borrowed borrow_owned_shared(std::uint64_t bits, std::size_t bytes, call_site si
 borrowed borrow_owned_mut(std::uint64_t* bits, std::size_t bytes, call_site site) {
   Engine& engine = hints::engine();
   const std::uint64_t address = check_owner(*bits, site_of(site));
-  void* const block = home_of(engine, address) == engine.node.self ? nullptr : engine.objects.new_block(bytes);
+  void* const block = engine.objects.home_of(address) == engine.node.self ? nullptr : engine.objects.new_block(bytes);
   void* const object = block != nullptr ? block : pointer_of(address);
   *bits = reinterpret_cast<std::uint64_t>(object) | (*bits & ~address_of_bits(~std::uint64_t{0})) | kBeingChanged;
   Pin& pin = hints::borrow_mut(object, bytes, site_of(site));
@@ -129,7 +127,7 @@ std::uint64_t owned_transfer(std::uint64_t bits, std::size_t bytes, unsigned nod
     runtime::end_for_misuse("a transfer to a node that does not exist, of", address, site_of(site), "", {});
   }
   const auto to = static_cast<NodeId>(node);
-  if (to == home_of(engine, address)) return bits;
+  if (to == engine.objects.home_of(address)) return bits;
   void* block = nullptr;
   if (to == engine.node.self) {
     block = engine.objects.new_block(bytes);

@@ -52,8 +52,8 @@ struct Poster {
   explicit Poster(runtime::Node& node) : node_(node) {
     const Geometry& geometry = node.geometry;
     lanes.base = geometry.base;
-    if (std::has_single_bit(geometry.slice_bytes) &&
-        geometry.memory_nodes == 0) {  // else each call asks for its home the slow way
+    // Else each call asks for its home the slow way.
+    if (std::has_single_bit(geometry.slice_bytes) && geometry.memory_nodes == 0) {
       lanes.sliced = geometry.slice_bytes * geometry.nodes;
       lanes.shift = static_cast<unsigned>(std::countr_zero(geometry.slice_bytes));
     }

@@ -171,28 +171,33 @@ void LocalMemory::read_out(PageRange pages, std::byte* to) const {
 
 // --- putting out ----------------------------------------------------------------------------------------------------
 
-// Puts out so many pages at the most: all that one home gets go in one chain.
-void LocalMemory::put_out(std::uint32_t most) {
+// Calls act(batch) for pages that next(page) names while it does, so many at the most: all of one home together. Those
+// that are being worked on are for busy(page). How many were named.
+template <typename Next, typename Act, typename Busy>
+std::uint32_t LocalMemory::for_chosen(std::uint32_t most, Next next, Act act, Busy busy) {
   std::array<PageId, kRound> pages;
   std::uint32_t chosen = 0;
   {
     const std::lock_guard guard(lock_);
-    while (chosen < most && policy_.next_victim(pages[chosen])) ++chosen;
+    while (chosen < most && next(pages[chosen])) ++chosen;
   }
-  for_each_home(node_.geometry, std::span(pages).first(chosen), [this](std::span<const PageId> of_one) {
-    node_.pages->with_free_locks(
-        of_one,
-        [this](Batch& batch) {
-          for (Item& item : batch.items) {
-            if (item.entry->page.access == Access::kWrite) count(node_.stats->evict_write);
-            item.event = {.kind = proto::EventKind::kRelease};
-            item.active = item.entry->page.access != Access::kObject;
-          }
-          batch.run();
-          cut_released(batch);
-        },
-        [this](PageId busy) { keep(busy); });
-  });
+  for_each_home(node_.geometry, std::span(pages).first(chosen),
+                [&](std::span<const PageId> of_one) { node_.pages->with_free_locks(of_one, act, busy); });
+  return chosen;
+}
+
+void LocalMemory::put_out(std::uint32_t most) {
+  const auto release = [this](Batch& batch) {
+    for (Item& item : batch.items) {
+      if (item.entry->page.access == Access::kWrite) count(node_.stats->evict_write);
+      item.event = {.kind = proto::EventKind::kRelease};
+      item.active = item.entry->page.access != Access::kObject;
+    }
+    batch.run();
+    cut_released(batch);
+  };
+  for_chosen(
+      most, [this](PageId& page) { return policy_.next_victim(page); }, release, [this](PageId page) { keep(page); });
 }
 
 // A page that is being worked on stays, and gets another turn.
@@ -220,27 +225,17 @@ void LocalMemory::cut_released(const Batch& batch) {
 // Writes pages home that are among the next to go, so that they cost no bytes then; false if there are none. They are
 // out of the program's reach already: a store to one is a fault, which finds it closed to stores and dirties it anew.
 bool LocalMemory::clean_some() {
-  std::array<PageId, kRound> pages;
-  std::uint32_t chosen = 0;
-  {
-    const std::lock_guard guard(lock_);
-    while (chosen < kRound && policy_.next_clean(pages[chosen])) ++chosen;
-  }
-  for_each_home(node_.geometry, std::span(pages).first(chosen), [this](std::span<const PageId> of_one) {
-    node_.pages->with_free_locks(
-        of_one,
-        [this](Batch& batch) {
-          for (Item& item : batch.items) {
-            item.event = {.kind = proto::EventKind::kClean};
-            item.active = at_rest(item.entry->page) && item.entry->page.access == Access::kWrite && here(item.page) &&
-                          resting(item.page);
-            if (item.active) count(node_.stats->cleaned);
-          }
-          batch.run();
-        },
-        [](PageId) {});
-  });
-  return chosen != 0;
+  const auto clean = [this](Batch& batch) {
+    for (Item& item : batch.items) {
+      item.event = {.kind = proto::EventKind::kClean};
+      item.active = at_rest(item.entry->page) && item.entry->page.access == Access::kWrite && here(item.page) &&
+                    resting(item.page);
+      if (item.active) count(node_.stats->cleaned);
+    }
+    batch.run();
+  };
+  const auto next = [this](PageId& page) { return policy_.next_clean(page); };
+  return for_chosen(kRound, next, clean, [](PageId) {}) != 0;
 }
 
 // The faulting thread does it: what it unmaps itself, on the CPU that has used it, no other CPU need be told if the

@@ -67,6 +67,8 @@ class LocalMemory {
   LocalMemory(Node& node, proto::Frame* frames, PageId* young, PageId* main, std::uint32_t bound);
   void loop();
   void ring();
+  template <typename Next, typename Act, typename Busy>
+  std::uint32_t for_chosen(std::uint32_t most, Next next, Act act, Busy busy);
   void put_out(std::uint32_t most);
   void lay_to_rest();
   void keep(PageId page);

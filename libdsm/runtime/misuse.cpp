@@ -91,9 +91,8 @@ void warn_of_raw_access_beside(const Pin& pin, std::uint64_t address) {
   if (told[place % told.size()].exchange(place) == place) return;
   log(LogLevel::kWarn, "borrow",
       "raw access to {:#x} in the page of the object {:#x}, which the thread has borrowed to change{}: until that "
-      "ends, "
-      "others' raw accesses to the page may reach the object, too (borrow what lies beside it, or end the borrow "
-      "first)",
+      "ends, others' raw accesses to the page may reach the object, too (borrow what lies beside it, or end the "
+      "borrow first)",
       address, pin.address.load(), site_text(pin.site).data());
 }
 

@@ -46,6 +46,14 @@ void* memory_of(std::size_t bytes) {
   return memory;
 }
 
+// Runs work(0), work(1), ... on so many threads.
+template <typename Work>
+void on_threads(std::size_t count, const Work& work) {
+  std::vector<std::thread> threads;
+  for (std::size_t thread = 0; thread < count; ++thread) threads.emplace_back([&work, thread] { work(thread); });
+  for (std::thread& thread : threads) thread.join();
+}
+
 // Four threads read and write their share of four times the local memory at random.
 int values() {
   constexpr std::size_t kPages = 32 * kMiB / kPage, kThreads = 4, kShare = kPages / kThreads;
@@ -64,9 +72,7 @@ int values() {
       if (versions[mine] != 0 && !is(memory, thread * kShare + mine, versions[mine])) ++wrong;
     }
   };
-  std::vector<std::thread> threads;
-  for (std::size_t thread = 0; thread < kThreads; ++thread) threads.emplace_back(work, thread);
-  for (std::thread& thread : threads) thread.join();
+  on_threads(kThreads, work);
   dsm::free(memory);
   std::printf("%u wrong\n", wrong.load());
   return wrong != 0;
@@ -92,9 +98,7 @@ int same_pages() {
       if (versions[page] != 0 && *word(page) != value_of(page, versions[page])) ++wrong;
     }
   };
-  std::vector<std::thread> threads;
-  for (std::size_t thread = 0; thread < kThreads; ++thread) threads.emplace_back(work, thread);
-  for (std::thread& thread : threads) thread.join();
+  on_threads(kThreads, work);
   dsm::free(memory);
   std::printf("%u wrong\n", wrong.load());
   return wrong != 0;
