@@ -23,6 +23,7 @@ namespace dsm {
   X(chunk_leased, "chunks", "2 MiB chunks leased from memory nodes")                         \
   X(fresh_page, "pages", "pages touched for the first time, with no communication")          \
   X(resident_pages, "pages", "other nodes' pages that are here now")                         \
+  X(foreseen, "pages", "pages fetched to be read that were made writable, too, as before")   \
   X(evicted, "pages", "pages put out of the local memory")                                   \
   X(evict_write, "pages", "pages written to their home for that")                            \
   X(cleaned, "pages", "pages written to their home before they had to go")                   \

@@ -120,6 +120,8 @@ void UffdEngine::map_part(std::uintptr_t address, std::size_t bytes, Access acce
       map_present(address, access);
       address += kPageBytes;
       bytes -= kPageBytes;
+    } else if (error == EFAULT && bytes == kPageBytes) {
+      if (bring_zeroes(address, access)) return;
     } else if (error == EFAULT) {
       fill_holes(address, bytes);
     } else if (error == ENOENT && bytes > kPageBytes) {  // the program split the memory area
@@ -162,6 +164,16 @@ void UffdEngine::bring_part(std::uintptr_t address, std::size_t bytes, const std
 void UffdEngine::map_present(std::uintptr_t page, Access access) {
   write_protect_part(page, kPageBytes, access == Access::kRead);
   release_waiters(page, kPageBytes);
+}
+
+// A page nobody wrote yet is not in the memory file; as fill_holes() and then map(), but in one step and without a
+// mapping in the service view, which would have to go again if the page is put out. False: it is there by now.
+bool UffdEngine::bring_zeroes(std::uintptr_t address, Access access) {
+  alignas(kPageBytes) static const std::byte kZeroes[kPageBytes]{};
+  const int error = userfault().copy(address, kPageBytes, kZeroes, access).error;
+  if (error == 0) return true;
+  if (error != EEXIST) fill_holes(address, kPageBytes);
+  return false;
 }
 
 // Pages nobody wrote yet are not in the memory file. Touching them through the service view puts them there.

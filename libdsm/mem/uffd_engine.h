@@ -58,6 +58,7 @@ class UffdEngine : public FaultEngine {
   void map_part(std::uintptr_t address, std::size_t bytes, Access access);
   void bring_part(std::uintptr_t address, std::size_t bytes, const std::byte* from, Access access);
   void map_present(std::uintptr_t page, Access access);
+  bool bring_zeroes(std::uintptr_t address, Access access);
   void fill_holes(std::uintptr_t address, std::size_t bytes);
   void write_protect(PageRange pages, bool on);
   void write_protect_part(std::uintptr_t address, std::size_t bytes, bool on);

@@ -18,6 +18,7 @@
 #include <cstdint>
 
 #include "base/types.h"
+#include "proto/rewrites.h"
 
 namespace dsm::proto {
 
@@ -29,8 +30,9 @@ struct Frame {
   std::atomic<bool> back{false};  // touched since it was rested: set by whoever sees it, without the lock
   std::atomic<bool> here{false};  // has bytes. The caller's, as the next
   std::atomic<bool> resting{false};
+  Rewrites rewrites;  // the caller's
 };
-static_assert(sizeof(Frame) == 8);
+static_assert(sizeof(Frame) == 12);
 
 class Eviction {
  public:

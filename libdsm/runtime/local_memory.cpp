@@ -238,21 +238,26 @@ bool LocalMemory::clean_some() {
   return for_chosen(kRound, next, clean, [](PageId) {}) != 0;
 }
 
+bool LocalMemory::rest_is_due() const {
+  return charged_.load(std::memory_order_relaxed) > fill_to_ &&
+         unwatched_.load(std::memory_order_relaxed) >= kRestRound;
+}
+
 // The faulting thread does it: what it unmaps itself, on the CPU that has used it, no other CPU need be told if the
 // program has no other thread at work. The thread "dsm-evict" would interrupt the program for every page (measured:
-// half of that thread's time). Putting out resting pages unmaps nothing.
+// half of that thread's time). Putting out resting pages unmaps nothing. But a thread that serves faults is on another
+// CPU than the program in any case, and the next fault waits for it: there "dsm-evict" does it.
 void LocalMemory::rest_some() {
-  if (charged_.load(std::memory_order_relaxed) <= fill_to_ || unwatched_.load(std::memory_order_relaxed) < kRestRound ||
-      !resting_some_.try_lock()) {
-    return;
-  }
-  unwatched_.store(0, std::memory_order_relaxed);
+  if (!rest_is_due()) return;
+  if (!node_.engine->faults_inline()) return ring();
+  if (!resting_some_.try_lock()) return;
   lay_to_rest();
   resting_some_.unlock();
 }
 
 // Takes pages out of the program's reach, all at once. Those that are being worked on are in use: they are left alone.
 void LocalMemory::lay_to_rest() {
+  unwatched_.store(0, std::memory_order_relaxed);
   std::array<PageId, kRound> pages;
   std::uint32_t chosen = 0;
   {
@@ -318,11 +323,16 @@ void LocalMemory::ring() {
   if (rung_.load() == 0 && rung_.exchange(1) == 0) futex_wake(rung_, 1, FutexScope::kProcess);
 }
 
+void LocalMemory::rest_if_due() {
+  if (!node_.engine->faults_inline() && rest_is_due()) lay_to_rest();
+}
+
 void LocalMemory::loop() {
   const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-evict");
   while (!stopping_.load()) {
     rung_.store(0);
+    rest_if_due();
     if (charged_.load() <= wake_above_) {
       if (!clean_some()) futex_wait(rung_, 0, FutexScope::kProcess);
       continue;
@@ -333,6 +343,7 @@ void LocalMemory::loop() {
         const std::lock_guard guard(putting_out_);
         put_out(kRound);
       }
+      rest_if_due();
       if (cuts_.load() == seen) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);
     }
   }

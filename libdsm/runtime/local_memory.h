@@ -49,6 +49,8 @@ class LocalMemory {
   void filled(PageId page);  // its bytes have come, or will at once
   void unmapped(PageId page) { frames_[page].resting.store(true, std::memory_order_relaxed); }
   void mapped(PageId page) { frames_[page].resting.store(false, std::memory_order_relaxed); }
+  bool foresees_write(PageId page) { return frames_[page].rewrites.foresee(); }  // it comes because it is read
+  void written(PageId page) { frames_[page].rewrites.written(); }                // it was here to be read only
   void came_back(PageId page);                          // a resting page is mapped because the program has touched it
   void cut(PageRange pages);                            // nobody needs their bytes here
   void read_out(PageRange pages, std::byte* to) const;  // zeroes where there are none
@@ -69,6 +71,8 @@ class LocalMemory {
   void ring();
   template <typename Next, typename Act, typename Busy>
   std::uint32_t for_chosen(std::uint32_t most, Next next, Act act, Busy busy);
+  bool rest_is_due() const;
+  void rest_if_due();  // of the thread
   void put_out(std::uint32_t most);
   void lay_to_rest();
   void keep(PageId page);

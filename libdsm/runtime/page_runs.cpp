@@ -57,6 +57,7 @@ std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool 
   return with_locks(pages, insist, [&](Batch& batch) {
     for (Item& item : batch.items) {
       item.event = event;
+      if (event.kind == proto::EventKind::kPrefetch) item.event.access = foresee(item.page, *item.entry, event.access);
       item.active = true;
     }
     batch.map_later = event.kind == proto::EventKind::kFresh;

@@ -108,7 +108,8 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
   const bool was_none = entry.page.access == Access::kNone;
   note_user(page, entry, tid);
   LateNudge late;
-  run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = wanted}, comes_back(entry) ? &late : nullptr);
+  const Access asked = foresee(page, entry, wanted);
+  run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = asked}, comes_back(entry) ? &late : nullptr);
   room.drop();
   if (!allows(entry.page.access, wanted)) return wait_for(address, entry, wanted, tid, late);
   const mem::FaultVerdict verdict = let_run(entry, wanted, false);
@@ -117,6 +118,17 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
   if (was_none) read_ahead(page, wanted);
   if (node_.local != nullptr) node_.local->rest_some();
   return verdict;
+}
+
+// What to ask for when the program wants that. Where local memory is bounded, a page of which there are no other users
+// may be worth more than it wants (proto/rewrites.h).
+Access Pages::foresee(PageId page, const Entry& entry, Access wanted) {
+  if (node_.local == nullptr || !node_.local->covers(page) || node_.geometry.program_nodes() != 1) return wanted;
+  if (wanted == Access::kWrite && entry.page.access == Access::kRead) node_.local->written(page);
+  if (wanted != Access::kRead || entry.page.access != Access::kNone || !node_.local->foresees_write(page))
+    return wanted;
+  count(node_.stats->foreseen);
+  return Access::kWrite;
 }
 
 // Takes the entry's lock; where local memory is bounded and the page's bytes are not here, there is room for them then.

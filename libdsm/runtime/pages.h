@@ -103,6 +103,7 @@ class Pages final : public mem::FaultSink {
   static void note_second_store(Entry& entry);
   void note_user(PageId page, Entry& entry, pid_t tid);
   static bool no_such_page(Entry& entry);
+  Access foresee(PageId page, const Entry& entry, Access wanted);
   void lock_with_room(PageId page, Entry& entry, Room& room);
   void map_again(PageId page, Entry& entry);
   bool await_open(PageId page, bool nested);

@@ -124,6 +124,24 @@ int clean() {
   return wrong != 0;
 }
 
+// Reads and then writes each page of 32 MiB in each of eight rounds, then reads them in four.
+int rewritten() {
+  const std::size_t pages = pages_of(32);
+  void* const memory = memory_of(pages * kPage);
+  unsigned wrong = 0;
+  for (std::uint64_t round = 1; round <= 8; ++round) {
+    for (std::size_t page = 0; page < pages; ++page) {
+      if (round > 1) wrong += !is(memory, page, round - 1);
+      put(memory, page, round);
+    }
+  }
+  for (int round = 0; round < 4; ++round) {
+    for (std::size_t page = 0; page < pages; ++page) wrong += !is(memory, page, 8);
+  }
+  std::printf("%u wrong\n", wrong);
+  return wrong != 0;
+}
+
 // Memory that was given back reads as what is written next, whatever is left of it where.
 int recycled() {
   unsigned wrong = 0;
@@ -225,11 +243,10 @@ int wild() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::map<std::string, std::function<int()>> checks = {{"values", values},     {"same_pages", same_pages},
-                                                              {"fresh", fresh},       {"clean", clean},
-                                                              {"recycled", recycled}, {"used_up", used_up},
-                                                              {"shared", shared},     {"steady", steady},
-                                                              {"forever", forever},   {"wild", wild}};
+  const std::map<std::string, std::function<int()>> checks = {
+      {"values", values},     {"same_pages", same_pages}, {"fresh", fresh},     {"clean", clean},
+      {"recycled", recycled}, {"rewritten", rewritten},   {"used_up", used_up}, {"shared", shared},
+      {"steady", steady},     {"forever", forever},       {"wild", wild}};
   if (argc < 2 || argc > 3 || !checks.contains(argv[1])) return 64;
   if (argc == 3) mib_asked_for = std::strtoul(argv[2], nullptr, 10);
   if (dsm::start()) return 1;

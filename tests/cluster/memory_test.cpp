@@ -49,7 +49,8 @@ TEST_P(Memory, IsRightWhenItDoesNotFit) {
 
 INSTANTIATE_TEST_SUITE_P(Engines, Memory,
                          testing::Combine(testing::Values("uffd-inline", "uffd-thread", "sigsegv"),
-                                          testing::Values("values", "same_pages", "clean", "recycled", "shared")),
+                                          testing::Values("values", "same_pages", "clean", "recycled", "rewritten",
+                                                          "shared")),
                          [](const auto& info) {
                            std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
                            for (char& c : name) c = c == '-' ? '_' : c;
@@ -75,6 +76,14 @@ TEST(MemoryNodes, ACleanPageIsNotWrittenBack) {
   const auto counters = counters_of(1, "--local-memory 8M", "clean");
   EXPECT_LE(counters["write_back"], 8192);  // each page once at the most
   EXPECT_GT(counters["evicted"], 2 * 8192);
+}
+
+// Of the seven rounds that find the pages elsewhere the first, the third and the seventh are looked at.
+TEST(MemoryNodes, APageThatWasReadAndThenWrittenIsFetchedForBoth) {
+  constexpr std::uint64_t kPages = 8192, kHere = 2048;
+  const auto counters = counters_of(1, "--local-memory 8M", "rewritten");
+  EXPECT_GT(counters["foreseen"], 4 * (kPages - kHere));
+  EXPECT_LT(counters["upgrade"], 4 * kPages);
 }
 
 TEST(MemoryNodes, WhenAllIsUsedUpTheProgramHearsOfItAndGoesOn) {

@@ -54,6 +54,7 @@ void fork_among_threads() {
     threads.emplace_back([&stop, i] {
       for (std::size_t step = 0; !stop; ++step) {
         void* block = std::malloc((step * 7919 + static_cast<std::size_t>(i)) % (1 << 21));
+        REQUIRE(block != nullptr);
         std::memset(block, 1, 8);
         std::free(block);
       }
