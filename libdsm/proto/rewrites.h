@@ -1,8 +1,8 @@
 // Whether a page that comes in because it is read will be written, too. If it will, it is better fetched for both: to
 // find out costs a fault, which takes about as long as fetching it. But then nobody sees whether it is written, and it
-// goes home when it leaves. So after n stays in a row that were looked at, and in which the page was read and then
-// written, the next 2^n - 1 are taken to be alike (7 at the most), and then one is looked at again. A page that was
-// written and is only read from then on is never foreseen. Pure; the caller holds the page's lock.
+// goes home when it leaves. So after two stays in a row that were looked at, and in which the page was read and then
+// written, the next three are taken to be alike; after another one seven; and then one is looked at again. A page that
+// was written and is only read from then on is never foreseen. Pure; the caller holds the page's lock.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ class Rewrites {
     if (!looking_) return;  // cleaned meanwhile, or lowered: that says nothing about the read before
     looking_ = false;
     level_ = static_cast<std::uint8_t>(std::min(level_ + 1, kMostLevel)) & 3;
-    ahead_ = static_cast<std::uint8_t>((1U << level_) - 1) & 7;
+    if (level_ > 1) ahead_ = static_cast<std::uint8_t>((1U << level_) - 1) & 7;
   }
 
  private:

@@ -78,7 +78,7 @@ TEST(MemoryNodes, ACleanPageIsNotWrittenBack) {
   EXPECT_GT(counters["evicted"], 2 * 8192);
 }
 
-// Of the seven rounds that find the pages elsewhere the first, the third and the seventh are looked at.
+// Of the seven rounds that find the pages elsewhere the first two and the sixth are looked at.
 TEST(MemoryNodes, APageThatWasReadAndThenWrittenIsFetchedForBoth) {
   constexpr std::uint64_t kPages = 8192, kHere = 2048;
   const auto counters = counters_of(1, "--local-memory 8M", "rewritten");
