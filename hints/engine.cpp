@@ -60,9 +60,10 @@ Engine& make_engine() {
 // --- checks ---------------------------------------------------------------------------------------------------------
 
 void end_for_object(std::uint64_t address, std::size_t bytes, CallSite site) {
-  const char* const fault = address == 0             ? "a borrow of a null pointer,"
-                            : bytes - 1 < kMostBytes ? "a borrow of memory that is not in the global heap:"
-                                                     : "a borrow of no bytes or of more than 64 MiB at";
+  const char* const fault = address == 0         ? "a borrow of a null pointer,"
+                            : bytes == 0         ? "a borrow of no bytes at"
+                            : bytes > kMostBytes ? "a borrow of more than 64 MiB, which no object may have, at"
+                                                 : "a borrow of memory that is not in the global heap:";
   runtime::end_for_misuse(fault, address, site, "", {});
 }
 

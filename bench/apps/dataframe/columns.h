@@ -37,6 +37,13 @@ struct View {
   dsm::shared_ref<Borrowed[]> borrowed{};  // not in native and page mode
 };
 
+// What one worker hands to another is one object.
+inline void check_part(const Job& job, std::size_t bytes) {
+  constexpr std::size_t kLargestObject = std::size_t{64} << 20;
+  if (bytes > kLargestObject)
+    job.die("a worker's groups are more than an object's 64 MiB. Take fewer rows or more threads.");
+}
+
 // f(column) for all of them.
 template <typename F>
 void for_columns(F f) {
@@ -137,6 +144,7 @@ class HintedFrame : public PlainFrame {
   }
   template <typename Record>
   void put(unsigned worker, unsigned part, std::span<const Record> records) {
+    check_part(job_, records.size_bytes());
     Record* const to = make(worker, part, records);
     if (to == nullptr) return;
     std::memcpy(dsm::borrow_mut(std::span<Record>(to, records.size())).get(), records.data(), records.size_bytes());
@@ -181,6 +189,7 @@ class OwnedFrame {
   template <typename Record>
   void put(unsigned worker, unsigned part, std::span<const Record> records) {
     if (records.empty()) return;
+    check_part(job_, records.size_bytes());
     Part& to = parts_[worker][part];
     to = dsm::make_owned_for_overwrite<std::uint64_t[]>(records.size_bytes() / sizeof(std::uint64_t));
     if (!to) job_.die("global memory is used up. Take fewer rows or a larger heap.");
