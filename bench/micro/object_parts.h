@@ -13,7 +13,7 @@ namespace dsm::bench {
 
 struct ObjectContext {
   bool quick = false;
-  bool emulated = false;  // goals in nanoseconds are for shm
+  bool emulated = false;  // a link with a latency of its own: goals of what crosses it are for bare shm
   std::vector<Row> rows;
 
   void report(std::string name, double value, std::string unit, std::optional<double> peer = {},
