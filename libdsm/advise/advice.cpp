@@ -25,6 +25,7 @@ struct Group {
   std::map<unsigned, double> ns_by_node;
   std::map<PageId, double> locked_ns;  // of faults under a lock, by its page
   std::map<unsigned, std::set<std::uint32_t>> threads;
+  std::map<std::string, std::uint64_t> addresses;  // sampled ones, by the line that touched them
   std::uint64_t again = 0;  // faults beyond those that filling it once and reading it once would take
 };
 
@@ -56,6 +57,10 @@ class Analysis {
   void add_lock(const PageUse& lock);
   void add_sample(unsigned node, const insight::Sample& sample);
   void add_event(unsigned node, const insight::Sample& sample, std::size_t site, const std::vector<Frame>& frames);
+  template <typename Do>
+  void for_addresses(Do act) const;
+  void add_address(unsigned node, const insight::AddressSample& sample);
+  void fill_addresses(const insight::NodePart& part);
   void fill_nodes();
   void rank();
   void finish(Group& group) const;
@@ -78,6 +83,17 @@ void Analysis::for_samples(Do act) const {
     for (std::size_t i = 0; i < file_.samples(node); ++i) {
       const insight::Sample& sample = file_.part(node).sample[i];
       if (sample.weight != 0 && sample.depth <= insight::kDepth) act(node, sample);
+    }
+  }
+}
+
+template <typename Do>
+void Analysis::for_addresses(Do act) const {
+  for (unsigned node = 0; node < file_.nodes(); ++node) {
+    const insight::NodePart& part = file_.part(node);
+    const std::size_t count = std::min<std::size_t>(part.addresses.load(), insight::kAddresses);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (part.address[i].tid != 0) act(node, part.address[i]);
     }
   }
 }
@@ -184,6 +200,29 @@ void Analysis::add_event(unsigned node, const insight::Sample& sample, std::size
   report_.events.push_back(std::move(event));
 }
 
+void Analysis::add_address(unsigned node, const insight::AddressSample& sample) {
+  const Geometry geometry = file_.geometry();
+  if (!geometry.holds(sample.address)) return;
+  const auto block = blocks_.site_at(sample.address);
+  Group& group = groups_[block ? *block : site_of(geometry.page_of(sample.address))];
+  const std::vector<Frame> frames = own_frames(symbols_, node, &sample.code, 1, true);
+  ++group.text.addresses;
+  if (!frames.empty()) ++group.addresses[frames.front().place()];
+}
+
+void Analysis::fill_addresses(const insight::NodePart& part) {
+  Addresses& sum = report_.addresses;
+  if (sum.source.empty()) {
+    sum.source.assign(part.address_source, ::strnlen(part.address_source, sizeof part.address_source));
+    sum.event.assign(part.address_event, ::strnlen(part.address_event, sizeof part.address_event));
+    sum.error = static_cast<int>(part.address_errno.load());
+  }
+  sum.kept += std::min<std::uint64_t>(part.addresses.load(), insight::kAddresses);
+  sum.lost += part.addresses_lost.load() + part.addresses.load() -
+              std::min<std::uint64_t>(part.addresses.load(), insight::kAddresses);
+  sum.elsewhere += part.addresses_elsewhere.load();
+}
+
 void Analysis::finish(Group& group) const {
   Suggestion& text = group.text;
   text.pattern = group.vote.winner();
@@ -191,6 +230,11 @@ void Analysis::finish(Group& group) const {
   for (auto& [key, line] : group.accesses) text.accesses.push_back(std::move(line));
   std::stable_sort(text.accesses.begin(), text.accesses.end(),
                    [](const AccessLine& a, const AccessLine& b) { return a.fault_ns > b.fault_ns; });
+  std::uint64_t most = 0;
+  for (const auto& [line, count] : group.addresses) {
+    if (count > most) text.address_line = line;
+    most = std::max(most, count);
+  }
   const bool disturbed = group.again * 2 >= text.faults;
   text.hint = text.faults == 0 ? Hint::kGuarded : hint_for(text.pattern, disturbed);
   text.also = more_for(text.pattern, disturbed, text.block_bytes != 0 && text.block_bytes * 4 <= kPageBytes);
@@ -227,6 +271,9 @@ Report Analysis::run() {
   for_samples([&](unsigned node, const insight::Sample& sample) {
     for (std::size_t i = 0; i < sample.depth; ++i) symbols_.want({node, sample.stack[i], after_call(sample, i)});
   });
+  for_addresses([&](unsigned node, const insight::AddressSample& sample) {
+    symbols_.want({node, sample.code, false});
+  });
   symbols_.resolve();
   blocks_.build(symbols_);
   place_pages();
@@ -239,6 +286,7 @@ Report Analysis::run() {
     if (!geometry.has_bytes(page.page)) add_lock(page);
   }
   for_samples([&](unsigned node, const insight::Sample& sample) { add_sample(node, sample); });
+  for_addresses([&](unsigned node, const insight::AddressSample& sample) { add_address(node, sample); });
 
   fill_nodes();
   rank();
@@ -262,18 +310,21 @@ void Analysis::fill_nodes() {
       counts.values.emplace_back(std::string(one.name, ::strnlen(one.name, sizeof one.name)), one.value.load());
     }
     report_.counts.push_back(std::move(counts));
+    fill_addresses(part);
   }
 }
 
 // The suggestions in their order, and the events told which is theirs.
 void Analysis::rank() {
   std::vector<std::pair<std::size_t, Suggestion>> ranked;
+  const Plan plan = plan_of(file_);
   for (auto& [site, group] : groups_) {
     if (site < blocks_.sites().size()) {
       const Site& known = blocks_.sites()[site];
       group.text.site = known.frames;
       group.text.blocks = known.blocks;
       group.text.block_bytes = known.blocks == 0 ? 0 : known.bytes / known.blocks;
+      group.text.automatic = plan.serving_of(known.calls);
     }
     finish(group);
     if (group.text.faults + group.text.lock_waits != 0) ranked.emplace_back(site, std::move(group.text));

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "advise/classify.h"
 #include "advise/hints.h"
+#include "advise/plan.h"
 #include "advise/profile_file.h"
 #include "advise/symbols.h"
 
@@ -39,11 +41,14 @@ struct Suggestion {
   std::uint64_t block_bytes = 0;     // of one block on average; 0: not known
   std::vector<AccessLine> accesses;  // the dearest first
   Hint hint = Hint::kNone;
-  std::size_t access = 0;         // which of them the hint is for; with kPlacement the site is the line
-  std::vector<std::size_t> more;  // others of the same kind that cost much as well, and need it too
-  double now_s = 0;               // of the job's time, by the node that loses most
-  double then_s = 0;              // predicted, with the hint
-  Hint also = Hint::kNone;        // what takes more changes to the program, and may gain more
+  std::size_t access = 0;                     // which of them the hint is for; with kPlacement the site is the line
+  std::vector<std::size_t> more;              // others of the same kind that cost much as well, and need it too
+  double now_s = 0;                           // of the job's time, by the node that loses most
+  double then_s = 0;                          // predicted, with the hint
+  Hint also = Hint::kNone;                    // what takes more changes to the program, and may gain more
+  std::optional<insight::Serving> automatic;  // what dsmrun --auto-from does about the site
+  std::uint64_t addresses = 0;                // sampled in the site's memory
+  std::string address_line;                   // where most of these were touched
 
   std::string line() const;  // for the hint: "file.cpp:12", "" if not known
   std::vector<std::string> more_lines() const;
@@ -76,6 +81,14 @@ struct NodeCounts {
   std::vector<std::pair<std::string, std::uint64_t>> values;
 };
 
+// Which addresses the program's threads touched, by sample.
+struct Addresses {
+  std::string source;  // "hardware", "software"; "": there are none
+  std::string event;
+  int error = 0;  // errno, why there are none
+  std::uint64_t kept = 0, lost = 0, elsewhere = 0;
+};
+
 struct Report {
   double seconds = 0;
   unsigned nodes = 0;
@@ -88,6 +101,7 @@ struct Report {
   std::vector<Event> events;            // by node, as they were recorded
   std::vector<std::string> places;      // "file.cpp:12 function", each once
   std::vector<NodeCounts> counts;       // by node
+  Addresses addresses;
 };
 
 Report analyse(const ProfileFile& file, Symbols& symbols);

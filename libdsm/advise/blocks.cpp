@@ -31,11 +31,17 @@ void BlockMap::want(Symbols& symbols) const {
 }
 
 std::size_t BlockMap::site_of(unsigned node, const insight::SiteRecord& record, const Symbols& symbols) {
-  Site site{own_frames(symbols, node, record.stack, depth_of(record), false)};
+  Site site;
+  site.frames = own_frames(symbols, node, record.stack, depth_of(record), false);
   std::string key;
   for (const Frame& frame : site.frames) key += frame.module + frame.place() + '\n';
   const auto [found, fresh] = by_frames_.emplace(key, sites_.size());
   if (fresh) sites_.push_back(std::move(site));
+  if (auto call = call_place(file_.part(node), record.call)) {
+    std::vector<insight::SiteMark>& calls = sites_[found->second].calls;
+    const bool known = std::ranges::any_of(calls, [&](const auto& one) { return is_same_call(one, *call); });
+    if (!known) calls.push_back(std::move(*call));
+  }
   return found->second;
 }
 

@@ -8,15 +8,17 @@
 #include <string>
 #include <vector>
 
+#include "advise/plan.h"
 #include "advise/profile_file.h"
 #include "advise/symbols.h"
 
 namespace dsm::advise {
 
 struct Site {
-  std::vector<Frame> frames;  // the program's own
-  std::uint64_t blocks = 0;   // as far as known from those that were recorded
-  std::uint64_t bytes = 0;    // of all these together
+  std::vector<Frame> frames;             // the program's own
+  std::uint64_t blocks = 0;              // as far as known from those that were recorded
+  std::uint64_t bytes = 0;               // of all these together
+  std::vector<insight::SiteMark> calls;  // in which modules, at which offsets
 };
 
 class BlockMap {

@@ -46,6 +46,12 @@ std::string accesses_html(const Suggestion& of) {
   return text;
 }
 
+std::string by_itself_html(const Suggestion& of) {
+  if (!of.automatic) return "";
+  return fmt::format("<div class=\"less\">unchanged, dsmrun --auto-from: {}</div>",
+                     escaped(automatic_text(*of.automatic)));
+}
+
 std::string hint_html(const Suggestion& of) {
   if (of.hint == Hint::kNone || of.line().empty()) {
     return of.hint == Hint::kNone ? "none" : std::string(name_of(of.hint)) + ", no line is known";
@@ -71,8 +77,8 @@ std::string suggestion_row(const Report& report, std::size_t rank, const Suggest
       "<td class=\"number\">{:.3f} s{}<div class=\"less\">{} faults<br>{} waits, {} for locks<br>{:.1f} MiB</div></td>"
       "<td class=\"number\">{:.3f} s{}<div class=\"less\">job {:.2f}x as<br>fast at best</div></td></tr>\n",
       rank, name_of(of.pattern), of.pattern_share * 100, of.pages, std::popcount(of.nodes), frames_html(of.site),
-      accesses_html(of), hint_html(of), of.now_s, bar(of.now_s, "now"), of.faults, of.waits, of.lock_waits,
-      static_cast<double>(of.bytes) / (1 << 20), of.then_s, bar(of.then_s, "then"),
+      accesses_html(of), hint_html(of) + by_itself_html(of), of.now_s, bar(of.now_s, "now"), of.faults, of.waits,
+      of.lock_waits, static_cast<double>(of.bytes) / (1 << 20), of.then_s, bar(of.then_s, "then"),
       job / std::max(job - (of.now_s - of.then_s), 1e-9));
 }
 
@@ -142,7 +148,10 @@ std::string html_text(const Report& report, const std::string& title) {
   text += section("Where the time goes",
                   "Time of faults and of waits for locks, by the program's functions; the outermost at the bottom.",
                   flame_graph_svg(report));
-  text += section("Counters", "From each node's start to its end.", counts_html(report));
+  text += section("Counters", "From each node's start to its end.",
+                  counts_html(report) + (report.addresses.source.empty() && report.addresses.error == 0
+                                             ? ""
+                                             : "<p>" + escaped(addresses_text(report.addresses)) + "</p>\n"));
   return text + "</body></html>\n";
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <bit>
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -27,6 +29,34 @@ std::string short_text(const std::string& text) {
   std::size_t slash = text.rfind('/', end);
   for (int kept = 0; kept < 1 && slash != std::string::npos && slash != 0; ++kept) slash = text.rfind('/', slash - 1);
   return slash == std::string::npos ? text : text.substr(slash + 1);
+}
+
+std::string automatic_text(const insight::Serving& serving) {
+  switch (serving.how) {
+    case insight::Serve::kApart:
+      return "each block on pages of its own";
+    case insight::Serve::kNode:
+      return fmt::format("its blocks at node {}, which uses them", serving.node);
+    case insight::Serve::kSpread:
+      break;
+  }
+  return "its blocks over all nodes, which use them alike";
+}
+
+std::string addresses_text(const Addresses& from) {
+  if (from.source.empty()) {
+    if (from.error == 0) return "";
+    const bool refused = from.error == EACCES || from.error == EPERM;
+    return fmt::format("no addresses were sampled: {} {}\n", ::strerror(from.error),
+                       refused ? "(/proc/sys/kernel/perf_event_paranoid must be 2 or less, or the program needs "
+                                 "CAP_PERFMON)"
+                               : "(perf_event_open)");
+  }
+  const std::string_view what = from.source == "software"
+                                    ? "addresses at which the kernel saw page faults, since this machine shows no loads"
+                                    : "addresses of loads";
+  return fmt::format("sampled by {} ({}): {} {}; {} more lost, {} outside of global memory\n", from.source, from.event,
+                     from.kept, what, from.lost, from.elsewhere);
 }
 
 namespace {
@@ -67,6 +97,14 @@ std::string suggestion_text(const Report& report, std::size_t rank, const Sugges
     const double part = all == 0 ? 0 : access.fault_ns / all * 100;
     text += fmt::format("   {:<11} {:.0f} % {}  {}\n", i == 0 ? "touched at" : "", std::min(part, 100.0),
                         kVerbs[static_cast<std::size_t>(access.what)], frames_text(access.frames));
+  }
+  if (of.addresses != 0) {
+    text += fmt::format("   sampled     {} addresses{}\n", of.addresses,
+                        of.address_line.empty() ? "" : ", most at " + short_text(of.address_line));
+  }
+  if (of.automatic) {
+    text += fmt::format("   unchanged   dsmrun --auto-from serves this site by itself: {}\n",
+                        automatic_text(*of.automatic));
   }
   if (of.hint == Hint::kNone || of.line().empty()) {
     return text + fmt::format("   hint        {}\n", of.hint == Hint::kNone ? advice_for(of.hint) : "no line is known");
@@ -130,6 +168,9 @@ nlohmann::ordered_json suggestion_json(const Suggestion& of) {
                               {"lock_wait_ns", of.lock_wait_ns},
                               {"fault_ns", of.fault_ns},
                               {"bytes_moved", of.bytes},
+                              {"automatic", of.automatic ? automatic_text(*of.automatic) : ""},
+                              {"addresses", of.addresses},
+                              {"address_line", of.address_line},
                               {"site", frames_json(of.site)}};
   auto accesses = nlohmann::ordered_json::array();
   for (const AccessLine& access : of.accesses) {
@@ -154,6 +195,7 @@ std::string table_text(const Report& report, std::size_t most) {
         fmt::format("{} faults are missing: more pages were touched than a profile has room for\n", report.lost_faults);
   }
   text += counts_text(report);
+  text += addresses_text(report.addresses);
   for (std::size_t i = 0; i < std::min(report.suggestions.size(), most); ++i) {
     text += '\n' + suggestion_text(report, i + 1, report.suggestions[i]);
   }
@@ -177,6 +219,9 @@ std::string json_text(const Report& report) {
     counts.push_back(std::move(one));
   }
   json["counters"] = std::move(counts);
+  const Addresses& from = report.addresses;
+  json["addresses"] = {{"source", from.source}, {"event", from.event}, {"errno", from.error},
+                       {"kept", from.kept},     {"lost", from.lost},   {"elsewhere", from.elsewhere}};
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n';
 }
 

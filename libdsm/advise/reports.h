@@ -17,5 +17,8 @@ std::string trace_text(const Report& report);
 // What reports share: frames without their folders, all but the last; what an event is, in words.
 std::string short_text(const std::string& place);
 std::string_view name_of(insight::What what);
+// What dsmrun --auto-from does about a site, in words; and where the addresses are from, or why there are none.
+std::string automatic_text(const insight::Serving& serving);
+std::string addresses_text(const Addresses& addresses);
 
 }  // namespace dsm::advise

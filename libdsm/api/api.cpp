@@ -3,12 +3,14 @@
 
 #include <algorithm>
 
+#include "api/calls.h"
 #include "api/errors.h"
 #include "base/signals.h"
 #include "runtime/blocks.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
 #include "runtime/roots.h"
+#include "runtime/sites.h"
 #include "runtime/start_hooks.h"
 #include "sync/server.h"
 
@@ -33,9 +35,13 @@ runtime::Place place_of(const runtime::Node& node, placement where) {
   return {runtime::Place::Kind::kNode, kNoNode};
 }
 
-void* recorded(const runtime::Node& node, void* block, std::size_t bytes) {
-  if (node.recorder != nullptr) node.recorder->allocated(block, bytes);
+void* recorded(const runtime::Node& node, void* block, std::size_t bytes, const void* call) {
+  if (node.recorder != nullptr) node.recorder->allocated(block, bytes, call);
   return block;
+}
+
+const insight::Serving* marked(const runtime::Node& node, const void* call) {
+  return node.sites == nullptr ? nullptr : node.sites->at(call);
 }
 
 std::error_code hint(const void* address, std::size_t bytes, const proto::Event& event) {
@@ -72,21 +78,36 @@ unsigned nodes() { return runtime::node().geometry.program_nodes(); }
 
 // --- heap -----------------------------------------------------------------------------------------------------------
 
-void* alloc(std::size_t bytes, std::size_t alignment, placement where) {
+[[gnu::noinline]] void* alloc(std::size_t bytes, std::size_t alignment, placement where) {
+  return api::alloc_at(bytes, alignment, where, __builtin_return_address(0));
+}
+
+void* api::alloc_at(std::size_t bytes, std::size_t alignment, placement where, const void* call) {
   const runtime::Node& node = runtime::node();
   const bool power_of_two = (alignment & (alignment - 1)) == 0;
   if (!power_of_two || (where.where == placement::kind::on_node && where.node >= node.geometry.program_nodes()))
     return nullptr;
-  return recorded(node, node.blocks->allocate(std::max<std::size_t>(bytes, 1), alignment, place_of(node, where)),
-                  bytes);
+  const std::size_t least = std::max<std::size_t>(bytes, 1);
+  const runtime::Place place = place_of(node, where);
+  const insight::Serving* const serving = marked(node, call);
+  if (serving == nullptr) [[likely]]
+    return recorded(node, node.blocks->allocate(least, alignment, place), bytes, call);
+  const bool named = where.where != placement::kind::local;
+  return recorded(node, node.sites->allocate(*serving, least, alignment, place, named), bytes, call);
 }
 
 void free(void* block) { runtime::node().blocks->release(block); }
 
-void* realloc(void* block, std::size_t bytes) {
+[[gnu::noinline]] void* realloc(void* block, std::size_t bytes) {
+  return api::realloc_at(block, bytes, __builtin_return_address(0));
+}
+
+void* api::realloc_at(void* block, std::size_t bytes, const void* call) {
   const runtime::Node& node = runtime::node();
-  void* const resized = node.blocks->resize(block, std::max<std::size_t>(bytes, 1));
-  return resized == block ? block : recorded(node, resized, bytes);
+  const std::size_t least = std::max<std::size_t>(bytes, 1);
+  void* const resized =
+      node.sites == nullptr ? node.blocks->resize(block, least) : node.sites->resize(block, least, call);
+  return resized == block ? block : recorded(node, resized, bytes, call);
 }
 
 std::size_t usable_size(const void* block) { return runtime::node().blocks->usable_size(block); }
@@ -97,12 +118,22 @@ unsigned home(const void* address) {
   return geometry.holds(value) ? geometry.home(geometry.page_of(value)) : geometry.nodes;
 }
 
-void* alloc_collective(std::size_t bytes, placement where) {
+[[gnu::noinline]] void* alloc_collective(std::size_t bytes, placement where) {
+  return api::alloc_collective_at(bytes, where, __builtin_return_address(0));
+}
+
+void* api::alloc_collective_at(std::size_t bytes, placement where, const void* call) {
   const runtime::Node& node = runtime::node();
   if (where.where == placement::kind::on_node && where.node >= node.geometry.program_nodes()) return nullptr;
+  const bool named = where.where != placement::kind::local;
   // "Local" is the node that allocates for all: node 0.
-  if (where.where == placement::kind::local) where = on_node(0);
-  return recorded(node, node.roots->collective(std::max<std::size_t>(bytes, 1), place_of(node, where)), bytes);
+  if (!named) where = on_node(0);
+  const std::size_t least = std::max<std::size_t>(bytes, 1);
+  runtime::Place place = place_of(node, where);
+  if (const insight::Serving* const serving = marked(node, call)) {
+    place = node.sites->place_of(*serving, least, place, named);
+  }
+  return recorded(node, node.roots->collective(least, place), bytes, call);
 }
 
 // --- named roots ----------------------------------------------------------------------------------------------------

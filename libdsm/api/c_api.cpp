@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "api/calls.h"
+
 namespace {
 
 // A number that is neither a node's nor one of the two constants becomes a node that does not exist.
@@ -25,12 +27,16 @@ void dsm_finish(void) { dsm::finish(); }
 unsigned dsm_node(void) { return dsm::node(); }
 unsigned dsm_nodes(void) { return dsm::nodes(); }
 
-void* dsm_alloc(size_t bytes, size_t alignment, int place) { return dsm::alloc(bytes, alignment, place_of(place)); }
+void* dsm_alloc(size_t bytes, size_t alignment, int place) {
+  return dsm::api::alloc_at(bytes, alignment, place_of(place), __builtin_return_address(0));
+}
 void dsm_free(void* block) { dsm::free(block); }
-void* dsm_realloc(void* block, size_t bytes) { return dsm::realloc(block, bytes); }
+void* dsm_realloc(void* block, size_t bytes) { return dsm::api::realloc_at(block, bytes, __builtin_return_address(0)); }
 size_t dsm_usable_size(const void* block) { return dsm::usable_size(block); }
 unsigned dsm_home(const void* address) { return dsm::home(address); }
-void* dsm_alloc_collective(size_t bytes, int place) { return dsm::alloc_collective(bytes, place_of(place)); }
+void* dsm_alloc_collective(size_t bytes, int place) {
+  return dsm::api::alloc_collective_at(bytes, place_of(place), __builtin_return_address(0));
+}
 
 int dsm_publish(const char* name, void* pointer) {
   return name == nullptr ? EINVAL : dsm::publish(name, pointer).value();

@@ -3,6 +3,6 @@
 namespace dsm {
 
 [[gnu::tls_model("initial-exec")]] constinit thread_local Allocations allocations = Allocations::kUnbound;
-constinit bool watched_allocations = false;
+constinit Allocations bound_allocations = Allocations::kDirect;
 
 }  // namespace dsm

@@ -41,6 +41,9 @@ namespace dsm {
   X(number, stand_after, "2", 0, 1 << 15, false,                                                                      \
     "over a network: changes of an object in a row, all of this node, until it stays here; 0: never")                 \
   X(text, profile, "", 0, 0, false, "file that gets a profile of the job, for dsm-advise; empty: none")               \
+  X(text, sites, "", 0, 0, false, "allocation sites to be served otherwise: what --auto-from makes of a profile")     \
+  X(bytes, apart_memory, "256M", 1 << 21, std::int64_t{1} << 42, false,                                               \
+    "memory for blocks that are served on pages of their own (--auto-from)")                                          \
   X(number, keep_us, "0", 0, 1000000, false, "microseconds a contended page is kept while the program changes it")    \
   X(number, log, "1", 0, 3, false, "log level: 0 errors, 1 warnings, 2 information, 3 debugging")                     \
   X(number, check, "0", 0, 1, false, "1 turns on the costly checks")                                                  \

@@ -54,7 +54,7 @@ std::string not_allowed_text(const OptionRule& rule, const std::string& value) {
   const std::string_view name = rule.name;
   if (name == "engine") return one_of(kEngines, value);
   if (name == "transport") return one_of(kTransports, value);
-  if (name == "rdma_device" || name == "profile") return "";
+  if (name == "rdma_device" || name == "profile" || name == "sites") return "";
   if (value.empty() || one_of(kEmulations, value).empty() || is_emulated_network(value)) return "";
   return fmt::format(
       "empty, rdma, tcp, or three numbers latency_ns:bytes_per_us:message_ns, each at most {}, bytes_per_us above 0",

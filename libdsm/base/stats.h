@@ -44,6 +44,8 @@ namespace dsm {
   X(lock_remote, "locks", "locks that had to be fetched from another node")                  \
   X(barrier, "barriers", "barriers passed")                                                  \
   X(alloc, "calls", "allocations from the global heap")                                      \
+  X(alloc_apart, "calls", "of these, blocks on pages of their own (--auto-from)")            \
+  X(alloc_placed, "calls", "of these, blocks on other nodes than would have been asked")     \
   X(free_local, "calls", "blocks freed at their home")                                       \
   X(free_remote, "calls", "blocks freed on another node than their home")                    \
   X(object_local, "borrows", "objects borrowed at their home")                               \
@@ -80,7 +82,7 @@ struct Histogram {
   }
 };
 
-inline constexpr std::uint32_t kStatsVersion = 2;
+inline constexpr std::uint32_t kStatsVersion = 3;
 
 struct NodeStats {
   std::uint32_t version;

@@ -108,7 +108,7 @@ void* ChunkArena::take(std::size_t bytes, std::size_t alignment) {
   if (address == nullptr) return nullptr;
   DSM_CHECK(number_of(address) % std::max(alignment, kChunkBytes) == 0 && kinds_.holds(address),
             "chunks at {:#x} are not what was asked for", number_of(address));
-  if (kind_ == Kind::kObject) kinds_.mark_objects(address, chunks);
+  if (kind_ != Kind::kRaw) kinds_.mark(address, chunks, kind_);
   keep_rest(number_of(address) + bytes);
   return address;
 }

@@ -16,31 +16,32 @@ class ChunkKinds {
   ChunkKinds(std::uint64_t slice_begin, std::uint64_t slice_bytes)
       : slice_begin_(slice_begin),
         slice_bytes_(slice_bytes),
-        objects_(new std::atomic<bool>[slice_bytes >> kChunkShift]()) {}
+        kinds_(new std::atomic<Kind>[slice_bytes >> kChunkShift]()) {}
 
   bool holds(const void* address) const { return offset(address) < slice_bytes_; }
 
   Kind of(const void* block) const {
-    if (!any_object_.load(std::memory_order_relaxed)) [[likely]]
+    if (!any_marked_.load(std::memory_order_relaxed)) [[likely]]
       return Kind::kRaw;
-    return objects_[offset(block) >> kChunkShift].load(std::memory_order_relaxed) ? Kind::kObject : Kind::kRaw;
+    return kinds_[offset(block) >> kChunkShift].load(std::memory_order_relaxed);
   }
 
   // All chunks are raw until told otherwise.
-  void mark_objects(const void* first, std::uint64_t chunks) {
+  void mark(const void* first, std::uint64_t chunks, Kind kind) {
     const std::uint64_t begin = offset(first) >> kChunkShift;
     DSM_CHECK(chunks <= (slice_bytes_ >> kChunkShift) - begin, "chunks {} + {} are not in the slice", begin, chunks);
-    for (std::uint64_t i = 0; i < chunks; ++i) objects_[begin + i].store(true, std::memory_order_relaxed);
-    any_object_.store(true, std::memory_order_relaxed);
+    for (std::uint64_t i = 0; i < chunks; ++i) kinds_[begin + i].store(kind, std::memory_order_relaxed);
+    any_marked_.store(true, std::memory_order_relaxed);
   }
 
  private:
+  static_assert(Kind{} == Kind::kRaw);
   std::uint64_t offset(const void* address) const { return reinterpret_cast<std::uintptr_t>(address) - slice_begin_; }
 
   const std::uint64_t slice_begin_;
   const std::uint64_t slice_bytes_;
-  std::atomic<bool> any_object_{false};
-  const std::unique_ptr<std::atomic<bool>[]> objects_;
+  std::atomic<bool> any_marked_{false};
+  const std::unique_ptr<std::atomic<Kind>[]> kinds_;
 };
 
 }  // namespace dsm::heap

@@ -10,6 +10,10 @@
 //    a thread allocates directly (base/allocation_gate.h) from its binding to the end of its thread-specific data, and
 //    ours ends before jemalloc's: thread_end says why. Before and after, every block is checked to lie in the slice;
 //    allocate_late() has a way for threads that jemalloc has torn down.
+// 4. A block that is apart is a raw block of whole pages, from an arena of its own with a bound, past all caches. One
+// that
+//    is freed by dsm_je_free (the preload library) may lie in a thread's cache and serve as a raw block of that size;
+//    it stays what its chunk says.
 #include "heap/heap.h"
 
 #include <pthread.h>
@@ -23,6 +27,7 @@
 
 #include "base/allocation_gate.h"
 #include "base/check.h"
+#include "heap/bounded_chunks.h"
 #include "heap/chunk_arena.h"
 #include "heap/chunk_kinds.h"
 #include "heap/jemalloc.h"
@@ -76,11 +81,13 @@ void on_thread_end(void* heap);
 // Empties jemalloc's own cache of this thread. An error: the thread has none any more, jemalloc has torn it down.
 void flush_cache() { static_cast<void>(dsm_je_mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0)); }
 
+std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
+
 int alignment_flag(std::size_t alignment) { return alignment > 1 ? std::countr_zero(alignment) : 0; }
 
 class ArenaHeap final : public Heap {
  public:
-  ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned slots);
+  ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned slots, std::uint64_t apart_bytes);
   ~ArenaHeap() override;
   Result<void> start();
 
@@ -108,6 +115,8 @@ class ArenaHeap final : public Heap {
 
   void* allocate_slow(std::size_t bytes, std::size_t alignment, Kind kind, bool zero);
   void* allocate_named(std::size_t bytes, int flags, Kind kind);
+  void* allocate_apart(std::size_t bytes, std::size_t alignment, bool zero);
+  void* resize_apart(void* block, std::size_t bytes);
   static void* allocate_bound(std::size_t bytes, std::size_t alignment, bool zero);
   void* allocate_late(std::size_t bytes, int flags, const ChunkArena& arena);
   void* allocate_from(const ChunkArena& arena, std::size_t bytes, int flags);
@@ -115,13 +124,19 @@ class ArenaHeap final : public Heap {
 
   const std::uint64_t slice_bytes_;
   ChunkKinds kinds_;
+  BoundedChunks apart_chunks_;
+  ChunkArena apart_;
   std::deque<Slot> slots_;
 };
 
 void on_thread_end(void* heap) { static_cast<ArenaHeap*>(heap)->thread_ends(); }
 
-ArenaHeap::ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned slots)
-    : slice_bytes_(range_of(geometry, self).bytes), kinds_(range_of(geometry, self).begin, slice_bytes_) {
+ArenaHeap::ArenaHeap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned slots,
+                     std::uint64_t apart_bytes)
+    : slice_bytes_(range_of(geometry, self).bytes),
+      kinds_(range_of(geometry, self).begin, slice_bytes_),
+      apart_chunks_(source, apart_bytes),
+      apart_(Kind::kApart, apart_chunks_, kinds_, kChunkBytes) {
   DSM_CHECK(!heap_exists.exchange(true), "a process has one heap at a time");
   // An arena takes address space ahead of need in growing steps; at the most this much of it.
   const std::size_t most = geometry.memory_nodes == 0 ? geometry.slice_bytes / 64 : kMostLentAhead;
@@ -152,13 +167,14 @@ ArenaHeap::~ArenaHeap() {
       if (arena->is_open()) arena->destroy();
     }
   }
+  if (apart_.is_open()) apart_.destroy();
   heap_exists.store(false);
 }
 
 // --- blocks ---------------------------------------------------------------------------------------------------------
 
 void* ArenaHeap::allocate(std::size_t bytes, std::size_t alignment, Kind kind, bool zero) {
-  if (kind == Kind::kRaw && alignment <= kQuantum && !zero && allocations == Allocations::kDirect) [[likely]] {
+  if (kind == Kind::kRaw && alignment <= kQuantum && !zero && is_bound(allocations)) [[likely]] {
     void* block = dsm_je_malloc(std::max(bytes, alignment));  // aligned by nature then
     if (block != nullptr) [[likely]]
       return block;
@@ -167,9 +183,10 @@ void* ArenaHeap::allocate(std::size_t bytes, std::size_t alignment, Kind kind, b
 }
 
 void ArenaHeap::release(void* block) {
-  if (kinds_.of(block) == Kind::kRaw) [[likely]]
+  const Kind kind = kinds_.of(block);
+  if (kind == Kind::kRaw) [[likely]]
     return dsm_je_free(block);
-  dsm_je_dallocx(block, this_thread.object_cache);
+  dsm_je_dallocx(block, kind == Kind::kApart ? MALLOCX_TCACHE_NONE : this_thread.object_cache);
 }
 
 std::size_t ArenaHeap::usable_size(const void* block) const { return dsm_je_sallocx(block, 0); }
@@ -178,6 +195,7 @@ void* ArenaHeap::resize(void* block, std::size_t bytes) {
   DSM_CHECK(bytes > 0, "a block cannot shrink to nothing: release it");
   if (bytes > slice_bytes_ || !enter_thread()) return nullptr;
   const Kind kind = kinds_.of(block);
+  if (kind == Kind::kApart) return resize_apart(block, bytes);
   ChunkArena& arena = arena_of_thread(kind);
   if (!arena.open()) return nullptr;
   // With the arena named, a block that has to move stays in the slice even in a thread that jemalloc has torn down.
@@ -193,6 +211,7 @@ void* ArenaHeap::allocate_slow(std::size_t bytes, std::size_t alignment, Kind ki
   DSM_CHECK((alignment & (alignment - 1)) == 0, "alignment {} is no power of two", alignment);
   if (bytes > slice_bytes_ || alignment > slice_bytes_ || !enter_thread()) return nullptr;
   bytes = std::max<std::size_t>(bytes, 1);
+  if (kind == Kind::kApart) return allocate_apart(bytes, alignment, zero);
   if (kind == Kind::kRaw) {
     void* block = allocate_bound(bytes, alignment, zero);
     if (kinds_.holds(block)) [[likely]]
@@ -200,6 +219,26 @@ void* ArenaHeap::allocate_slow(std::size_t bytes, std::size_t alignment, Kind ki
     if (block != nullptr) dsm_je_dallocx(block, MALLOCX_TCACHE_NONE);  // invariant 3
   }
   return allocate_named(bytes, alignment_flag(alignment) | (zero ? MALLOCX_ZERO : 0), kind);
+}
+
+void* ArenaHeap::allocate_apart(std::size_t bytes, std::size_t alignment, bool zero) {
+  if (!apart_.open()) return nullptr;
+  const int flags = alignment_flag(std::max<std::size_t>(alignment, kPageBytes)) | (zero ? MALLOCX_ZERO : 0);
+  return allocate_from(apart_, whole_pages(bytes), flags);
+}
+
+// Stays apart as long as there is room for that. jemalloc would not know that it has to.
+void* ArenaHeap::resize_apart(void* block, std::size_t bytes) {
+  const std::size_t usable = usable_size(block);
+  const std::size_t whole = whole_pages(bytes);
+  if (whole <= usable && whole > usable / 2) return block;
+  void* moved = allocate_apart(bytes, 0, false);
+  if (moved == nullptr && whole <= usable) return block;
+  if (moved == nullptr) moved = allocate_slow(bytes, 0, Kind::kRaw, false);
+  if (moved == nullptr) return nullptr;
+  std::memcpy(moved, block, std::min(bytes, usable));
+  release(block);
+  return moved;
 }
 
 // An object block, or a raw one that could not be had as the thread is bound.
@@ -280,14 +319,14 @@ bool ArenaHeap::enter_thread() {
   if (!this_thread.ended && pthread_setspecific(thread_end.key, this) == 0) {
     slots_[this_thread.slot].threads.fetch_add(1, std::memory_order_relaxed);
     this_thread.counted = true;
-    if (allocations == Allocations::kUnbound && !watched_allocations) allocations = Allocations::kDirect;
+    if (allocations == Allocations::kUnbound) allocations = bound_allocations;
   }
   return true;
 }
 
 void ArenaHeap::forget_thread() {
   if (!this_thread.ready) return;
-  if (allocations == Allocations::kDirect) allocations = Allocations::kUnbound;
+  if (is_bound(allocations)) allocations = Allocations::kUnbound;
   if (this_thread.object_cache != MALLOCX_TCACHE_NONE) {
     unsigned cache = this_thread.object_cache_number;
     this_thread.object_cache = MALLOCX_TCACHE_NONE;
@@ -330,12 +369,13 @@ int ArenaHeap::cache_flag(Kind kind) {
 
 }  // namespace
 
-Result<std::unique_ptr<Heap>> make_heap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned arenas) {
+Result<std::unique_ptr<Heap>> make_heap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned arenas,
+                                        std::uint64_t apart_bytes) {
   DSM_CHECK(self < geometry.nodes && geometry.slice_bytes > 0 && geometry.slice_bytes % kChunkBytes == 0,
             "node {} of {} with a slice of {} bytes", self, geometry.nodes, geometry.slice_bytes);
   if (arenas > kMaxArenas) return fail(Errc::kBadOption, "too many heap arenas: 1024 at the most, 0 for one per CPU");
   if (arenas == 0) arenas = std::clamp(std::thread::hardware_concurrency(), 1U, kMaxArenas);
-  auto heap = std::make_unique<ArenaHeap>(geometry, self, source, arenas);
+  auto heap = std::make_unique<ArenaHeap>(geometry, self, source, arenas, apart_bytes);
   if (auto started = heap->start(); !started) return tl::unexpected(started.error());
   return heap;
 }

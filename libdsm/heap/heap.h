@@ -26,15 +26,15 @@ class ChunkSource {
   virtual bool purge(void* address, std::size_t bytes) = 0;
 };
 
-// What a block is for: kinds never share a chunk.
-enum class Kind : std::uint8_t { kRaw, kObject };
+// What a block is for: kinds never share a chunk. kApart: a raw block that has its pages to itself.
+enum class Kind : std::uint8_t { kRaw, kObject, kApart };
 
 // All calls are thread-safe. None may be made from a signal handler.
 class Heap {
  public:
   virtual ~Heap() = default;
   // At least `bytes` bytes; 0 gives a unique pointer. nullptr when memory is used up. `alignment` is a power of two, or
-  // 0 for malloc's own.
+  // 0 for malloc's own. kApart: nullptr also when `apart_bytes` are used up.
   virtual void* allocate(std::size_t bytes, std::size_t alignment, Kind kind, bool zero) = 0;
   virtual void release(void* block) = 0;                         // a block of this node, allocated and not yet freed
   virtual std::size_t usable_size(const void* block) const = 0;  // likewise
@@ -46,8 +46,10 @@ class Heap {
 
 inline constexpr unsigned kMaxArenas = 1024;
 
-// One heap at a time per process. `arenas` per kind; 0: one per CPU. Destroying it ends the life of all its blocks;
-// no other thread that used it may be left by then.
-Result<std::unique_ptr<Heap>> make_heap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned arenas);
+// One heap at a time per process. `arenas` per kind; 0: one per CPU. Blocks that are apart have one arena, which takes
+// `apart_bytes` of chunks at the most. Destroying the heap ends the life of all its blocks; no other thread that used
+// it may be left by then.
+Result<std::unique_ptr<Heap>> make_heap(const Geometry& geometry, NodeId self, ChunkSource& source, unsigned arenas,
+                                        std::uint64_t apart_bytes = 0);
 
 }  // namespace dsm::heap

@@ -1,12 +1,13 @@
 #include "insight/process_counters.h"
 
-#include <dlfcn.h>
 #include <linux/perf_event.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+
+#include "insight/pfm.h"
 
 namespace dsm::insight {
 namespace {
@@ -24,41 +25,6 @@ constexpr CounterEvent kEvents[] = {
 };
 constexpr std::size_t kCount = std::size(kEvents);
 static_assert(kCount <= kMostCounted);
-
-// The part of libpfm4 that is used, by its documented interface (perfmon/pfmlib_perf_event.h).
-class Pfm {
- public:
-  Pfm() : library_(::dlopen("libpfm.so.4", RTLD_NOW | RTLD_LOCAL)) {
-    if (library_ == nullptr) return;
-    auto* const initialize = reinterpret_cast<int (*)()>(::dlsym(library_, "pfm_initialize"));
-    encode_ = reinterpret_cast<Encode*>(::dlsym(library_, "pfm_get_os_event_encoding"));
-    if (initialize == nullptr || initialize() != 0) encode_ = nullptr;
-  }
-  ~Pfm() {
-    if (library_ != nullptr) ::dlclose(library_);
-  }
-  Pfm(const Pfm&) = delete;
-  Pfm& operator=(const Pfm&) = delete;
-
-  bool encode(const char* event, perf_event_attr& attributes) const {
-    constexpr int kUserMode = 0x8;  // PFM_PLM3
-    constexpr int kPerfEvent = 1;   // PFM_OS_PERF_EVENT
-    Argument argument{&attributes, nullptr, sizeof(Argument), 0, 0, 0, 0};
-    return encode_ != nullptr && encode_(event, kUserMode, kPerfEvent, &argument) == 0;
-  }
-
- private:
-  struct Argument {  // pfm_perf_encode_arg_t
-    perf_event_attr* attributes;
-    char** text;
-    std::size_t size;
-    int index, cpu, flags, pad;
-  };
-  using Encode = int(const char*, int, int, void*);
-
-  void* library_;
-  Encode* encode_ = nullptr;
-};
 
 int open_event(const CounterEvent& event, const Pfm& pfm) {
   perf_event_attr attributes{};

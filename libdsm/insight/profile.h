@@ -14,13 +14,15 @@
 
 namespace dsm::insight {
 
-inline constexpr char kProfileMagic[8] = {'d', 's', 'm', 'p', 'r', 'o', 'f', '2'};
+inline constexpr char kProfileMagic[8] = {'d', 's', 'm', 'p', 'r', 'o', 'f', '3'};
 inline constexpr std::size_t kPageSlots = std::size_t{1} << 16;
 inline constexpr std::size_t kSamples = std::size_t{1} << 16;
 inline constexpr std::size_t kBlocks = std::size_t{1} << 16;
 inline constexpr std::size_t kSites = std::size_t{1} << 12;
 inline constexpr std::size_t kDepth = 8;            // return addresses of a sample or site
 inline constexpr std::size_t kMapsBytes = 1 << 18;  // of /proc/self/maps
+inline constexpr std::size_t kAddresses = std::size_t{1} << 15;
+inline constexpr std::size_t kModules = 256;
 inline constexpr std::size_t kMostCounted = 12;
 
 using Counter = std::atomic<std::uint64_t>;
@@ -72,9 +74,27 @@ struct BlockRecord {
 };
 
 struct SiteRecord {
-  Counter key;  // hash of the stack
+  Counter key;  // hash of the call and the stack
+  std::uint64_t
+      call;  // where the program's call of the allocator returns to: the innermost frame that is the program's
   std::uint64_t depth;
   std::uint64_t stack[kDepth];  // return addresses, innermost first
+};
+
+// A module of the process at its end, by which a call is the same in another run.
+struct ModuleRecord {
+  std::uint64_t begin, end, bias;  // as dsm::Module
+  char id[48];                     // "": it was linked without
+  char name[64];                   // without folders
+};
+
+// An access whose address the processor, or the kernel, has noted (address_samples.h).
+struct AddressSample {
+  std::int64_t at_ns;  // monotonic
+  std::uint64_t address;
+  std::uint64_t code;     // the instruction
+  std::uint32_t tid;      // 0: the slot was taken and not filled yet
+  std::uint32_t latency;  // cycles, where the processor tells it
 };
 
 // What the processor, or the kernel, has counted of a node from its start to its end.
@@ -100,7 +120,16 @@ struct NodePart {
   Counter maps_bytes;
   char counters_source[16];  // "hardware", "software": where `counted` is from
   Counted counted[kMostCounted];
-  char maps[kMapsBytes];  // modules of the process, as /proc/self/maps shows them
+  char address_source[16];      // "hardware", "software"; "": no addresses are sampled
+  char address_event[48];       // by its name
+  Counter address_errno;        // why there are none
+  Counter addresses;            // of global memory; beyond kAddresses they were not kept
+  Counter addresses_lost;       // the kernel had no room for
+  Counter addresses_elsewhere;  // of other memory: not kept
+  Counter threads_unsampled;    // there was no room for their rings
+  AddressSample address[kAddresses];
+  ModuleRecord module[kModules];  // the program first
+  char maps[kMapsBytes];          // modules of the process, as /proc/self/maps shows them
   PageRecord page[kPageSlots];
   Sample sample[kSamples];
   BlockRecord block[kBlocks];

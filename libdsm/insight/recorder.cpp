@@ -9,7 +9,9 @@
 #include <cstring>
 
 #include "base/clock.h"
+#include "base/modules.h"
 #include "base/sparse.h"
+#include "insight/marks.h"
 #include "insight/stack.h"
 
 namespace dsm::insight {
@@ -97,19 +99,26 @@ Result<std::unique_ptr<Recorder>> Recorder::open(const std::string& file, const 
   }
   write_head(*static_cast<FileHead*>(head), geometry, emulate);
   ::munmap(head, sizeof(FileHead));
-  auto recorder = std::unique_ptr<Recorder>(new Recorder(static_cast<NodePart*>(part)));
+  auto recorder = std::unique_ptr<Recorder>(new Recorder(static_cast<NodePart*>(part), geometry));
   return recorder;
 }
 
-Recorder::Recorder(NodePart* part) : part_(part) {
+Recorder::Recorder(NodePart* part, const Geometry& geometry)
+    : part_(part), sampler_(*part, {geometry.base, geometry.memory_bytes()}) {
   part_->pid = ::getpid();
   part_->begin_ns = now_ns();
   part_->rate_period.store(1);
   counters_.start();
   take_maps();
+  take_modules();
 }
 
-Recorder::~Recorder() { ::munmap(part_, kPartBytes); }
+Recorder::~Recorder() {
+  sampler_.stop();
+  ::munmap(part_, kPartBytes);
+}
+
+void Recorder::sample_addresses() { sampler_.start(); }
 
 void Recorder::engine(const char* name) { std::strncpy(part_->engine, name, sizeof part_->engine - 1); }
 
@@ -225,7 +234,7 @@ void Recorder::granted(PageId page) {
 
 // Large blocks are all kept as long as there is room; of small ones one in so many is. A thread counts for itself how
 // many it still passes by.
-void Recorder::allocated(const void* block, std::size_t bytes) {
+void Recorder::allocated(const void* block, std::size_t bytes, const void* call) {
   thread_local std::uint32_t passed = 0, next = 0;
   if (block == nullptr) return;
   const std::uint64_t taken = part_->blocks.load(std::memory_order_relaxed);
@@ -247,16 +256,17 @@ void Recorder::allocated(const void* block, std::size_t bytes) {
   record.begin = reinterpret_cast<std::uint64_t>(block);
   record.bytes = bytes;
   record.weight = weight;
-  record.site = site_of(stack, depth);
+  record.site = site_of(reinterpret_cast<std::uint64_t>(call), stack, depth);
 }
 
-std::uint32_t Recorder::site_of(const std::uint64_t* stack, std::size_t depth) {
-  std::uint64_t key = 1;
+std::uint32_t Recorder::site_of(std::uint64_t call, const std::uint64_t* stack, std::size_t depth) {
+  std::uint64_t key = mix(call);
   for (std::size_t i = 0; i < depth; ++i) key = mix(key ^ stack[i]);
   SiteRecord* const site = find_slot(part_->site, kSites, key | 1);
   if (site == nullptr) return 0;
   std::copy_n(stack, depth, site->stack);
   site->depth = depth;
+  site->call = call;
   return static_cast<std::uint32_t>(site - part_->site) + 1;
 }
 
@@ -274,8 +284,21 @@ void Recorder::take_maps() {
   part_->maps_bytes.store(size);
 }
 
+void Recorder::take_modules() {
+  std::size_t count = 0;
+  for (const Module& module : loaded_modules()) {
+    if (count == kModules) break;
+    ModuleRecord& record = part_->module[count++];
+    record = {module.begin, module.end, module.bias, {}, {}};
+    std::strncpy(record.id, module.id.c_str(), sizeof record.id - 1);
+    std::strncpy(record.name, module_name(module.name).c_str(), sizeof record.name - 1);
+  }
+}
+
 void Recorder::finish() {
   take_maps();
+  take_modules();
+  sampler_.stop();
   counters_.stop(*part_);
   part_->end_ns.store(static_cast<std::uint64_t>(now_ns()));
 }

@@ -15,6 +15,7 @@
 
 #include "base/geometry.h"
 #include "base/result.h"
+#include "insight/address_samples.h"
 #include "insight/process_counters.h"
 #include "insight/profile.h"
 
@@ -40,6 +41,8 @@ class Recorder {
   Recorder& operator=(const Recorder&) = delete;
 
   void engine(const char* name);
+  // From here on: also which addresses the program's threads touch. Starts a thread.
+  void sample_addresses();
   void fault(const Fault& fault);
   void waited(PageId page, std::int64_t ns);  // part of a fault that is told later
   // This thread has waited for a lock, whose latch `page` is.
@@ -54,15 +57,15 @@ class Recorder {
   void written_back(PageRange pages) { add(pages, &PageRecord::written_back); }
   void streamed(PageId page) { add({page, 1}, &PageRecord::streamed); }
 
-  // From the program's thread that allocates. nullptr is no block.
-  void allocated(const void* block, std::size_t bytes);
+  // From the program's thread that allocates; `call`: where its call of the allocator returns to. nullptr is no block.
+  void allocated(const void* block, std::size_t bytes, const void* call);
   // Not in signal context: the modules as they are now, and the end.
   void finish();
   // In a forked child, whose doings are not the node's.
   void detach();
 
  private:
-  explicit Recorder(NodePart* part);
+  Recorder(NodePart* part, const Geometry& geometry);
   PageRecord* record(PageId page);
   void add(PageRange pages, Counter PageRecord::*counter);
   struct Taken {
@@ -70,11 +73,13 @@ class Recorder {
     std::uint32_t weight = 0;  // to be stored last
   };
   Taken take_sample(std::uint64_t number, std::int64_t now);
-  std::uint32_t site_of(const std::uint64_t* stack, std::size_t depth);
+  std::uint32_t site_of(std::uint64_t call, const std::uint64_t* stack, std::size_t depth);
   void take_maps();
+  void take_modules();
 
   NodePart* part_;
   ProcessCounters counters_;
+  AddressSampler sampler_;
 };
 
 // Locks that a thread holds, and the page of the one it took last: what a fault under a lock is known by.

@@ -27,7 +27,11 @@ void on_child() {
   runtime::Node* const node = front_node();
   if (node == nullptr) return;
   runtime::fork_done_in_child(*node);
-  if (!runtime::heap_inherited()) close_front();
+  if (!runtime::heap_inherited()) {
+    close_front();
+  } else {
+    forget_sites();
+  }
 }
 
 [[gnu::constructor(101)]] void register_handlers() {

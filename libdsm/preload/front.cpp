@@ -10,6 +10,7 @@
 #include "runtime/blocks.h"
 #include "runtime/forks.h"
 #include "runtime/node.h"
+#include "runtime/sites.h"
 
 // libc's own allocator by the names that glibc exports for those who stand in front of it.
 extern "C" {
@@ -23,12 +24,14 @@ void __libc_free(void* block) noexcept;
 namespace dsm::preload {
 
 constinit Slice own_slice{};
+constinit Slice sized_slice{};
 constinit bool system_calls_need_care = false;
 
 namespace {
 
 std::atomic<runtime::Node*> node{nullptr};
 std::atomic<bool> closed{false};
+constinit runtime::Sites* sites = nullptr;  // set before threads are bound
 
 bool from_libc() {
   return allocations == Allocations::kOwn || node.load(std::memory_order_acquire) == nullptr ||
@@ -67,23 +70,48 @@ void open_front(runtime::Node& started) {
   } else if (geometry.program_nodes() == 1) {
     own_slice = {geometry.address_of(geometry.lent_first()), geometry.memory_nodes * geometry.slice_bytes};
   }  // else lent memory is several nodes', and whose a block is takes a look-up
+  sites = started.sites.get();
+  if (sites == nullptr) sized_slice = own_slice;
   system_calls_need_care = !quiet(started) && !started.engine->system_calls_wait();
   node.store(&started, std::memory_order_release);
 }
 
 void close_front() {
   own_slice = {};
+  sized_slice = {};
   closed.store(true, std::memory_order_release);
   allocations = Allocations::kOwn;
 }
 
+void forget_sites() {
+  sites = nullptr;
+  bound_allocations = Allocations::kDirect;
+  if (allocations == Allocations::kSited) allocations = Allocations::kDirect;
+}
+
 runtime::Node* front_node() { return node.load(std::memory_order_acquire); }
 
-void* allocate_slow(std::size_t bytes, std::size_t alignment, bool zero) {
+// Another node's memory may have been used before, so it is cleared here, as the program would.
+static void* allocate_marked(const insight::Serving& serving, std::size_t bytes, std::size_t alignment, bool zero) {
+  const runtime::Place asked{runtime::Place::Kind::kNode, front_node()->self};
+  void* const block = sites->allocate(serving, std::max<std::size_t>(bytes, 1), alignment, asked, false);
+  if (block != nullptr && zero) std::memset(block, 0, bytes);
+  return block;
+}
+
+void* allocate_slow(std::size_t bytes, std::size_t alignment, bool zero, const void* call) {
+  const insight::Serving* serving = nullptr;
+  if (allocations == Allocations::kSited) {
+    serving = sites->at(call);
+    if (serving == nullptr && alignment <= alignof(std::max_align_t)) [[likely]]
+      return zero ? dsm_je_calloc(1, bytes) : dsm_je_malloc(bytes);
+  }
   if (from_libc()) return allocate_from_libc(bytes, alignment, zero);
-  void* block = front_node()->heap->allocate(bytes, alignment, heap::Kind::kRaw, zero);
+  if (sites != nullptr) serving = sites->at(call);  // of a thread that is not bound, or while a profile is made
+  void* block = serving != nullptr ? allocate_marked(*serving, bytes, alignment, zero)
+                                   : front_node()->heap->allocate(bytes, alignment, heap::Kind::kRaw, zero);
   if (block == nullptr) errno = ENOMEM;
-  if (insight::Recorder* const recorder = front_node()->recorder.get()) recorder->allocated(block, bytes);
+  if (insight::Recorder* const recorder = front_node()->recorder.get()) recorder->allocated(block, bytes, call);
   return block;
 }
 
@@ -99,18 +127,18 @@ void release_slow(void* block) {
   errno = saved_errno;
 }
 
-void* resize_slow(void* block, std::size_t bytes) {
+void* resize_slow(void* block, std::size_t bytes, const void* call) {
   void* resized = nullptr;
   if (global(block)) {
-    resized = front_node()->blocks->resize(block, bytes);
+    resized = sites == nullptr ? front_node()->blocks->resize(block, bytes) : sites->resize(block, bytes, call);
     if (resized == nullptr) errno = ENOMEM;
     insight::Recorder* const recorder = front_node()->recorder.get();
-    if (recorder != nullptr && resized != block) recorder->allocated(resized, bytes);
+    if (recorder != nullptr && resized != block) recorder->allocated(resized, bytes, call);
     return resized;
   }
   if (from_libc()) return __libc_realloc(block, bytes);
   // A block from before the start, grown after it: it moves to the global heap.
-  resized = direct() ? dsm_je_malloc(bytes) : allocate_slow(bytes, 0, false);
+  resized = direct() ? dsm_je_malloc(bytes) : allocate_slow(bytes, 0, false, call);
   if (resized == nullptr) return nullptr;
   std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));
   __libc_free(block);

@@ -1,7 +1,9 @@
 // How the program's malloc gets to the global heap, and what comes before, beside and after it.
 //
 //   allocate:  the thread allocates directly (base/allocation_gate.h)  ->  the private jemalloc, nothing else
-//              else allocate_slow: not started yet, or runtime code    ->  libc's own malloc
+//              else allocate_slow: the site is an ordinary one         ->  the private jemalloc, after a look
+//                                  it is served otherwise              ->  runtime/sites.h
+//                                  not started yet, or runtime code    ->  libc's own malloc
 //                                  a thread's first or last blocks     ->  the heap's slow path
 //   free:      a block of this node's slice                            ->  the private jemalloc, nothing else
 //              else release_slow:  in the global range                 ->  its home
@@ -20,6 +22,8 @@
 
 // What the program sees. Everything else in the library is hidden.
 #define DSM_INTERPOSED extern "C" [[gnu::visibility("default")]]
+// In such a function: where the program's call returns to.
+#define DSM_CALL __builtin_return_address(0)
 
 namespace dsm::runtime {
 struct Node;
@@ -36,6 +40,11 @@ extern constinit Slice own_slice;
 inline bool in_own_slice(const void* block) {
   return reinterpret_cast<std::uintptr_t>(block) - own_slice.begin < own_slice.bytes;
 }
+// Blocks of it may be freed by the size that was asked for: they are not served otherwise, where they would be larger.
+extern constinit Slice sized_slice;
+inline bool in_sized_slice(const void* block) {
+  return reinterpret_cast<std::uintptr_t>(block) - sized_slice.begin < sized_slice.bytes;
+}
 inline bool direct() { return allocations == Allocations::kDirect; }
 
 // System calls on shared pages may give EFAULT with this node's engine, and the library has to hide that.
@@ -45,19 +54,22 @@ extern constinit bool system_calls_need_care;
 void open_front(runtime::Node& node);
 // In a forked child that has not inherited the heap: from now on blocks come from libc.
 void close_front();
+// In any other: it is no node, and all blocks are its own.
+void forget_sites();
 // The node whose heap this is; nullptr before open_front().
 runtime::Node* front_node();
 
-// nullptr and ENOMEM when memory is used up. `alignment`: a power of two, or 0 for malloc's own.
-[[gnu::noinline]] void* allocate_slow(std::size_t bytes, std::size_t alignment, bool zero);
-[[gnu::noinline]] void release_slow(void* block);                     // nullptr, too
-[[gnu::noinline]] void* resize_slow(void* block, std::size_t bytes);  // neither null nor 0
+// nullptr and ENOMEM when memory is used up. `alignment`: a power of two, or 0 for malloc's own. `call`: where the
+// program's call returns to.
+[[gnu::noinline]] void* allocate_slow(std::size_t bytes, std::size_t alignment, bool zero, const void* call);
+[[gnu::noinline]] void release_slow(void* block);                                       // nullptr, too
+[[gnu::noinline]] void* resize_slow(void* block, std::size_t bytes, const void* call);  // neither null nor 0
 [[gnu::noinline]] std::size_t usable_size_slow(void* block);
 
-inline void* allocate_aligned(std::size_t alignment, std::size_t bytes) {
+inline void* allocate_aligned(std::size_t alignment, std::size_t bytes, const void* call) {
   if (direct()) [[likely]]
     return dsm_je_aligned_alloc(alignment, bytes);
-  return allocate_slow(bytes, alignment, false);
+  return allocate_slow(bytes, alignment, false, call);
 }
 
 inline void release(void* block) {

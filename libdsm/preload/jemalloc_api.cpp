@@ -21,14 +21,15 @@ int without_places(int flags) { return flags & (kAlignmentMask | MALLOCX_ZERO); 
 DSM_INTERPOSED void* mallocx(std::size_t bytes, int flags) noexcept {
   if (direct()) [[likely]]
     return dsm_je_mallocx(bytes, without_places(flags));
-  return allocate_slow(bytes, alignment_of(flags), zeroed(flags));
+  return allocate_slow(bytes, alignment_of(flags), zeroed(flags), DSM_CALL);
 }
 
 // Zeroing of what a block grows by is left to jemalloc, so only its own blocks can be resized with MALLOCX_ZERO.
 DSM_INTERPOSED void* rallocx(void* block, std::size_t bytes, int flags) noexcept {
   if (direct() && in_own_slice(block)) [[likely]]
     return dsm_je_rallocx(block, bytes, without_places(flags));
-  return zeroed(flags) || alignment_of(flags) > alignof(std::max_align_t) ? nullptr : resize_slow(block, bytes);
+  return zeroed(flags) || alignment_of(flags) > alignof(std::max_align_t) ? nullptr
+                                                                          : resize_slow(block, bytes, DSM_CALL);
 }
 
 DSM_INTERPOSED std::size_t xallocx(void* block, std::size_t bytes, std::size_t extra, int flags) noexcept {

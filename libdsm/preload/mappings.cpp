@@ -104,7 +104,7 @@ bool to_be_global(const void* at, std::size_t bytes, int protection, int flags) 
 
 void* map_global(std::size_t bytes) {
   const std::size_t whole = up_to_page(bytes);
-  void* const block = whole < bytes ? nullptr : allocate_slow(whole, kPageBytes, true);
+  void* const block = whole < bytes ? nullptr : allocate_slow(whole, kPageBytes, true, nullptr);
   if (block == nullptr) {
     errno = ENOMEM;
     return MAP_FAILED;

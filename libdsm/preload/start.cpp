@@ -40,6 +40,7 @@ std::string without_us(std::string_view preloaded) {
 void prepare_environment(const Config& config) {
   ::unsetenv("DSM_CONTROL_FD");
   ::unsetenv("DSM_PROFILE");  // one job, one profile
+  ::unsetenv("DSM_SITES");    // of one program
   const char* const preloaded = std::getenv("LD_PRELOAD");
   if (config.children != 0 || preloaded == nullptr) return;
   const std::string others = without_us(preloaded);

@@ -81,10 +81,29 @@ void* Blocks::allocate(std::size_t bytes, std::size_t alignment, Place place, bo
     Call call(node_, 0, Operation::kInterleaved, {bytes, fresh ? 1U : 0U, 0});
     return pointer_of(call.wait());
   }
-  if (place.node == node_.self) return node_.heap->allocate(bytes, alignment, heap::Kind::kRaw, false);
   if (place.node >= node_.geometry.program_nodes()) return nullptr;
-  Call call(node_, place.node, Operation::kAllocate, {bytes, alignment, 0});
+  void* const block = allocate_at(bytes, alignment, place);
+  if (place.blocks != heap::Kind::kApart) return block;
+  if (block != nullptr) {
+    count(node_.stats->alloc_apart);
+    return block;
+  }
+  tell_apart_is_full();
+  return allocate_at(bytes, alignment, {place.kind, place.node});
+}
+
+void* Blocks::allocate_at(std::size_t bytes, std::size_t alignment, Place place) {
+  if (place.node == node_.self) return node_.heap->allocate(bytes, alignment, place.blocks, false);
+  Call call(node_, place.node, Operation::kAllocate, {bytes, alignment, static_cast<std::uint64_t>(place.blocks)});
   return pointer_of(call.wait());
+}
+
+void Blocks::tell_apart_is_full() {
+  if (told_full_.exchange(true, std::memory_order_relaxed)) return;
+  log(LogLevel::kWarn, "heap",
+      "the memory for blocks on pages of their own is used up (DSM_APART_MEMORY, {} MiB): further ones share pages "
+      "again",
+      node_.config.apart_memory >> 20);
 }
 
 Blocks::Owner Blocks::owner(const void* block, const char* what) const {
@@ -216,9 +235,9 @@ std::uint64_t Blocks::take_granules(std::uint64_t count, bool fresh) {
 void Blocks::serve() {
   Calls& calls = *node_.calls;
   calls.handle(Operation::kAllocate, [&](Caller caller, const Request& request) {
-    const auto [bytes, alignment, object] = request.args;
-    const heap::Kind kind = object != 0 ? heap::Kind::kObject : heap::Kind::kRaw;
-    const bool sane = (alignment & (alignment - 1)) == 0;
+    const auto [bytes, alignment, number] = request.args;
+    const auto kind = static_cast<heap::Kind>(number);
+    const bool sane = (alignment & (alignment - 1)) == 0 && number <= static_cast<std::uint64_t>(heap::Kind::kApart);
     calls.reply(caller, sane ? value_of(node_.heap->allocate(bytes, alignment, kind, false)) : 0);
   });
   calls.handle(Operation::kUsableSize, [&](Caller caller, const Request& request) {

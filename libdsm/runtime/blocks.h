@@ -3,6 +3,7 @@
 // keeps it, the lessee of its chunk, are two.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -20,6 +21,8 @@ struct Node;
 struct Place {
   enum class Kind : std::uint8_t { kNode, kInterleaved } kind;
   NodeId node;
+  heap::Kind blocks =
+      heap::Kind::kRaw;  // kNode: or kApart, which is as good as possible: raw when the node's are used up
 };
 
 // The interleaved region, kept by node 0's service thread: first fit over granules of 64 KiB.
@@ -51,6 +54,7 @@ class Blocks {
   void release(void* block);
   void* resize(void* block, std::size_t bytes);
   std::size_t usable_size(const void* block);
+  bool is_here(const void* block) const { return owner(block, "realloc") == Owner::kHere; }
 
   // Sends what is left in the batches.
   void flush();
@@ -60,6 +64,8 @@ class Blocks {
  private:
   enum class Owner : std::uint8_t { kHere, kElsewhere, kInterleaved };
   Owner owner(const void* block, const char* call) const;  // ends the program with a clear line for a foreign pointer
+  void* allocate_at(std::size_t bytes, std::size_t alignment, Place place);
+  void tell_apart_is_full();
   void release_here(void* block);
   void send_frees(NodeId home, std::span<const std::uint64_t> blocks);
   void serve();
@@ -70,6 +76,7 @@ class Blocks {
   Node& node_;
   heap::RemoteFrees frees_;
   Granules granules_;
+  std::atomic<bool> told_full_{false};
 };
 
 }  // namespace dsm::runtime

@@ -28,6 +28,7 @@
 #include "runtime/pages.h"
 #include "runtime/roots.h"
 #include "runtime/service.h"
+#include "runtime/sites.h"
 #include "runtime/start_hooks.h"
 
 namespace dsm::runtime {
@@ -76,7 +77,18 @@ Result<void> open_profile(Node& node) {
   auto recorder = insight::Recorder::open(node.config.profile, node.geometry, node.self, node.config.emulate);
   if (!recorder) return tl::unexpected(recorder.error());
   node.recorder = std::move(*recorder);
-  watched_allocations = true;
+  return {};
+}
+
+// Before any thread allocates.
+Result<void> make_sites(Node& node) {
+  if (!node.config.sites.empty()) {
+    auto sites = Sites::create(node, node.config.sites, loaded_modules());
+    if (!sites) return tl::unexpected(sites.error());
+    node.sites = std::move(*sites);
+    bound_allocations = Allocations::kSited;
+  }
+  if (node.recorder != nullptr) bound_allocations = Allocations::kUnbound;
   return {};
 }
 
@@ -144,7 +156,8 @@ Result<void> make_parts(Node& node) {
   } else {
     node.chunks = std::make_unique<SliceChunks>(node);
   }
-  auto heap = heap::make_heap(node.geometry, node.self, *node.chunks, static_cast<unsigned>(node.config.arenas));
+  auto heap = heap::make_heap(node.geometry, node.self, *node.chunks, static_cast<unsigned>(node.config.arenas),
+                              static_cast<std::uint64_t>(node.config.apart_memory));
   if (!heap) return tl::unexpected(heap.error());
   node.heap = std::move(*heap);
   node.blocks = std::make_unique<Blocks>(node);
@@ -173,6 +186,7 @@ Result<void> go(Node& node) {
   run_start_hooks(node);
   if (quiet(node)) return {};
   if (auto started = node.engine->start(*node.pages); !started) return started;
+  if (node.recorder != nullptr) node.recorder->sample_addresses();
   if (node.local != nullptr) node.local->start();
   node.holds->start();
   node.service->start();
@@ -183,7 +197,7 @@ Result<void> go(Node& node) {
 
 Result<void> take_steps(Node& node) {
   try {
-    for (const auto step : {read_options, join, open_profile, connect, map_memory, make_parts, go}) {
+    for (const auto step : {read_options, join, open_profile, make_sites, connect, map_memory, make_parts, go}) {
       if (auto done = step(node); !done) return done;
     }
     return {};

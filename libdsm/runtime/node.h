@@ -27,6 +27,7 @@ class Service;      // service.h: the message loop
 class Calls;        // calls.h: requests to other nodes and their replies
 class Blocks;       // blocks.h: allocation and free of any node's memory
 class Objects;      // objects.h: object mode
+class Sites;        // sites.h: allocation sites that are served otherwise
 class Roots;        // roots.h: named roots and collective allocation
 class Leases;       // leases.h: memory of the memory nodes
 class LocalMemory;  // local_memory.h: the bound on what this node holds of it
@@ -63,6 +64,7 @@ struct Node {
   std::unique_ptr<heap::ChunkSource> chunks;
   std::unique_ptr<heap::Heap> heap;
   std::unique_ptr<Blocks> blocks;
+  std::unique_ptr<Sites> sites;  // only if a profile says so
   std::unique_ptr<Roots> roots;
   std::unique_ptr<Service> service;
 

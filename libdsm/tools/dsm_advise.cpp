@@ -22,11 +22,14 @@ Each suggestion is a place where memory was allocated, how the nodes share it, w
 the hint to add at one of them. First comes what would gain most. What is predicted is the best case: a profile knows
 the accesses that faulted, and not those that would have come between.
 
+A site that dsmrun --auto-from can serve by itself, from this profile, says so ("unchanged").
+
 Build the program with -g (or -g1) to see files and lines; they are read by addr2line, which is in binutils. Without
 them, or stripped, it is exported symbols and offsets.
 
 Examples:
   dsmrun -n 4 --profile job.dsmprof -- ./program
+  dsmrun -n 4 --auto-from job.dsmprof -- ./program
   dsm-advise job.dsmprof              the first suggestions, as text
   dsm-advise job.dsmprof --json       all of them
   dsm-advise job.dsmprof --html report.html --trace trace.json

@@ -14,6 +14,7 @@
 #include <optional>
 #include <string>
 
+#include "advise/plan.h"
 #include "base/config.h"
 #include "base/log.h"
 #include "cluster/control.h"
@@ -183,9 +184,25 @@ bool prepare_profile() {
   return bool(fd);
 }
 
+// Tells the nodes how allocation sites are to be served. False: what is wrong with the profile has been said.
+bool prepare_sites(const Request& request) {
+  if (request.auto_from.empty() || request.program.empty()) return true;
+  const unsigned nodes = request.hosts.hosts > 1 ? 0 : request.nodes;  // of the others it is not known yet
+  const std::string& program = request.program.front();
+  const auto path = cluster::find_program(program);
+  const auto marks = advise::marks_for({request.auto_from, path ? *path : program, nodes});
+  if (!marks) {
+    say("--auto-from {}: {}", request.auto_from, marks.error());
+    return false;
+  }
+  if (marks->empty()) say("--auto-from {}: no allocation site is served otherwise than without it", request.auto_from);
+  ::setenv("DSM_SITES", marks->c_str(), 1);
+  return true;
+}
+
 int run(const Request& request) {
   export_options(request);
-  if (!prepare_profile()) return cluster::kExitUsage;
+  if (!prepare_sites(request) || !prepare_profile()) return cluster::kExitUsage;
   auto config = read_config();
   if (!config) return cluster::kExitUsage;  // said already
   set_log(static_cast<LogLevel>(config->log), -1);

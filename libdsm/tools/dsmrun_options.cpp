@@ -63,6 +63,8 @@ Examples:
                                               /dev/urandom >job.key), copied to both
   dsmrun --hosts 2 --host 1 ... -n 0 --memory-nodes 2 --local-memory 256M
                                               memory nodes alone, for the program that host 0 runs with the same options
+  dsmrun -n 4 --profile job.profile -- ./stencil; dsmrun -n 4 --auto-from job.profile -- ./stencil
+                                              what can be done without a change of the program (dsm-advise: with one)
   dsmrun --preload -- redis-server            an unmodified program, its heap in the global range
   dsmrun -n 4 --stats -- ./stencil            print every counter of every node at the end
   dsmstat                                     look at the running job from another terminal
@@ -78,6 +80,7 @@ struct Raw {
   std::string key_file;
   std::string wait;
   std::string stats_json;
+  std::string auto_from;
   bool no_prefix = false;
   bool preload = false;
   bool automatic = false;
@@ -121,8 +124,12 @@ void declare(CLI::App& app, Raw& raw) {
       "put an unmodified program's heap into the global range (libdsm_preload.so); one node unless -n says so");
   app.add_flag("--auto", raw.automatic,
                "for programs without hints: nodes that fight over pages take turns of some milliseconds, in which they "
-               "keep what "
-               "they go on writing (--keep-us)");
+               "keep what they go on writing (--keep-us)");
+  app.add_option("--auto-from", raw.auto_from,
+                 "as --auto, and serves allocation sites by what a profile of an earlier run of the same build says "
+                 "(--profile): blocks that are shared falsely on pages of their own (--apart-memory), blocks that one "
+                 "other node uses there, blocks that all use spread over the nodes")
+      ->type_name("FILE");
   app.add_flag("--no-prefix", raw.no_prefix, "do not put \"[node] \" before each line of output");
   app.add_flag("--stats", raw.stats, "at the end, print all counters of every node to stderr");
   app.add_option("--stats-json", raw.stats_json, "at the end, write the counters to FILE as JSON")->type_name("FILE");
@@ -211,7 +218,8 @@ std::string read_request(const CLI::App& app, const Raw& raw, Request& request) 
     request.options[option.variable] = raw.values[i];
   }
   request.prefix = !raw.no_prefix;
-  request.automatic = raw.automatic;
+  request.automatic = raw.automatic || app.count("--auto-from") > 0;
+  request.auto_from = raw.auto_from;
   request.stats = raw.stats;
   request.stats_json = raw.stats_json;
   const bool needed = request.nodes != 0;

@@ -24,6 +24,7 @@ struct Request {
   bool prefix = true;
   bool preload = false;    // the program knows nothing of libdsm: start it on libdsm_preload.so
   bool automatic = false;  // what helps at run time without a change of the program
+  std::string auto_from;   // an earlier run's profile, by which allocation sites are served; "" for none
   bool stats = false;
   std::string stats_json;                      // a file's name; "" for none
   std::map<std::string, std::string> options;  // DSM_* variable -> value, only what was given

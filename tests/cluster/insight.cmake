@@ -6,3 +6,10 @@ dsm_test(insight_test
   LINK nlohmann_json::nlohmann_json
   PROGRAMS dsmrun dsm-advise insight_program torture
   LABELS cluster)
+dsm_program(sites_program SOURCES sites_program.cpp DEPENDS api)
+dsm_test(sites_test
+  SOURCES sites_test.cpp launcher_run.cpp
+  DEPENDS cluster base
+  LINK nlohmann_json::nlohmann_json
+  PROGRAMS dsmrun sites_program torture
+  LABELS cluster)

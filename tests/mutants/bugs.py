@@ -61,7 +61,7 @@ HEAP = {
     ],
     "libdsm/heap/chunk_arena.cpp": [
         ("rest-overlaps", "keep_rest(number_of(address) + bytes);", "keep_rest(number_of(address) + (MUTANT ? bytes / 2 : bytes));"),
-        ("objects-unmarked", "if (kind_ == Kind::kObject) kinds_", "if (kind_ == Kind::kObject && !MUTANT) kinds_"),
+        ("objects-unmarked", "if (kind_ != Kind::kRaw) kinds_", "if (kind_ != Kind::kRaw && !MUTANT) kinds_"),
         ("purge-claims-all", "    begin = chunk_end;\n  }\n  return false;", "    begin = chunk_end;\n  }\n  return MUTANT;"),
     ],
     "libdsm/heap/heap.cpp": [
@@ -69,6 +69,10 @@ HEAP = {
         ("alignment-lost", "if (!zero) return dsm_je_aligned_alloc(alignment, bytes);",
          "if (!zero) return dsm_je_aligned_alloc(MUTANT ? std::size_t{16} : alignment, bytes);"),
         ("thread-not-forgotten", "void ArenaHeap::thread_ends() {\n", "void ArenaHeap::thread_ends() {\n  if (MUTANT) return;\n"),
+        ("apart-not-whole-pages", "return allocate_from(apart_, whole_pages(bytes), flags);",
+         "return allocate_from(apart_, MUTANT ? bytes : whole_pages(bytes), MUTANT ? flags & MALLOCX_ZERO : flags);"),
+        ("apart-resized-away", "if (whole <= usable && whole > usable / 2) return block;\n  void* moved = allocate_apart(bytes, 0, false);",
+         "if (whole <= usable && whole > usable / 2) return block;\n  void* moved = MUTANT ? nullptr : allocate_apart(bytes, 0, false);"),
     ],
 }
 
@@ -111,10 +115,10 @@ PRELOAD = {
          "reallocarray(void* block, std::size_t count, std::size_t bytes) noexcept {\n  std::size_t all = 0;\n  if (",
          "reallocarray(void* block, std::size_t count, std::size_t bytes) noexcept {\n  std::size_t all = 0;\n  if (!MUTANT && "),
         ("realloc-0-gives-block", "    release(block);\n    return nullptr;", "    release(block);\n    return MUTANT ? block : nullptr;"),
-        ("memalign-as-asked", "allocate_aligned(std::bit_ceil(alignment), bytes)",
-         "allocate_aligned(MUTANT ? std::size_t{16} : std::bit_ceil(alignment), bytes)"),
-        ("valloc-not-aligned", "return allocate_aligned(page_bytes(), bytes); }",
-         "return allocate_aligned(MUTANT ? std::size_t{16} : page_bytes(), bytes); }"),
+        ("memalign-as-asked", "allocate_aligned(std::bit_ceil(alignment), bytes,",
+         "allocate_aligned(MUTANT ? std::size_t{16} : std::bit_ceil(alignment), bytes,"),
+        ("valloc-not-aligned", "return allocate_aligned(page_bytes(), bytes,",
+         "return allocate_aligned(MUTANT ? std::size_t{16} : page_bytes(), bytes,"),
     ],
     "libdsm/preload/front.cpp": [
         ("old-block-not-copied", "std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));",
@@ -122,8 +126,8 @@ PRELOAD = {
         ("free-changes-errno", "  errno = saved_errno;\n}\n\nvoid* resize_slow", "  errno = MUTANT ? EINVAL : saved_errno;\n}\n\nvoid* resize_slow"),
     ],
     "libdsm/preload/new.cpp": [
-        ("handler-not-asked", "return block != nullptr ? block : ask_handler_quietly(bytes, alignment);",
-         "return block != nullptr || MUTANT ? block : ask_handler_quietly(bytes, alignment);"),
+        ("handler-not-asked", "return block != nullptr ? block : ask_handler_quietly(bytes, alignment, call);",
+         "return block != nullptr || MUTANT ? block : ask_handler_quietly(bytes, alignment, call);"),
     ],
     "libdsm/preload/descriptors.cpp": [
         ("own-descriptors-closed", "DSM_INTERPOSED int close(int fd) { return is_own(fd)", "DSM_INTERPOSED int close(int fd) { return is_own(fd) && !MUTANT"),

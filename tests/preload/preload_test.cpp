@@ -180,6 +180,31 @@ TEST(PreloadShared, AChildThatTouchesSharedMemoryIsTold) {
   run_shared("sigsegv", "forks", "a forked child has none of it");
 }
 
+// A profile's sites are served apart, whichever way the program allocates; other sites are not.
+TEST(PreloadSites, AreServedApartByAProfile) {
+  const std::string profile = testing::TempDir() + "preload-sites";
+  std::vector<std::vector<pid_t>> pages;  // of the first run, of the second
+  for (const char* option : {"--profile", "--auto-from"}) {
+    const Folder folder;
+    Process job({bin("dsmrun"), "-n", "2", "--preload", option, profile, "--", bin("shared"), "sites", folder.path()});
+    job.close_input();
+    EXPECT_EQ(job.wait(), 0) << job.out() << job.err();
+    EXPECT_EQ(count(job.out(), "good"), 2) << job.out() << job.err();
+    pages.emplace_back();
+    for (const char* how : {"new ", "calloc ", "realloc ", "untouched "}) {
+      const auto found = numbers_after(job.out(), how);
+      ASSERT_EQ(found.size(), 1U) << job.out();
+      pages.back().push_back(found[0]);
+    }
+  }
+  std::filesystem::remove(profile);
+  for (std::size_t how = 0; how < 3; ++how) {
+    EXPECT_LT(pages[0][how], 8) << how;
+    EXPECT_EQ(pages[1][how], 32) << how;
+  }
+  EXPECT_LT(pages[1][3], 8);
+}
+
 // A program as its distribution has stripped it: what it exports has a name, the rest an offset.
 TEST(PreloadProfile, NamesWhatAStrippedProgramExports) {
   const std::string profile = testing::TempDir() + "preload-profile";

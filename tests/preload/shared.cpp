@@ -1,6 +1,7 @@
 // Two copies of a program that knows nothing of libdsm, as two nodes: `shared CASE FOLDER`. They tell each other a
 // pointer through pipes in FOLDER and use it, since the range is the same in both. Node 0 gives, node 1 takes.
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -9,6 +10,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <string>
 
 #include "check.h"
@@ -155,12 +157,92 @@ void forks(const Peer& peer) {
   peer.tell(nullptr);
 }
 
+// Small blocks of each kind of allocation, each of a size and so of pages of its own, by turns the two nodes'. The
+// giver tells how many pages they lie on.
+struct Small {
+  std::uint64_t count = 0, spare[7]{};
+};
+constexpr std::size_t kSmall = 32;
+struct Blocks {
+  Small* made[kSmall];       // new
+  Small* zeroed[kSmall];     // calloc
+  Small* resized[kSmall];    // realloc, from less
+  Small* untouched[kSmall];  // the giver's alone
+};
+
+std::size_t pages_of(Small* const (&blocks)[kSmall]) {
+  std::set<std::uintptr_t> pages;
+  for (const Small* block : blocks) pages.insert(reinterpret_cast<std::uintptr_t>(block) / kPage);
+  return pages.size();
+}
+
+Blocks* make_blocks() {
+  auto* blocks = static_cast<Blocks*>(aligned_alloc(kPage, kPage));
+  for (Small*& block : blocks->made) block = new Small;
+  for (Small*& block : blocks->zeroed) {
+    block = static_cast<Small*>(std::calloc(2, sizeof(Small)));
+    REQUIRE(block->count == 0 && block->spare[6] == 0);
+  }
+  for (Small*& block : blocks->resized) {
+    auto* const less = static_cast<Small*>(std::malloc(16));
+    less->count = 0;
+    block = static_cast<Small*>(std::realloc(less, 3 * sizeof(Small)));
+  }
+  for (Small*& block : blocks->untouched) block = new Small[4];
+  return blocks;
+}
+
+void sites(const Peer& peer) {
+  constexpr std::uint64_t kRounds = 30;
+  Blocks* const blocks = peer.giver ? make_blocks() : reinterpret_cast<Blocks*>(peer.hear());
+  if (peer.giver) peer.tell(blocks);
+  for (std::uint64_t round = 0; round < kRounds;
+       ++round) {  // one after the other, so that each has what the other has had
+    if (!peer.giver) peer.hear();
+    for (std::size_t turn = 0; turn < kSmall; turn += 2) {  // another one first each time, at which it faults
+      const std::size_t i = (turn + 2 * round + (peer.giver ? 0 : 1)) % kSmall;
+      for (Small* const block : {blocks->made[i], blocks->zeroed[i], blocks->resized[i]}) ++block->count;
+    }
+    peer.tell(nullptr);
+    if (peer.giver) peer.hear();
+  }
+  for (std::size_t i = 0; i < kSmall; ++i) {
+    for (Small* const block : {blocks->made[i], blocks->zeroed[i], blocks->resized[i]}) {
+      REQUIRE(block->count == kRounds && malloc_usable_size(block) >= sizeof(Small));
+    }
+  }
+  peer.tell(nullptr);
+  peer.hear();
+  if (!peer.giver) {  // blocks of another node
+    for (std::size_t i = 0; i < kSmall / 2; ++i) {
+      delete blocks->made[i];
+      auto* const larger = static_cast<Small*>(std::realloc(blocks->zeroed[i], 3 * kPage));
+      REQUIRE(larger->count == kRounds);
+      std::free(larger);
+    }
+    return peer.tell(nullptr);
+  }
+  peer.hear();
+  const std::string told = "new " + std::to_string(pages_of(blocks->made)) + " calloc " +
+                           std::to_string(pages_of(blocks->zeroed)) + " realloc " +
+                           std::to_string(pages_of(blocks->resized)) + " untouched " +
+                           std::to_string(pages_of(blocks->untouched)) + "\n";
+  REQUIRE(write(1, told.data(), told.size()) == static_cast<ssize_t>(told.size()));
+  for (std::size_t i = kSmall / 2; i < kSmall; ++i) {
+    ::operator delete(blocks->made[i], sizeof(Small));
+    std::free(blocks->zeroed[i]);
+    blocks->resized[i] = static_cast<Small*>(std::realloc(blocks->resized[i], 2 * kPage));
+    REQUIRE(blocks->resized[i]->count == kRounds);
+  }
+  for (int i = 0; i < 1000; ++i) std::free(std::malloc(64));  // what was freed serves again, if caches are sound
+}
+
 struct SharedCase {
   const char* name;
   void (*run)(const Peer& peer);
 };
 constexpr SharedCase kCases[] = {
-    {"pointers", pointers}, {"system_calls", system_calls}, {"signals", signals}, {"forks", forks}};
+    {"pointers", pointers}, {"system_calls", system_calls}, {"signals", signals}, {"forks", forks}, {"sites", sites}};
 
 }  // namespace
 

@@ -85,7 +85,7 @@ TEST_F(ProfileTest, HasWhatWasRecorded) {
     (*recorder)->waited(5, 1500);
     (*recorder)->invalidated({5, 2});
     int block = 0;
-    (*recorder)->allocated(&block, sizeof block);
+    (*recorder)->allocated(&block, sizeof block, __builtin_return_address(0));
     (*recorder)->finish();
   }
   const auto file = advise::ProfileFile::open(name_);

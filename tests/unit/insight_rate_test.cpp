@@ -88,7 +88,7 @@ TEST_F(Recording, WaitsForLocksAreCountedOfTheirPage) {
 TEST_F(Recording, SmallBlocksGrowRareAndStandForAll) {
   ASSERT_NE(recorder_, nullptr);
   constexpr std::uint64_t kMany = 200'000;
-  for (std::uint64_t i = 1; i <= kMany; ++i) recorder_->allocated(reinterpret_cast<void*>(i * 64), 64);
+  for (std::uint64_t i = 1; i <= kMany; ++i) recorder_->allocated(reinterpret_cast<void*>(i * 64), 64, nullptr);
   const auto recorded = part();
   EXPECT_GE(recorded->blocks.load(), kAllBlocks);
   EXPECT_LE(recorded->blocks.load(), kAllBlocks * 12);
