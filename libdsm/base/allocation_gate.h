@@ -5,7 +5,7 @@
 // of
 //    the global heap and no others. Only the heap sets them.
 // 2. `bound_allocations` says which of them a thread that is bound becomes. kSited: some allocation sites are served
-//    apart or elsewhere, so each allocation is looked up first. kUnbound: neither, every allocation takes the slow
+//    otherwise, so each allocation is looked up first. kUnbound: neither, every allocation takes the slow
 //    path, where it is recorded. Set before threads are bound.
 // 3. kOwn: runtime code runs. What it allocates never comes from the global heap.
 #pragma once

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "preload/inside_libc.h"
 #include "runtime/blocks.h"
 #include "runtime/forks.h"
 #include "runtime/node.h"
@@ -25,7 +26,7 @@ namespace dsm::preload {
 
 constinit Slice own_slice{};
 constinit Slice sized_slice{};
-constinit bool system_calls_need_care = false;
+constinit std::atomic<bool> system_calls_need_care{false};
 
 namespace {
 
@@ -72,8 +73,13 @@ void open_front(runtime::Node& started) {
   }  // else lent memory is several nodes', and whose a block is takes a look-up
   sites = started.sites.get();
   if (sites == nullptr) sized_slice = own_slice;
-  system_calls_need_care = !quiet(started) && !started.engine->system_calls_wait();
+  const bool care = !quiet(started) && !started.engine->system_calls_wait();
+  if (care) {
+    find_libc(geometry.program_nodes() > 1);
+    if (bound_allocations == Allocations::kDirect) bound_allocations = Allocations::kSited;
+  }
   node.store(&started, std::memory_order_release);
+  system_calls_need_care.store(care, std::memory_order_release);  // threads of the runtime make calls all along
 }
 
 void close_front() {
@@ -100,9 +106,11 @@ static void* allocate_marked(const insight::Serving& serving, std::size_t bytes,
 }
 
 void* allocate_slow(std::size_t bytes, std::size_t alignment, bool zero, const void* call) {
+  if (inside_libc(call)) [[unlikely]]
+    return allocate_from_libc(bytes, alignment, zero);
   const insight::Serving* serving = nullptr;
   if (allocations == Allocations::kSited) {
-    serving = sites->at(call);
+    serving = sites != nullptr ? sites->at(call) : nullptr;
     if (serving == nullptr && alignment <= alignof(std::max_align_t)) [[likely]]
       return zero ? dsm_je_calloc(1, bytes) : dsm_je_malloc(bytes);
   }
@@ -136,7 +144,7 @@ void* resize_slow(void* block, std::size_t bytes, const void* call) {
     if (recorder != nullptr && resized != block) recorder->allocated(resized, bytes, call);
     return resized;
   }
-  if (from_libc()) return __libc_realloc(block, bytes);
+  if (from_libc() || inside_libc(call)) return __libc_realloc(block, bytes);
   // A block from before the start, grown after it: it moves to the global heap.
   resized = direct() ? dsm_je_malloc(bytes) : allocate_slow(bytes, 0, false, call);
   if (resized == nullptr) return nullptr;

@@ -82,14 +82,14 @@ ssize_t with_pages(Acquire acquire_pages, Call call) {
 
 template <typename Call>
 ssize_t with_buffer(const void* data, std::size_t bytes, Access access, Call call) {
-  if (!system_calls_need_care) [[likely]]
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
   return with_pages([&] { return acquire(data, bytes, access); }, call);
 }
 
 template <typename Call>
 ssize_t with_parts(const iovec* parts, int count, Access access, Call call) {
-  if (!system_calls_need_care) [[likely]]
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
   return with_pages([&] { return acquire(parts_of(parts, count), access); }, call);
 }
@@ -168,7 +168,7 @@ DSM_INTERPOSED ssize_t recvfrom(int fd, void* data, std::size_t bytes, int flags
     return next<"recvfrom", ssize_t(int, void*, std::size_t, int, sockaddr*, socklen_t*)>()(fd, data, bytes, flags,
                                                                                             from, length);
   };
-  if (!system_calls_need_care) [[likely]]
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
   return with_pages(
       [&] {
@@ -186,7 +186,7 @@ DSM_INTERPOSED ssize_t sendto(int fd, const void* data, std::size_t bytes, int f
     return next<"sendto", ssize_t(int, const void*, std::size_t, int, const sockaddr*, socklen_t)>()(fd, data, bytes,
                                                                                                      flags, to, length);
   };
-  if (!system_calls_need_care) [[likely]]
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
   return with_pages(
       [&] {
@@ -198,14 +198,14 @@ DSM_INTERPOSED ssize_t sendto(int fd, const void* data, std::size_t bytes, int f
 
 DSM_INTERPOSED ssize_t recvmsg(int fd, msghdr* message, int flags) {
   const auto call = [&] { return next<"recvmsg", ssize_t(int, msghdr*, int)>()(fd, message, flags); };
-  if (!system_calls_need_care) [[likely]]
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
   return with_pages([&] { return acquire(message, Access::kWrite); }, call);
 }
 
 DSM_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   const auto call = [&] { return next<"sendmsg", ssize_t(int, const msghdr*, int)>()(fd, message, flags); };
-  if (!system_calls_need_care) [[likely]]
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
   return with_pages([&] { return acquire(message, Access::kRead); }, call);
 }

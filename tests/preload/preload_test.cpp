@@ -45,7 +45,7 @@ TEST_P(Processes, BesideAnotherNode) {
 }
 INSTANTIATE_TEST_SUITE_P(Program, Processes,
                          testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
-                                         "starting_programs", "descriptors", "own_handler", "stack_overflow",
+                                         "starting_programs", "streams", "descriptors", "own_handler", "stack_overflow",
                                          "blocked_signals"),
                          [](const auto& test) { return std::string(test.param); });
 
@@ -97,7 +97,7 @@ class OverMemoryNodes : public testing::TestWithParam<const char*> {};
 TEST_P(OverMemoryNodes, AsWithoutUs) { expect_good(bounded({bin("processes"), GetParam()}), {}); }
 INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes,
                          testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
-                                         "starting_programs", "descriptors", "own_handler", "stack_overflow",
+                                         "starting_programs", "streams", "descriptors", "own_handler", "stack_overflow",
                                          "blocked_signals"),
                          [](const auto& test) { return std::string(test.param); });
 
@@ -126,6 +126,17 @@ INSTANTIATE_TEST_SUITE_P(Program, Mappings,
                          testing::Values("which_are_global", "fresh_is_zero", "unmapping", "resizing", "advice",
                                          "used_up", "forking", "many_threads"),
                          [](const auto& test) { return std::string(test.param); });
+
+// With the other engines the kernel waits for no page.
+TEST(PreloadOverMemoryNodes, StreamsWorkWithEveryEngine) {
+  for (const char* engine : {"uffd-thread", "uffd-inline", "sigsegv"}) {
+    for (const char* what : {"streams", "starting_programs"}) {
+      expect_good({bin("dsmrun"), "--preload", "--engine", engine, "--memory-nodes", "1", "--local-memory", "4M", "--",
+                   bin("processes"), what},
+                  {});
+    }
+  }
+}
 
 // While pages go and come all the time.
 TEST(PreloadOverMemoryNodes, ASnapshotIsOfOneMoment) {

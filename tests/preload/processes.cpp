@@ -1,4 +1,5 @@
 // fork, exec, signals, descriptors and limits of a program that knows nothing of libdsm: `processes CASE [argument]`.
+#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -144,6 +145,33 @@ void starting_programs() {
   REQUIRE(std::system("test -z \"$DSM_CONTROL_FD\"") == 0);
 }
 
+// libc hands the kernel memory that it has allocated for itself, while what the program uses pushes pages out.
+void streams() {
+  constexpr std::size_t kLines = 20'000, kUsed = 24 << 20;
+  auto* const used = static_cast<char*>(std::malloc(kUsed));
+  std::FILE* const file = std::tmpfile();
+  REQUIRE(used != nullptr && file != nullptr);
+  const auto use = [&](std::size_t i) { used[i * 13 % (kUsed >> 12) << 12] = static_cast<char>(i); };
+  for (std::size_t i = 0; i < kLines; ++i) {
+    REQUIRE(std::fprintf(file, "line %zu\n", i) > 0);
+    use(i);
+  }
+  REQUIRE(std::fflush(file) == 0);
+  std::rewind(file);
+  char* line = nullptr;
+  std::size_t room = 0, read = 0;
+  for (; getline(&line, &room, file) > 0; use(++read)) REQUIRE(line == "line " + std::to_string(read) + "\n");
+  REQUIRE(read == kLines && std::feof(file) && std::fclose(file) == 0);
+  std::free(line);
+  DIR* const folder = opendir("/proc/self/fd");
+  REQUIRE(folder != nullptr);
+  std::size_t entries = 0;
+  while (readdir(folder) != nullptr) use(++entries);
+  REQUIRE(entries >= 5 && closedir(folder) == 0);  // ".", "..", three streams
+  for (int i = 0; i < 20; ++i) starting_programs();
+  std::free(used);
+}
+
 // A program that closes whatever it has not opened, and that counts on the lowest free number.
 void descriptors() {
   const int first = open("/dev/null", O_RDONLY);
@@ -267,6 +295,7 @@ constexpr Case kCases[] = {{"child_has_a_copy", child_has_a_copy},
                            {"one_moment", one_moment},
                            {"grandchildren", grandchildren},
                            {"starting_programs", starting_programs},
+                           {"streams", streams},
                            {"descriptors", descriptors},
                            {"limited", limited},
                            {"own_handler", own_handler},
