@@ -19,6 +19,7 @@ class Transition {
   void clean();
   void message(NodeId from, const PageMessage& message);
   void done(Word old, const Latch& latch);
+  void used(bool keeps);
   void settle();
 
  private:
@@ -34,6 +35,7 @@ class Transition {
   }
   bool waits_here(const Latch& latch) const { return contains(latch.waiters, place_.self); }
   Word claim_word(Word from, Access asked) const;
+  Word over(NodeSet others, bool objects) const;
 
   void start();
   void claim(Word from);
@@ -41,6 +43,9 @@ class Transition {
   void begin_objects();
   void join_beside(Word word);
   void join_members(Word word);
+  void go_first(Word word);
+  void resume_objects(Word word);
+  void claimed_as_member(Word old, const Latch& latch);
   void joined_beside(const Latch& latch);
   void granted(Access access);
   void look();

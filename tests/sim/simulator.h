@@ -141,6 +141,11 @@ class Simulator {
         false;  // it is in the home's queue, and has let the page go; or it has been granted the object since,
     proto::Header granted = 0;  // and gains the page again
     bool lost = false;          // the page has left meanwhile
+    bool inside = false;        // kBorrow: it is to touch the page plainly within,
+    bool touching = false;      // it does so,
+    bool touched = false;       // or has: the borrow holds the page, whatever the node has it for,
+    bool raw_now = false;       // and lets object work go,
+    bool regains = false;       // until what it has changed is to go home
   };
 
   enum class OpKind : std::uint8_t {
@@ -229,7 +234,8 @@ class Simulator {
   // state.cpp
   bool borrows(unsigned index) const {
     const Thread& thread = threads_[index];
-    return thread.intent == Intent::kBorrow && (thread.state == ThreadState::kHolding || thread.awaits);
+    return thread.intent == Intent::kBorrow &&
+           (thread.state == ThreadState::kHolding || thread.awaits || thread.touching || thread.regains);
   }
   void normalise_copies();
   void normalise_threads();
@@ -250,9 +256,9 @@ class Simulator {
   void fault_or_hint(Thread& thread);
   void refresh_thread(unsigned index);
   void send_stray();
-  static Access needed(Intent intent) {
-    if (intent == Intent::kBorrow) return Access::kObject;
-    return intent == Intent::kRead ? Access::kRead : Access::kWrite;
+  static Access needed(const Thread& thread) {
+    if (thread.intent == Intent::kBorrow && !thread.touching) return Access::kObject;
+    return thread.intent == Intent::kRead ? Access::kRead : Access::kWrite;
   }
 
   // borrows.cpp: the program's borrows
@@ -272,6 +278,10 @@ class Simulator {
   void saw_value(unsigned index);
   void found_value(unsigned index);
   void work(Thread& thread);
+  bool may_touch(const Thread& thread) const;
+  void touch(unsigned index);
+  void regain(unsigned index);
+  bool borrowed_here(NodeId node, unsigned page, unsigned object) const;
   void change(unsigned index);
   void release(unsigned index);
   void released(unsigned index);
