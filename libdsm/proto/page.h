@@ -131,7 +131,8 @@ struct Event {
   Access access = Access::kNone;
   NodeId node = kNoNode;
   bool nested = false;  // kFault for object work, by a thread that has other pages for it already
-  bool keeps = false;   // kUsed: borrows go on in the page, of threads that now touch it raw, or borrow more of it
+  bool keeps = false;   // kUsed, kRelease, kTransfer: borrows go on in the page, which the node has raw, or of threads
+                        // that want it raw now
   PageMessage message{};
   Word old = 0;   // kDone: the latch word before the compare-and-swap
   Latch latch{};  // kDone: as read by read_latch

@@ -144,8 +144,8 @@ void Transition::observed(const Latch& latch) {
   const bool held = held_by_us(latch.word);
   if (page_.enlisted && held) leave_waiters();  // served by another way, or again: nobody else clears our bit now
   // Read behind a latch that held.
-  const bool changes = objects_at_work(latch.word) ||
-                       ((latch.word & kMemberPlain) != 0 && owned_by(latch.word, place_.self, place_.home));
+  const bool before_us = is_members(latch.word) && owned_by(latch.word, place_.self, place_.home);
+  const bool changes = objects_at_work(latch.word) || before_us;
   if (page_.phase == Phase::kLooking && page_.reading && held && !changes) page_.fetched = true;
   page_.reading = false;
   decide(latch.word);
@@ -161,7 +161,7 @@ void Transition::decide(Word word) {
 void Transition::decide_as_owner(Word word) {
   if (set_of(word) != 0) {
     const Access theirs = objects_at_work(word) ? Access::kObject : Access::kRead;
-    if (page_.want == theirs && (word & kMemberPlain) == 0) return join_beside(word);
+    if (page_.want == theirs && !is_members(word)) return join_beside(word);
     page_.phase = Phase::kWaiting;  // the last reader to drop will tell us
     return;
   }
@@ -236,7 +236,7 @@ void Transition::join_members(Word word) {
 // Self is in the set: the word has no owner, or one that waits for us to drop.
 void Transition::decide_as_member(Word word) {
   const bool drop_due = is_exclusive(word);
-  const bool plain = (word & kMemberPlain) != 0;
+  const bool plain = is_members(word);
   const Access theirs = objects_at_work(word) ? Access::kObject : plain ? Access::kWrite : Access::kRead;
   if (page_.want == theirs && page_.access == Access::kNone) {
     if (needs_bytes()) return look();
@@ -256,14 +256,16 @@ void Transition::decide_as_member(Word word) {
 }
 
 // Somebody has claimed the page in which we have borrows, and want it plainly for their sake: we have it first, once we
-// are the last member. If the claimer is in our position, nobody can go.
+// are the last member. Until then the word tells whoever leaves to tell who is left. If the claimer is in our position,
+// nobody can go.
 void Transition::go_first(Word word) {
   if (changes_kind()) take_away();
   page_.seen = word;
-  if ((word & kOwnerBorrows) != 0 || set_of(word) != node_bit(place_.self)) return rest();
+  const bool last = set_of(word) == node_bit(place_.self);
+  if ((word & kOwnerBorrows) != 0 || (!last && (word & kMemberPlain) != 0)) return rest();
   page_.asked = Access::kWrite;
-  swap(word, (word & ~kObjectsFinish) | kMemberPlain);
-  do_.read_page = needs_bytes();
+  swap(word, (last ? word & ~kObjectsFinish : word) | kMemberPlain);
+  do_.read_page = last && needs_bytes();
   begin(Phase::kClaiming);
 }
 
@@ -280,14 +282,19 @@ void Transition::resume_objects(Word word) {
 
 // A member's swap has worked, of a word that has another owner.
 void Transition::claimed_as_member(Word old, const Latch& latch) {
+  if (page_.asked == Access::kWrite && set_of(old) != node_bit(place_.self)) {
+    page_.seen = old | kMemberPlain;
+    return rest();
+  }
   page_.look_asked = true;  // the owner waits
   if (page_.asked == Access::kWrite) {
     page_.seen = (old & ~kObjectsFinish) | kMemberPlain;
     page_.fetched = true;
   } else {
-    page_.seen = (old & ~kMemberPlain) | kObjectsFinish | node_bit(place_.self);
+    const bool resumed = is_members(old);
+    page_.seen = resumed ? (old & ~kMemberPlain) | kObjectsFinish : old | node_bit(place_.self);
     const NodeSet tell = latch.waiters | node_bit(owner_of(old, place_.home));
-    if ((old & kMemberPlain) != 0) send(MessageKind::kLook, without(tell, place_.self));
+    if (resumed) send(MessageKind::kLook, without(tell, place_.self));
   }
   granted(page_.asked);
 }

@@ -85,14 +85,15 @@ void Transition::dropped(Word old) {
   }
   const Word now = left_by(old, place_.self);
   if (is_exclusive(now) && set_of(now) == 0) send(MessageKind::kLook, node_bit(owner_of(now, place_.home)));
-  if (objects_at_work(now) && std::has_single_bit(set_of(now))) send(MessageKind::kLook, set_of(now));  // go_first()
+  const bool last_may_go = (now & kMemberPlain) != 0 && std::has_single_bit(set_of(now));
+  if (last_may_go) send(MessageKind::kLook, set_of(now));
   decide(now);
 }
 
 // The program needs the page no more. Nothing to do for a page that is not ours or is being worked on.
 void Transition::release(Word next) {
   if (page_.phase != Phase::kIdle || page_.access == Access::kNone) return;
-  if (page_.fresh && (page_.access == Access::kObject || page_.keeps)) return;  // not behind the borrows' backs
+  if (page_.fresh && (page_.access == Access::kObject || keeps_)) return;  // not behind the borrows' backs
   if (owns()) return hand_over(next, 0);
   drop(page_.seen);
 }
@@ -101,7 +102,7 @@ void Transition::release(Word next) {
 // will claim the page and have us drop it in our own time. A page that is only read already is looked at, although its
 // use is awaited: perhaps nobody waits any more.
 void Transition::keep_reading() {
-  if (busy() || page_.access == Access::kNone || page_.access == Access::kObject || page_.keeps) return;
+  if (busy() || page_.access == Access::kNone || page_.access == Access::kObject || keeps_) return;
   if (!owns()) return look();
   page_.look_asked = false;  // all who wait will be told
   hand_over(shared_word(node_bit(place_.self)), 0);

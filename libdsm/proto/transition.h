@@ -9,7 +9,8 @@ namespace dsm::proto {
 // One step in the making: the page, where it is, and the actions so far.
 class Transition {
  public:
-  Transition(Page& page, Place place, Actions& actions) : page_(page), place_(place), do_(actions) {}
+  Transition(Page& page, Place place, bool keeps, Actions& actions)
+      : page_(page), place_(place), keeps_(keeps), do_(actions) {}
 
   void fault(Access access, bool nested);
   void prefetch(Access access);
@@ -19,7 +20,7 @@ class Transition {
   void clean();
   void message(NodeId from, const PageMessage& message);
   void done(Word old, const Latch& latch);
-  void used(bool keeps);
+  void used();
   void settle();
 
  private:
@@ -72,6 +73,7 @@ class Transition {
 
   Page& page_;
   const Place place_;
+  const bool keeps_;  // of the event
   Actions& do_;
   bool looked_ = false;  // the latch has been observed in this step
   NodeSet waiters_ = 0;  // other nodes that wait, as observed then

@@ -61,7 +61,7 @@ void Checker::backing(unsigned page) const {
     const Access access = model_.copy(node, page).page.access;
     const bool owner = proto::owned_by(word, node, home.node);
     const bool member = contains(proto::set_of(word), node);
-    const bool plain = (word & proto::kMemberPlain) != 0;
+    const bool plain = proto::is_members(word);
     const bool alone = owner ? proto::set_of(word) == 0 : member && plain;
     const bool good = access == Access::kNone || (access == Access::kWrite && alone) ||
                       (access == Access::kRead && (owner || member) && !proto::objects_at_work(word) && !plain) ||
@@ -173,7 +173,7 @@ void Checker::swapped(NodeId node, unsigned page) const {
   const bool object = word == proto::object_word(proto::set_of(word)) && proto::set_of(word) != 0;
   const bool finish = proto::set_of(word) != 0 && (word & proto::kObjectsFinish) != 0;
   const bool one = std::has_single_bit(proto::set_of(word)) && !finish;
-  const proto::Word plain = finish ? word & ~(proto::kObjectsFinish | proto::kOwnerBorrows)
+  const proto::Word plain = finish ? word & ~(proto::kObjectsFinish | proto::kOwnerBorrows | proto::kMemberPlain)
                             : one  ? word & ~proto::kMemberPlain
                                    : word;
   const bool exclusive = plain == proto::exclusive_word(owner, home.node, proto::set_of(word)) &&

@@ -177,6 +177,7 @@ void Simulator::fault_or_hint(Thread& thread) {
     thread.touched = thread.raw_now = true;
     ++model_.copy(thread.node, thread.page).touches;
   }
+  event.keeps = event.kind != proto::EventKind::kFault && model_.copy(thread.node, thread.page).borrows != 0;
   thread.asked = thread.state == ThreadState::kFaulting;
   thread.state = thread.asked ? ThreadState::kSleeping : ThreadState::kChoosing;
   step(thread.node, thread.page, event);
