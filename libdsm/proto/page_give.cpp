@@ -92,8 +92,9 @@ void Transition::dropped(Word old) {
 
 // The program needs the page no more. Nothing to do for a page that is not ours or is being worked on.
 void Transition::release(Word next) {
+  page_.keeps = page_.keeps && keeps_;
   if (page_.phase != Phase::kIdle || page_.access == Access::kNone) return;
-  if (page_.fresh && (page_.access == Access::kObject || keeps_)) return;  // not behind the borrows' backs
+  if (page_.fresh && (page_.access == Access::kObject || page_.keeps)) return;  // not behind the borrows' backs
   if (owns()) return hand_over(next, 0);
   drop(page_.seen);
 }
@@ -102,7 +103,8 @@ void Transition::release(Word next) {
 // will claim the page and have us drop it in our own time. A page that is only read already is looked at, although its
 // use is awaited: perhaps nobody waits any more.
 void Transition::keep_reading() {
-  if (busy() || page_.access == Access::kNone || page_.access == Access::kObject || keeps_) return;
+  page_.keeps = page_.keeps && keeps_;
+  if (busy() || page_.access == Access::kNone || page_.access == Access::kObject || page_.keeps) return;
   if (!owns()) return look();
   page_.look_asked = false;  // all who wait will be told
   hand_over(shared_word(node_bit(place_.self)), 0);
