@@ -192,9 +192,8 @@ void release(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, bool ch
   engine.objects.take_back(pin);
   if (changed && work.changes != UINT16_MAX) ++work.changes;
   const bool by_habit = changed && to == kNoNode && engine.cache.should_stand(bytes, work.changes) &&
-                        proto::may_stand(address, bytes) &&
-                        engine.objects.home_of(address) != engine.node.self && !proto::is_coloured(pin.borrow.word) &&
-                        !proto::is_asked(pin.borrow.word) &&
+                        proto::may_stand(address, bytes) && engine.objects.home_of(address) != engine.node.self &&
+                        !proto::is_coloured(pin.borrow.word) && !proto::is_asked(pin.borrow.word) &&
                         !proto::colour_wraps(proto::version_of(pin.borrow.word) + 2);
   const NodeId keeper = by_habit ? engine.node.self : to;
   const std::uint64_t seen = engine.cache.forgotten();

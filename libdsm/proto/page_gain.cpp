@@ -271,7 +271,6 @@ void Transition::go_first(Word word) {
 
 // And back: the borrows go on, and others that are nested may join.
 void Transition::resume_objects(Word word) {
-  do_.write_page = page_.access == Access::kWrite && bytes_elsewhere();
   take_away();
   page_.asked = page_.want;
   page_.seen = word;

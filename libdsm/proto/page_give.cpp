@@ -63,15 +63,15 @@ void Transition::tell_whom_we_know() {
   page_.readers = page_.borrowers = NodeSet{0};
 }
 
-// The view closes, or object work ends, before the word says so.
+// The view closes, or object work ends, before the word says so. A member that has had the page alone writes it home.
 void Transition::take_away() {
+  do_.write_page = bytes_elsewhere() && page_.access == Access::kWrite;
   do_.unmap = page_.access != Access::kNone;
   page_.access = Access::kNone;
   page_.fresh = page_.fetched = page_.joined = false;
 }
 
 void Transition::drop(Word from) {
-  do_.write_page = page_.access == Access::kWrite && bytes_elsewhere();
   take_away();
   page_.seen = from;
   swap(from, left_by(from, place_.self));

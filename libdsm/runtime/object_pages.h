@@ -29,8 +29,8 @@ class ObjectPages {
   // borrowed itself, which would wait for itself for ever; that ends the program with a diagnostic. True: the thread
   // has borrowed something else of the page, so the node needs the page alone.
   virtual bool raw_touch(PageId page, std::uintptr_t address, pid_t tid) = 0;
-  // Whether borrows go on in the page although the node uses it otherwise (proto::Event::keeps): of threads that wait to
-  // touch it raw, while it is here for object work; any, while it is not.
+  // Whether borrows go on in the page although the node uses it otherwise (proto::Event::keeps): of threads that wait
+  // to touch it raw, while it is here for object work; any, while it is not.
   virtual bool go_on(PageId page) const = 0;
 };
 

@@ -12,9 +12,9 @@
 // 4. A thread that waits for an object holds none of its pages, since who has the object may touch one of them raw.
 //    When it is granted the object it takes them as in 3.
 // 5. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
-//    the node keeps the page until they end, for raw use now and for object work again (proto::Page::keeps). What such a
-//    borrow has changed goes home when the page is here for object work again. Other threads of the node can reach the
-//    object meanwhile, since pages open to a process and not to a thread.
+//    the node keeps the page until they end, for raw use now and for object work again (proto::Page::keeps). What such
+//    a borrow has changed goes home when the page is here for object work again. Other threads of the node can reach
+//    the object meanwhile, since pages open to a process and not to a thread.
 #pragma once
 
 #include <sys/types.h>

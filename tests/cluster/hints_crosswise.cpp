@@ -169,8 +169,8 @@ void awaited_here() {
   }
 }
 
-// Another node has asked for the page before the thread touches it, inside its borrow: it waits for the borrow's end all
-// the same. By turns the borrower is at the object's home and elsewhere.
+// Another node has asked for the page before the thread touches it, inside its borrow: it waits for the borrow's end
+// all the same. By turns the borrower is at the object's home and elsewhere.
 void claimed() {
   Page* all = pages();
   Account& account = all[0].accounts[0];

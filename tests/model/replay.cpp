@@ -30,9 +30,8 @@ constexpr unsigned kNodes = 3;
 unsigned packed(Word word) {
   const auto set = static_cast<unsigned>(proto::set_of(word));
   if (!proto::is_exclusive(word)) return set << 5 | (proto::is_shared(word) ? 1u : 2u);
-  return ((word & proto::kMemberPlain) != 0 ? 512u : 0u) | ((word & proto::kOwnerBorrows) != 0 ? 256u : 0u) |
-         set << 5 | ((word & proto::kObjectsFinish) != 0 ? 16u : 0u) |
-         static_cast<unsigned>(proto::owner_of(word, kHome)) << 2;
+  return ((word & proto::kMemberPlain) != 0 ? 512u : 0u) | ((word & proto::kOwnerBorrows) != 0 ? 256u : 0u) | set << 5 |
+         ((word & proto::kObjectsFinish) != 0 ? 16u : 0u) | static_cast<unsigned>(proto::owner_of(word, kHome)) << 2;
 }
 
 struct Node {

@@ -157,8 +157,9 @@ class Worker {
   }
 
   // Some plain objects are never borrowed, so that all may touch them inside borrows of their page. Every eighth, of
-  // those that lie side by side. One thread at a time does, since two nodes would wait for each other. Raw accesses of other
-  // nodes have to wait; those of its own node's threads can reach what it has borrowed (objects.h, 5), so there are none.
+  // those that lie side by side. One thread at a time does, since two nodes would wait for each other. Raw accesses of
+  // other nodes have to wait; those of its own node's threads can reach what it has borrowed (objects.h, 5), so there
+  // are none.
   static constexpr std::uint32_t kGroup = 8, kOnlyRaw = kGroup - 2;
   bool only_raw(std::uint32_t which) const { return options_.inside != 0 && which % kGroup == kOnlyRaw; }
   void touch_beside(std::uint32_t which) {
