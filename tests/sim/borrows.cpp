@@ -21,6 +21,12 @@ bool Simulator::in_place(const Thread& thread) const {
   return thread.node == model_.homes[thread.page].node && (thread.change || !model_.options.small_objects);
 }
 
+bool Simulator::borrows(unsigned index) const {
+  const Thread& at = threads_[index];
+  const bool works = at.state == ThreadState::kHolding || at.awaits || at.touching || at.regains;
+  return at.intent == Intent::kBorrow && works;
+}
+
 // --- a borrow begins ------------------------------------------------------------------------------------------------
 
 void Simulator::try_borrow(Thread& thread, Copy& copy) {

@@ -56,6 +56,11 @@ bool Simulator::somebody_waits(NodeId node, unsigned page) const {
   });
 }
 
+Access Simulator::needed(const Thread& thread) {
+  if (thread.intent == Intent::kBorrow && !thread.touching) return Access::kObject;
+  return thread.intent == Intent::kRead ? Access::kRead : Access::kWrite;
+}
+
 void Simulator::choose(Thread& thread) {
   if (!generating_ || thread.left == 0) {
     thread.state = ThreadState::kFinished;

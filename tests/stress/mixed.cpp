@@ -84,8 +84,7 @@ std::int64_t now_ns() {
   return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
 }
 
-// Of this node's threads: who accesses raw, and who must not meanwhile.
-std::shared_mutex raw_here;
+std::shared_mutex raw_here;  // of this node's threads: who accesses raw, and (exclusive) who must be alone in that
 
 class Worker {
  public:
@@ -156,10 +155,8 @@ class Worker {
     });
   }
 
-  // Some plain objects are never borrowed, so that all may touch them inside borrows of their page. Every eighth, of
-  // those that lie side by side. One thread at a time does, since two nodes would wait for each other. Raw accesses of
-  // other nodes have to wait; those of its own node's threads can reach what it has borrowed (objects.h, 5), so there
-  // are none.
+  // Every eighth plain object is never borrowed: all touch it inside borrows of its page. One thread at a time, since
+  // two nodes' would wait for each other, and alone in its node, whose others could reach what it has (objects.h, 5).
   static constexpr std::uint32_t kGroup = 8, kOnlyRaw = kGroup - 2;
   bool only_raw(std::uint32_t which) const { return options_.inside != 0 && which % kGroup == kOnlyRaw; }
   void touch_beside(std::uint32_t which) {
