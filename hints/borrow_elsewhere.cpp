@@ -189,20 +189,18 @@ namespace {
 void release(Engine& engine, ThreadPins& me, Pin& pin, Holding& holding, bool changed, NodeId to) {
   Copy& work = *copy_of(pin);
   const std::uint64_t address = pin.address.load(), bytes = pin.bytes.load();
+  engine.objects.take_back(pin);
   if (changed && work.changes != UINT16_MAX) ++work.changes;
   const bool by_habit = changed && to == kNoNode && engine.cache.should_stand(bytes, work.changes) &&
-                        engine.objects.are_here(address, bytes) && proto::may_stand(address, bytes) &&
-                        engine.objects.home_of(address) != engine.node.self && !proto::is_coloured(pin.borrow.word) &&
-                        !proto::is_asked(pin.borrow.word) &&
+                        proto::may_stand(address, bytes) && engine.objects.home_of(address) != engine.node.self &&
+                        !proto::is_coloured(pin.borrow.word) && !proto::is_asked(pin.borrow.word) &&
                         !proto::colour_wraps(proto::version_of(pin.borrow.word) + 2);
   const NodeId keeper = by_habit ? engine.node.self : to;
   const std::uint64_t seen = engine.cache.forgotten();
   const BorrowEvent event{.kind = BorrowEventKind::kRelease, .changed = changed, .to = keeper};
   engine.objects.run(pin, {address, bytes, work.data}, event);
   if (changed) count(engine.node.stats->object_write_back);
-  if (!engine.objects.are_here(address, bytes)) {  // the thread has touched a page of the object's raw meanwhile
-    engine.cache.retire(me, work);
-  } else if (keeper == engine.node.self) {
+  if (keeper == engine.node.self) {
     engine.cache.adopt(holding, address, work, pin.borrow.word, by_habit);
   } else {
     engine.cache.insert(me, work, address, proto::at_rest(pin.borrow.word), seen);

@@ -1,12 +1,15 @@
 // The latch word: who may do what with a page. It lives at the page's home, changes only by atomic operations, and is
 // the only truth about the page: messages merely ask somebody to look at it again.
 //
-//   63   62 61      56 55      49 48   47                                        0
-//   | mode | owner^home | reserved | of | set of nodes, one bit each              |
+//   63   62 61      56 55      51  50   49   48   47                              0
+//   | mode | owner^home | reserved | mp | ob | of | set of nodes, one bit each    |
 //
 // mode exclusive: `owner` holds the page, or is to hold it once every node of `set` has dropped its copy. The members
 //                 of `set` may still read, and so may the owner if it did before. With `of` (objects finish) they may
-//                 still work on objects, and the owner has no access. Nobody writes until `set` is empty.
+//                 still work on objects, and the owner has no access. Nobody writes until `set` is empty. With `ob`
+//                 (owner borrows) the owner has borrows of its own in the page, which go on when it has the page: no
+//                 member may go before it. With `mp` (member plain) a member has, and goes before the owner: with `of`
+//                 as soon as it is the only one, without it has the page alone until those end.
 // mode shared:    the members of `set` may read; home memory is current. An empty set is a free page.
 // mode object:    the members of `set`, never empty, work on objects at the home, each object under its header's
 //                 rules; nobody has the page in its application view (an intention lock).
@@ -40,6 +43,8 @@ enum class Mode : std::uint8_t { kExclusive = 0, kShared = 1, kObject = 2 };
 inline constexpr unsigned kModeShift = 62;
 inline constexpr unsigned kOwnerShift = 56;
 inline constexpr Word kObjectsFinish = Word{1} << 48;  // `of`: exclusive, and the members of the set finish objects
+inline constexpr Word kOwnerBorrows = Word{1} << 49;   // `ob`: with `of` only
+inline constexpr Word kMemberPlain = Word{1} << 50;    // `mp`
 inline constexpr NodeSet kSetMask = (NodeSet{1} << kMaxNodes) - 1;
 static_assert(kMaxNodes <= 48 && kOwnerShift >= 48 && kMaxNodes <= 64);
 
@@ -64,11 +69,13 @@ constexpr bool owned_by(Word word, NodeId node, NodeId home) {
 constexpr Word without(Word word, NodeId node) { return word & ~node_bit(node); }
 // Whether somebody else than the owner may change the page's bytes at its home.
 constexpr bool objects_at_work(Word word) { return is_object(word) || (word & kObjectsFinish) != 0; }
+// Whether the one member of the set has the page alone, before its owner.
+constexpr bool is_members(Word word) { return (word & (kMemberPlain | kObjectsFinish)) == kMemberPlain; }
 // The word once `node` has taken itself out of the set.
 constexpr Word left_by(Word word, NodeId node) {
   const Word rest = without(word, node);
   if (set_of(rest) != 0) return rest;
-  return is_object(rest) ? kFreeWord : rest & ~kObjectsFinish;
+  return is_object(rest) ? kFreeWord : rest & ~(kObjectsFinish | kOwnerBorrows | kMemberPlain);
 }
 
 // The first member of `set` after `node` in cyclic order; kNoNode for an empty set. Serving waiters in this order is

@@ -36,6 +36,14 @@ void Transition::done(Word old, const Latch& latch) {
   DSM_CHECK(false, "a chain has ended that was not in flight (phase {})", static_cast<int>(page_.phase));
 }
 
+// With borrows that go on the page stays, but for the other kind of use; raw then for nobody else.
+void Transition::used() {
+  if (keeps_ && !changes_kind()) return;
+  page_.fresh = false;
+  page_.keeps = keeps_;
+  if (keeps_ && page_.want == Access::kRead) page_.want = Access::kWrite;
+}
+
 // After every event: follow a message that had to wait, unless the page is still owed its access.
 void Transition::settle() {
   if (busy() || !page_.look_asked) return;
@@ -76,7 +84,7 @@ void Transition::send(MessageKind kind, NodeSet to) {
 
 Actions step(Page& page, Place place, const Event& event) {
   Actions actions;
-  Transition transition(page, place, actions);
+  Transition transition(page, place, event.keeps, actions);
   switch (event.kind) {
     case EventKind::kFault:
       transition.fault(event.access, event.nested);
@@ -100,7 +108,7 @@ Actions step(Page& page, Place place, const Event& event) {
       transition.message(event.node, event.message);
       break;
     case EventKind::kUsed:
-      page.fresh = false;
+      transition.used();
       break;
     case EventKind::kDone:
       transition.done(event.old, event.latch);
@@ -113,7 +121,8 @@ Actions step(Page& page, Place place, const Event& event) {
 bool is_sound(const Page& page, Place place) {
   const bool owner = owned_by(page.seen, place.self, place.home);
   const bool member = contains(set_of(page.seen), place.self);
-  if (page.access == Access::kWrite && !(owner && set_of(page.seen) == 0)) return false;
+  const bool alone = owner ? set_of(page.seen) == 0 : member && is_members(page.seen);
+  if (page.access == Access::kWrite && !alone) return false;
   if (page.access == Access::kRead && (!(owner || member) || objects_at_work(page.seen))) return false;
   if (page.access == Access::kObject && !(member && objects_at_work(page.seen))) return false;
   if (page.want == Access::kNone && page.soft) return false;

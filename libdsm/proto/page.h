@@ -15,15 +15,23 @@
 // work still joins them. Whatever else waits for a page waits for accesses that need nothing more, or for members that
 // get what they wait for.
 //
+// A thread may touch a page raw in which it has borrowed an object. Its node then gives up object work, but not the
+// page (`keeps`): the borrow excludes others until its end. If another node has claimed the page, this one has it raw
+// first, once it is the last member of the set (`mp`). A claimer that keeps the page itself says so in the word (`ob`),
+// and no member goes before it: two nodes that both keep a page wait for each other's borrows for ever, which the layer
+// above has to find.
+//
 // Invariants, for every page at any moment (the simulator checks them):
-//   1. access == write  =>  the word is exclusive(self) with an empty set, and nobody else has any access.
+//   1. access == write  =>  the word is exclusive(self) with an empty set, or self is the one member of its set and has
+//      `mp`; nobody else has any access.
 //   2. access == read   =>  self is in the word's set, or is its owner; home memory is current. No objects are at work.
 //      access == object =>  self is in the set of a word in object mode, or of one with `objects finish`.
 //   3. At most one chain is in flight for a page of a node: phases kClaiming, kEnlisting, kLooking, kYielding,
 //   kDropping.
 //   4. A node with phase kWaiting has its bit in the waiters word, or is the owner that waits for the set to empty, or
-//      has been granted the page and a look is on its way to it, or has the page for object work while its program
-//      wants it raw (or the other way round), and the end of that use is awaited.
+//      has been granted the page and a look is on its way to it, or is a member that is to have it before its owner, or
+//      has the page for object work while its program wants it raw (or the other way round), and the end of that use is
+//      awaited.
 //   5. access == object  =>  fresh, but for the moment between kUsed and what follows: the protocol asks before it
 //      gives an object page up, since borrows may be at work. Who answers lets no new ones begin.
 #pragma once
@@ -78,6 +86,7 @@ struct Page {
   bool soft : 1 = false;        // want is a prefetch: give up rather than disturb anybody
   bool joined : 1 = false;      // read access came by a miss here, not by giving up the right to write
   bool nested : 1 = false;      // want is object work of a thread that has other pages for that already
+  bool keeps : 1 = false;       // borrows of this node's are under way in the page that it wants raw, or has so
   bool migratory : 1 = false;   // this node read the page and then wrote it, as the one before it did: so will the next
   PackedNodeSet readers{};      // nodes known to wait for no more than read access (a guess)
   PackedNodeSet borrowers{};    // nodes known to wait for object work (a guess)
@@ -122,6 +131,8 @@ struct Event {
   Access access = Access::kNone;
   NodeId node = kNoNode;
   bool nested = false;  // kFault for object work, by a thread that has other pages for it already
+  bool keeps = false;   // kUsed, kRelease, kTransfer: borrows go on in the page, which the node has raw, or of threads
+                        // that want it raw now
   PageMessage message{};
   Word old = 0;   // kDone: the latch word before the compare-and-swap
   Latch latch{};  // kDone: as read by read_latch

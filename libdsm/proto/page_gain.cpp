@@ -60,7 +60,13 @@ Word Transition::claim_word(Word from, Access asked) const {
   const bool beside = others == 0 || is_object(from) == (asked == Access::kObject);
   if (beside && asked == Access::kRead) return shared_word(others | node_bit(place_.self));
   if (beside && asked == Access::kObject) return object_word(others | node_bit(place_.self));
-  return exclusive_word(place_.self, place_.home, others) | (is_object(from) && others != 0 ? kObjectsFinish : 0);
+  return over(others, is_object(from));
+}
+
+// Ours once `others` have left.
+Word Transition::over(NodeSet others, bool objects) const {
+  const Word work = kObjectsFinish | (page_.keeps ? kOwnerBorrows : 0);
+  return exclusive_word(place_.self, place_.home, others) | (objects && others != 0 ? work : 0);
 }
 
 void Transition::claim(Word from) {
@@ -85,8 +91,7 @@ void Transition::claimed(Word old, const Latch& latch) {
     return decide(old);
   }
   if (is_exclusive(old) && !owned_by(old, place_.self, place_.home)) {
-    page_.seen = old | node_bit(place_.self);
-    return granted(page_.asked);
+    return claimed_as_member(old, latch);
   }
   if (is_exclusive(old)) {
     page_.fetched = page_.asked == Access::kRead;
@@ -112,6 +117,7 @@ void Transition::granted(Access access) {
     do_.raise = true;
   }
   page_.joined = access == Access::kRead;
+  page_.keeps = page_.keeps && access == Access::kWrite;
   page_.access = access;
   page_.fetched = false;
   // A prefetch that raises a page does not cancel what is owed.
@@ -138,7 +144,9 @@ void Transition::observed(const Latch& latch) {
   const bool held = held_by_us(latch.word);
   if (page_.enlisted && held) leave_waiters();  // served by another way, or again: nobody else clears our bit now
   // Read behind a latch that held.
-  if (page_.phase == Phase::kLooking && page_.reading && held && !objects_at_work(latch.word)) page_.fetched = true;
+  const bool before_us = is_members(latch.word) && owned_by(latch.word, place_.self, place_.home);
+  const bool changes = objects_at_work(latch.word) || before_us;
+  if (page_.phase == Phase::kLooking && page_.reading && held && !changes) page_.fetched = true;
   page_.reading = false;
   decide(latch.word);
 }
@@ -153,12 +161,12 @@ void Transition::decide(Word word) {
 void Transition::decide_as_owner(Word word) {
   if (set_of(word) != 0) {
     const Access theirs = objects_at_work(word) ? Access::kObject : Access::kRead;
-    if (page_.want == theirs) return join_beside(word);
+    if (page_.want == theirs && !is_members(word)) return join_beside(word);
     page_.phase = Phase::kWaiting;  // the last reader to drop will tell us
     return;
   }
   if (page_.want == Access::kObject && !(changes_kind() && page_.fresh)) {
-    if (changes_kind() && waiters_ != 0) return yield();  // we have had our turn
+    if (changes_kind() && waiters_ != 0 && !page_.keeps) return yield();  // we have had our turn
     return begin_objects();
   }
   if (page_.want != Access::kNone && !changes_kind()) {
@@ -228,7 +236,8 @@ void Transition::join_members(Word word) {
 // Self is in the set: the word has no owner, or one that waits for us to drop.
 void Transition::decide_as_member(Word word) {
   const bool drop_due = is_exclusive(word);
-  const Access theirs = objects_at_work(word) ? Access::kObject : Access::kRead;
+  const bool plain = is_members(word);
+  const Access theirs = objects_at_work(word) ? Access::kObject : plain ? Access::kWrite : Access::kRead;
   if (page_.want == theirs && page_.access == Access::kNone) {
     if (needs_bytes()) return look();
     page_.look_asked |= drop_due;
@@ -238,10 +247,55 @@ void Transition::decide_as_member(Word word) {
     page_.look_asked = true;
     return rest();
   }
+  if (drop_due && page_.keeps && page_.want == Access::kWrite) return go_first(word);
+  if (plain && page_.keeps && page_.want == Access::kObject) return resume_objects(word);
   if (drop_due) return drop(word);
   if (page_.want != Access::kNone) return claim(word);
   if (page_.access == Access::kObject && !page_.fresh) do_.reopen = page_.fresh = true;
   rest();
+}
+
+// Somebody has claimed the page in which we have borrows, and want it plainly for their sake: we have it first, once we
+// are the last member. Until then the word tells whoever leaves to tell who is left. If the claimer is in our position,
+// nobody can go.
+void Transition::go_first(Word word) {
+  if (changes_kind()) take_away();
+  page_.seen = word;
+  const bool last = set_of(word) == node_bit(place_.self);
+  if ((word & kOwnerBorrows) != 0 || (!last && (word & kMemberPlain) != 0)) return rest();
+  page_.asked = Access::kWrite;
+  swap(word, (last ? word & ~kObjectsFinish : word) | kMemberPlain);
+  do_.read_page = last && needs_bytes();
+  begin(Phase::kClaiming);
+}
+
+// And back: the borrows go on, and others that are nested may join.
+void Transition::resume_objects(Word word) {
+  take_away();
+  page_.asked = page_.want;
+  page_.seen = word;
+  swap(word, (word & ~kMemberPlain) | kObjectsFinish);
+  do_.read_latch = true;
+  begin(Phase::kClaiming);
+}
+
+// A member's swap has worked, of a word that has another owner.
+void Transition::claimed_as_member(Word old, const Latch& latch) {
+  if (page_.asked == Access::kWrite && set_of(old) != node_bit(place_.self)) {
+    page_.seen = old | kMemberPlain;
+    return rest();
+  }
+  page_.look_asked = true;  // the owner waits
+  if (page_.asked == Access::kWrite) {
+    page_.seen = (old & ~kObjectsFinish) | kMemberPlain;
+    page_.fetched = true;
+  } else {
+    const bool resumed = is_members(old);
+    page_.seen = resumed ? (old & ~kMemberPlain) | kObjectsFinish : old | node_bit(place_.self);
+    const NodeSet tell = latch.waiters | node_bit(owner_of(old, place_.home));
+    if (resumed) send(MessageKind::kLook, without(tell, place_.self));
+  }
+  granted(page_.asked);
 }
 
 // The page is somebody else's, or free for us to join.

@@ -1,5 +1,7 @@
 // How a node gives a page up: to the waiters in their turn, to a writer that has claimed it, or because the program
 // asks.
+#include <bit>
+
 #include "base/check.h"
 #include "proto/transition.h"
 
@@ -61,8 +63,9 @@ void Transition::tell_whom_we_know() {
   page_.readers = page_.borrowers = NodeSet{0};
 }
 
-// The view closes, or object work ends, before the word says so.
+// The view closes, or object work ends, before the word says so. A member that has had the page alone writes it home.
 void Transition::take_away() {
+  do_.write_page = bytes_elsewhere() && page_.access == Access::kWrite;
   do_.unmap = page_.access != Access::kNone;
   page_.access = Access::kNone;
   page_.fresh = page_.fetched = page_.joined = false;
@@ -82,13 +85,16 @@ void Transition::dropped(Word old) {
   }
   const Word now = left_by(old, place_.self);
   if (is_exclusive(now) && set_of(now) == 0) send(MessageKind::kLook, node_bit(owner_of(now, place_.home)));
+  const bool last_may_go = (now & kMemberPlain) != 0 && std::has_single_bit(set_of(now));
+  if (last_may_go) send(MessageKind::kLook, set_of(now));
   decide(now);
 }
 
 // The program needs the page no more. Nothing to do for a page that is not ours or is being worked on.
 void Transition::release(Word next) {
+  page_.keeps = page_.keeps && keeps_;
   if (page_.phase != Phase::kIdle || page_.access == Access::kNone) return;
-  if (page_.access == Access::kObject && page_.fresh) return;  // not behind the borrows' backs
+  if (page_.fresh && (page_.access == Access::kObject || page_.keeps)) return;  // not behind the borrows' backs
   if (owns()) return hand_over(next, 0);
   drop(page_.seen);
 }
@@ -97,7 +103,8 @@ void Transition::release(Word next) {
 // will claim the page and have us drop it in our own time. A page that is only read already is looked at, although its
 // use is awaited: perhaps nobody waits any more.
 void Transition::keep_reading() {
-  if (busy() || page_.access == Access::kNone || page_.access == Access::kObject) return;
+  page_.keeps = page_.keeps && keeps_;
+  if (busy() || page_.access == Access::kNone || page_.access == Access::kObject || page_.keeps) return;
   if (!owns()) return look();
   page_.look_asked = false;  // all who wait will be told
   hand_over(shared_word(node_bit(place_.self)), 0);

@@ -9,7 +9,8 @@ namespace dsm::proto {
 // One step in the making: the page, where it is, and the actions so far.
 class Transition {
  public:
-  Transition(Page& page, Place place, Actions& actions) : page_(page), place_(place), do_(actions) {}
+  Transition(Page& page, Place place, bool keeps, Actions& actions)
+      : page_(page), place_(place), keeps_(keeps), do_(actions) {}
 
   void fault(Access access, bool nested);
   void prefetch(Access access);
@@ -19,6 +20,7 @@ class Transition {
   void clean();
   void message(NodeId from, const PageMessage& message);
   void done(Word old, const Latch& latch);
+  void used();
   void settle();
 
  private:
@@ -34,6 +36,7 @@ class Transition {
   }
   bool waits_here(const Latch& latch) const { return contains(latch.waiters, place_.self); }
   Word claim_word(Word from, Access asked) const;
+  Word over(NodeSet others, bool objects) const;
 
   void start();
   void claim(Word from);
@@ -41,6 +44,9 @@ class Transition {
   void begin_objects();
   void join_beside(Word word);
   void join_members(Word word);
+  void go_first(Word word);
+  void resume_objects(Word word);
+  void claimed_as_member(Word old, const Latch& latch);
   void joined_beside(const Latch& latch);
   void granted(Access access);
   void look();
@@ -67,6 +73,7 @@ class Transition {
 
   Page& page_;
   const Place place_;
+  const bool keeps_;  // of the event
   Actions& do_;
   bool looked_ = false;  // the latch has been observed in this step
   NodeSet waiters_ = 0;  // other nodes that wait, as observed then

@@ -68,8 +68,18 @@ void Batch::step_all() {
   for (Item& item : items) {
     if (!item.active) continue;
     item.had = item.entry->page.access;
+    note_borrows(item);
     item.actions = step(item.entry->page, here, item.event);
   }
+}
+
+// Of a page that is about to be given up: whether borrows go on in it.
+void Batch::note_borrows(Item& item) {
+  const proto::EventKind kind = item.event.kind;
+  const bool gives_up =
+      kind == proto::EventKind::kUsed || kind == proto::EventKind::kRelease || kind == proto::EventKind::kTransfer;
+  const bool may_go_on = item.had == Access::kObject ? kind == proto::EventKind::kUsed : item.entry->page.keeps;
+  item.event.keeps = gives_up && may_go_on && node.objects->go_on(item.page);
 }
 
 void Batch::take_away() {

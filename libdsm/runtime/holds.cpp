@@ -68,7 +68,8 @@ void Holds::stop() {
 
 bool Holds::used(PageId page, const Entry& entry) const {
   const bool raw = entry.page.access != Access::kObject;
-  if (raw && node_.objects != nullptr && node_.objects->pinned(page)) return false;
+  // Borrows that go on keep it, but not from being used for object work again.
+  if (entry.page.keeps && entry.page.want != Access::kObject && node_.objects->go_on(page)) return false;
   const std::uint32_t held = held_us(entry);
   if (held >= static_cast<std::uint64_t>(node_.config.hold_max_ms) * 1000) return true;
   if (!raw) return held >= static_cast<std::uint64_t>(node_.config.hold_us);  // borrows say themselves when they end
@@ -93,7 +94,8 @@ bool Holds::may_go(PageId page, Entry& entry) {
     defer(page, entry, look_again_ns(entry));
     return false;
   }
-  return entry.page.access != Access::kObject || node_.objects->may_leave(page);
+  if (entry.page.access != Access::kObject) return true;
+  return node_.objects->may_leave(page, exclude(entry.page.want, Access::kObject));
 }
 
 // How long this node's turn lasts still; 0 if it is another's. Nodes of one host have one clock; where clocks differ,

@@ -85,17 +85,6 @@ void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address)
   std::abort();
 }
 
-void warn_of_raw_access_beside(const Pin& pin, std::uint64_t address) {
-  static std::array<std::atomic<std::uint64_t>, 256> told{};  // by place; two of a slot may both be told of again
-  const std::uint64_t place = reinterpret_cast<std::uint64_t>(pin.site.file) * 31 + pin.site.line;
-  if (told[place % told.size()].exchange(place) == place) return;
-  log(LogLevel::kWarn, "borrow",
-      "raw access to {:#x} in the page of the object {:#x}, which the thread has borrowed to change{}: until that "
-      "ends, others' raw accesses to the page may reach the object, too (borrow what lies beside it, or end the "
-      "borrow first)",
-      address, pin.address.load(), site_text(pin.site).data());
-}
-
 void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, std::string_view earlier,
                     CallSite then) {
   log(LogLevel::kError, "borrow", "{} {:#x}{}{}{}{}; the program ends", what, address, site_text(now).data(),

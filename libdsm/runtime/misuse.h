@@ -17,10 +17,6 @@ struct Node;
 // "raw access to 0x... inside its own mutable borrow (begun at f.cpp:12): accessed at main+0x1f"
 [[noreturn]] void end_for_raw_access(const Node& node, const Pin& pin, std::uint64_t address);
 
-// DSM_CHECK=1: a line, once for each place that borrows so, about a raw access that is no misuse but lets others' in
-// (docs/plain-access-inside-borrows.md). Under an entry's lock, in signal context.
-void warn_of_raw_access_beside(const Pin& pin, std::uint64_t address);
-
 // "{what} of the object 0x... at file:line; {earlier} at file:line". A site without a file is left out.
 [[noreturn]] void end_for_misuse(std::string_view what, std::uint64_t address, CallSite now, std::string_view earlier,
                                  CallSite then);

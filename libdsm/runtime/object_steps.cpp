@@ -121,7 +121,6 @@ void Objects::count_ops(NodeId home, std::span<const net::Op> ops) {
 void Objects::execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event) {
   std::array<net::Op, kMostOps> ops;
   const NodeId home = home_of(object.address);
-  if (todo.write_bytes) write_own_pages(object);
   if ((todo.write_bytes || todo.read_bytes) && place(object.address, object.bytes).scattered) {
     proto::BorrowActions before = todo, after;
     before.write_bytes = before.read_bytes = before.read_after = false;

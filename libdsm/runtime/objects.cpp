@@ -67,15 +67,26 @@ bool Objects::holds_all(std::uint64_t address, std::uint64_t bytes) const {
   return !any_page(address, bytes, [](std::uint64_t word) { return !is_open(word); });
 }
 
+namespace {
+
+// The thread runs, so its raw access has been made: the next page of which it borrows is not to be taken for one that
+// it touches.
+void end_raw_access(ThreadPins& thread) {
+  if (thread.raw_page.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    thread.raw_page.store(0);
+}
+
+}  // namespace
+
 void Objects::pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
+  end_raw_access(*pin.owner);
   pin.publish(address, bytes, kind);
-  if (!holds_all(address, bytes) || pin.owner->raw_page.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-    pin.owner->raw_page.store(0);  // the thread runs, so its raw access has been made
-    if (!holds_all(address, bytes)) enter(pin);
-  }
+  if (!holds_all(address, bytes)) [[unlikely]]
+    enter(pin);
 }
 
 bool Objects::try_pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind) {
+  end_raw_access(*pin.owner);
   pin.publish(address, bytes, kind);
   if (holds_all(address, bytes)) return true;
   unpin(pin);
@@ -170,6 +181,22 @@ void Objects::enter(Pin& pin) {
   } while (!holds_now(pin));
 }
 
+// The pin stays published, so the pages are this node's all the time.
+void Objects::take_back(Pin& pin) {
+  const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
+  const std::uint64_t bytes = pin.bytes.load(std::memory_order_relaxed);
+  end_raw_access(*pin.owner);
+  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  while (!holds_now(pin)) {
+    const SignalsBlocked blocked;
+    for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+      if (!has_left(page)) continue;
+      const bool there = node_.pages->gain_for_objects({page, 1}, true);
+      DSM_CHECK(there, "page {} is kept, and does not exist", page);
+    }
+  }
+}
+
 // Whether the published pin keeps all its pages: open ones, since who closes them sees it; closing ones if they are
 // still here, since who decides that they leave does so under the entry's lock.
 bool Objects::holds_now(const Pin& pin) {
@@ -197,30 +224,31 @@ bool Objects::open(PageId page) const {
 
 bool Objects::has_left(PageId page) const { return (pages_[page].load() & kStateMask) == kLeft; }
 
-bool Objects::are_here(std::uint64_t address, std::uint64_t bytes) const {
-  return !any_page(address, bytes, [](std::uint64_t word) { return (word & kStateMask) == kLeft; });
-}
-
 bool Objects::closing(std::uint64_t address, std::uint64_t bytes) const {
   if (address == 0 || bytes == 0 || !node_.geometry.holds(address + bytes - 1)) return false;  // read as it changed
   return any_page(address, bytes, [](std::uint64_t word) { return (word & kStateMask) == kClosing; });
 }
 
-bool Objects::pinned(PageId page) const {
+bool Objects::go_on(PageId page) const {
   const std::uint64_t begin = node_.geometry.address_of(page);
+  const bool left = has_left(page);
   bool any = false;
-  for_each_pin([&](const Pin& pin) { any |= pin.holds_pages() && pin.overlaps(begin, kPageBytes); });
+  for_each_pin([&](const Pin& pin) {
+    const bool counts = left || pin.owner->raw_page.load() == page + 1;
+    any |= counts && pin.holds_pages() && pin.overlaps(begin, kPageBytes);
+  });
   return any;
 }
 
-bool Objects::may_leave(PageId page) {
+bool Objects::may_leave(PageId page, bool wanted_here) {
   std::atomic<std::uint64_t>& word = pages_[page];
   if (is_open(word.load())) word.store(in_state(word.load(), kClosing));
   pins_barrier();
   const std::uint64_t begin = node_.geometry.address_of(page);
   bool held = false;
   for_each_pin([&](const Pin& pin) {
-    held |= pin.owner->raw_page.load() != page + 1 && pin.holds_pages() && pin.overlaps(begin, kPageBytes);
+    const bool waits = wanted_here && pin.owner->raw_page.load() == page + 1;
+    held |= !waits && pin.holds_pages() && pin.overlaps(begin, kPageBytes);
   });
   if (held) {
     note_wait_begun();
@@ -242,39 +270,25 @@ void Objects::entered(PageRange pages) {
   for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
     pages_[page].store(in_state(pages_[page].load() + kOneGeneration, kOpen));
   }
+  // Who touched one of them raw has done so, or asks again.
+  for_each_thread([&](ThreadPins& thread) {
+    std::uint64_t raw = thread.raw_page.load();
+    if (raw - 1 - pages.first < pages.count) thread.raw_page.compare_exchange_strong(raw, 0);
+  });
 }
 
 bool Objects::raw_touch(PageId page, std::uintptr_t address, pid_t tid) {
-  bool changes = false;
+  bool beside = false;
   for_each_thread([&](ThreadPins& thread) {
     if (thread.tid.load() != tid) return;
-    bool here = false;
     thread.for_each([&](const Pin& pin) {
       if (!pin.holds_pages() || !pin.overlaps(node_.geometry.address_of(page), kPageBytes)) return;
       if (pin.overlaps(address, 1)) end_for_raw_access(node_, pin, address);
-      here = true;
-      if (pin.kind.load() != PinKind::kWrite) return;
-      changes = true;
-      if (node_.config.check != 0) warn_of_raw_access_beside(pin, address);
+      beside = true;
     });
-    if (here) thread.raw_page.store(page + 1);
+    if (beside) thread.raw_page.store(page + 1);
   });
-  return changes;
-}
-
-// What this node has raw meanwhile will be written home as a whole page.
-void Objects::write_own_pages(const ObjectAt& object) {
-  const Geometry& geometry = node_.geometry;
-  const std::uint64_t end = object.address + object.bytes;
-  for (std::uint64_t at = object.address; at < end;) {
-    const PageId page = geometry.page_of(at);
-    const std::uint64_t next = std::min(end, geometry.address_of(page + 1));
-    if ((pages_[page].load() & kStateMask) == kLeft) {
-      std::memcpy(node_.service_view + (at - geometry.base),
-                  static_cast<const std::byte*>(object.local) + (at - object.address), next - at);
-    }
-    at = next;
-  }
+  return beside;
 }
 
 }  // namespace dsm::runtime

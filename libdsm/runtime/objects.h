@@ -12,8 +12,9 @@
 // 4. A thread that waits for an object holds none of its pages, since who has the object may touch one of them raw.
 //    When it is granted the object it takes them as in 3.
 // 5. A thread that touches a page raw in which it has borrowed an object does not wait for itself: its pins stay, and
-//    the node then keeps the page raw until they end. Their bytes are written to the node's own page, too. Known limit:
-//    until it has the page, the pins keep no other node's raw access off.
+//    the node keeps the page until they end, for raw use now and for object work again (proto::Page::keeps). What such
+//    a borrow has changed goes home when the page is here for object work again. Other threads of the node can reach
+//    the object meanwhile, since pages open to a process and not to a thread.
 #pragma once
 
 #include <sys/types.h>
@@ -104,8 +105,9 @@ class Objects final : public ObjectPages {
   bool try_pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinKind kind);
   // Of an object whose pages are here: the same number later, while they are here, means all along.
   std::uint64_t stamp(std::uint64_t address, std::uint64_t bytes) const;
-  // Whether they are here: of a borrow that holds pages, unless its thread has touched one raw.
-  bool are_here(std::uint64_t address, std::uint64_t bytes) const;
+  // Before what a borrow has changed goes home: its pages are here for object work again, if its thread has touched one
+  // raw meanwhile.
+  void take_back(Pin& pin);
   // The pin holds no pages any more; it stays in use as a kCopy.
   void let_pages_go(Pin& pin);
   // The pin is free.
@@ -146,10 +148,10 @@ class Objects final : public ObjectPages {
   // --- ObjectPages: for the page protocol, under the entry's lock ---
   void entered(PageRange pages) override;
   bool open(PageId page) const override;
-  bool may_leave(PageId page) override;
+  bool may_leave(PageId page, bool wanted_here) override;
   void left(PageRange pages) override;
   bool raw_touch(PageId page, std::uintptr_t address, pid_t tid) override;
-  bool pinned(PageId page) const override;
+  bool go_on(PageId page) const override;
 
   // --- for who looks for threads that wait ---
   bool has_left(PageId page) const;                                // it is not here for object work
@@ -171,7 +173,6 @@ class Objects final : public ObjectPages {
   void enter(Pin& pin);
   bool regain_pages(Pin& pin, PinKind kind, std::uint64_t stamp);
   bool holds_now(const Pin& pin);
-  void write_own_pages(const ObjectAt& object);
   void reconsider(std::uint64_t address, std::uint64_t bytes);
   void execute(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event);
   std::span<net::Op> put_chain(const proto::BorrowActions& todo, const ObjectAt& object, proto::BorrowEvent& event,

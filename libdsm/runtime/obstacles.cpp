@@ -126,11 +126,12 @@ bool holds_up(const Node& node, const Pin& pin, WaitKind kind, std::uint64_t add
   const PageId page = node.geometry.page_of(address);
   if (!pin.holds_pages() || !pin.overlaps(node.geometry.address_of(page), kPageBytes)) return false;
   if (waits_itself) return false;
-  // A page that is here, but not for object work, stays for its thread's plain access (objects.h, 5).
+  // A page that the node has, but not for object work, stays for plain access until the borrow's end (objects.h, 5). If
+  // it is here for object work the waiter joins, since it is nested; or does so here.
   const bool for_objects = !node.objects->has_left(page);
-  if (kind == WaitKind::kObjectPage) return !for_objects;  // else the waiter joins, since it is nested
-  if (waits_plainly(thread, node.geometry, page)) return false;
-  return for_objects ? thread.raw_page.load() != page + 1 : waiter.node != node.self;
+  if (waiter.node != node.self) return kind == WaitKind::kPlain || !for_objects;
+  if (kind == WaitKind::kObjectPage || waits_plainly(thread, node.geometry, page)) return false;
+  return for_objects && thread.raw_page.load() != page + 1;
 }
 
 // What a thread has that keeps the waiter off, and where it began with that.

@@ -223,7 +223,9 @@ void Pages::await_access(std::uintptr_t address, Entry& entry, Access wanted, La
   bool traced = me == nullptr;
   const std::int64_t trace_at = now_ns() + kSuspiciousNs / 2;
   while (!allows(entry.page.access, wanted) && !entry.no_such) {
-    if (must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
+    const bool touches = me != nullptr && touches_again(address, entry, *me);
+    if (touches) wanted = Access::kWrite;
+    if (touches || must_ask(entry.page, wanted)) {  // it was for another thread's wish, or has come and gone
       entry.user_cpu_ns = kUserWaits;
       run_locked(node_.geometry.page_of(address), entry, {.kind = proto::EventKind::kFault, .access = wanted});
       continue;
@@ -238,6 +240,13 @@ void Pages::await_access(std::uintptr_t address, Entry& entry, Access wanted, La
     }
     entry.lock.lock();
   }
+}
+
+// The page is here for object work once more while this thread waits to touch it raw, inside a borrow of it.
+bool Pages::touches_again(std::uintptr_t address, const Entry& entry, const ThreadPins& me) {
+  const PageId page = node_.geometry.page_of(address);
+  if (entry.page.access != Access::kObject || me.raw_page.load() == page + 1) return false;
+  return node_.objects->raw_touch(page, address, current_tid());
 }
 
 void Pages::read_ahead(PageId missed, Access wanted) {

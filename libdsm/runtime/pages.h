@@ -26,6 +26,7 @@
 namespace dsm::runtime {
 
 struct Node;
+struct ThreadPins;
 class Room;  // local_memory.h
 
 // An event that changes nothing: the protocol just considers again what it has put off.
@@ -97,6 +98,7 @@ class Pages final : public mem::FaultSink {
   bool private_fault_again(std::uintptr_t address) const;
   mem::FaultVerdict wait_for(std::uintptr_t address, Entry& entry, Access wanted, pid_t tid, LateNudge& late);
   void await_access(std::uintptr_t address, Entry& entry, Access wanted, LateNudge& late);
+  bool touches_again(std::uintptr_t address, const Entry& entry, const ThreadPins& me);
   mem::FaultVerdict let_run(Entry& entry, Access wanted, bool waited);
   bool comes_back(Entry& entry) const;
   void await_unasked(Entry& entry, std::uint32_t seen, LateNudge& late);

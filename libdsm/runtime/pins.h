@@ -110,7 +110,8 @@ struct ThreadPins {
   std::atomic<PinBlock*> first{nullptr};
   Pin* hint = nullptr;                     // probably free
   PinBlock* hint_block = nullptr;          // the block it is in
-  std::atomic<std::uint64_t> raw_page{0};  // number + 1 of a page that it touches raw although it has borrowed of it
+  std::atomic<std::uint64_t> raw_page{0};  // number + 1 of a page that it touches raw although it has borrowed of it,
+                                           // or has touched so, as long as that is not here for object work again
   std::uint32_t hits = 0, locals = 0;      // borrows not yet counted in the node's counters
   std::atomic<void*> upper{nullptr};       // what the layer above keeps for the thread; made by it, and never unmapped
   void* flight = nullptr;                  // likewise: its fetches that are on their way ...

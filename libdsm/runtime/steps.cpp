@@ -58,7 +58,7 @@ void Pages::on_ran(std::uintptr_t address, pid_t tid) {
   Entry& entry = table_[page];
   entry.lock.lock();
   const bool raw = entry.page.access == Access::kWrite && entry.page.fresh;
-  if (raw && entry.user_tid == tid && (node_.objects == nullptr || !node_.objects->pinned(page))) {
+  if (raw && entry.user_tid == tid && !entry.page.keeps) {
     if (entry.brief < kSure) {
       node_.engine->lower({page, 1});
       entry.one_store = true;

@@ -3,6 +3,7 @@
 // of them (or, where threads only seem to, must not be one).
 #include <dsm/hints.h>
 
+#include <atomic>
 #include <barrier>
 #include <chrono>
 #include <thread>
@@ -70,6 +71,14 @@ void threads() {
     other.join();
   }
   meet();
+}
+
+// Both touch the page in which both have an object, and would see it in the midst of the other's borrow.
+void one_page() {
+  Page* all = pages();
+  auto mine = dsm::borrow_mut(&all[0].accounts[dsm::node()]);
+  meet();
+  touch(all[0].plain());
 }
 
 // One waits for a borrow and one for a page.
@@ -160,6 +169,94 @@ void awaited_here() {
   }
 }
 
+// Another node has asked for the page before the thread touches it, inside its borrow: it waits for the borrow's end
+// all the same. By turns the borrower is at the object's home and elsewhere.
+void claimed() {
+  Page* all = pages();
+  Account& account = all[0].accounts[0];
+  for (unsigned round = 1; round <= 2 * dsm::nodes(); ++round) {
+    const unsigned borrower = round % dsm::nodes();
+    if (dsm::node() == borrower) {
+      auto mine = dsm::borrow_mut(&account);
+      meet();
+      let_others_wait();
+      touch(all[0].plain());
+      const std::uint64_t found = mine->balance;
+      mine->balance = 0;
+      let_others_wait();
+      mine->balance = found + 1;
+    } else {
+      meet();
+      std::atomic_ref(account.balance).fetch_add(1);
+    }
+    meet();
+    EXPECT(dsm::borrow_shared(&account)->balance == round * dsm::nodes());
+    meet();
+  }
+}
+
+// The same of an object that is read in place.
+void claimed_read() {
+  Page* all = pages();
+  using Large = std::array<Account, 31>;
+  if (dsm::node() == 0) {
+    auto read = dsm::borrow_shared(reinterpret_cast<const Large*>(&all[0]));
+    touch(all[0].plain());
+    meet();
+    let_others_wait();
+    EXPECT((*read)[7].balance == 0);
+  } else {
+    meet();
+    std::atomic_ref(all[0].accounts[7].balance).fetch_add(1);
+  }
+  meet();
+  EXPECT(dsm::borrow_shared(&all[0].accounts[7])->balance == dsm::nodes() - 1);
+}
+
+// A reader needs the page, as an object's, that another node keeps plain until its borrow's end; which waits for it.
+void reader_needs_it() {
+  Page* all = pages();
+  using Large = std::array<Account, 31>;
+  auto* large = reinterpret_cast<Large*>(&all[0]);
+  for (std::uint64_t round = 1; round < 20; ++round) {
+    if (dsm::node() == 1) {
+      auto mine = dsm::borrow_mut(large);
+      touch(all[0].plain());
+      meet();
+      (*mine)[7].balance = round;
+    } else {
+      meet();
+      EXPECT((*dsm::borrow_shared(large))[7].balance + 1 >= round);
+    }
+    meet();
+    EXPECT((*dsm::borrow_shared(large))[7].balance == round);
+    meet();
+  }
+}
+
+// A second borrow in the page that the thread has touched inside the first, while others want the page, too.
+void borrows_more() {
+  Page* all = pages();
+  for (unsigned round = 1; round <= 3 * dsm::nodes(); ++round) {
+    if (dsm::node() == round % dsm::nodes()) {
+      auto one = dsm::borrow_mut(&all[0].accounts[0]);
+      touch(all[0].plain());
+      meet();
+      let_others_wait();
+      auto two = dsm::borrow_mut(&all[0].accounts[1]);
+      one->balance += 1;
+      two->balance += 1;
+    } else {
+      meet();
+      std::atomic_ref(all[0].accounts[dsm::node() % 2].balance).fetch_add(1);
+    }
+    meet();
+  }
+  const std::uint64_t sum =
+      dsm::borrow_shared(&all[0].accounts[0])->balance + dsm::borrow_shared(&all[0].accounts[1])->balance;
+  EXPECT(sum == 3 * dsm::nodes() * (dsm::nodes() + 1));
+}
+
 // What a thread has changed in a page that it has touched, too, is no copy to be found again when that page has been
 // written plainly since.
 void left_copy() {
@@ -210,11 +307,16 @@ int main(int argc, char** argv) {
   return run({{"ring", ring},
               {"ring_of_reads", ring_of_reads},
               {"threads", threads},
+              {"one_page", one_page},
               {"mixed", mixed},
               {"readers", readers},
               {"kept", kept},
               {"awaited", awaited},
               {"awaited_here", awaited_here},
+              {"claimed", claimed},
+              {"claimed_read", claimed_read},
+              {"reader_needs_it", reader_needs_it},
+              {"borrows_more", borrows_more},
               {"left_copy", left_copy},
               {"kept_object", kept_object}},
              argc, argv);

@@ -95,18 +95,6 @@ TEST(RawAccessInABorrow, IsFoundByEveryEngine) {
   }
 }
 
-// It is no misuse, but opens the page to others: with DSM_CHECK=1 a line says where, once.
-TEST(RawAccessBesideABorrow, IsTold) {
-  for (const char* check : {"0", "1"}) {
-    Process job({bin("dsmrun"), "-n", "2", "--check", check, "--", bin("hints_node"), "own_page_raw"});
-    EXPECT_EQ(job.wait(), 0) << job.err();
-    std::size_t lines = 0;
-    for (std::size_t at = 0; (at = job.err().find("borrowed to change at ", at)) != std::string::npos; ++at) ++lines;
-    EXPECT_EQ(lines, *check == '0' ? 0U : 2U) << job.err();  // each node, three times each
-    EXPECT_EQ(job.err().find("hints_node.cpp:") != std::string::npos, *check == '1') << job.err();
-  }
-}
-
 // --- plain access inside borrows ------------------------------------------------------------------------------------
 
 struct Crosswise {
@@ -151,6 +139,7 @@ INSTANTIATE_TEST_SUITE_P(
                         {"dsm[0] deadlock: thread", "dsm[1] deadlock: thread", "dsm[2] deadlock: thread", "at touch+"}},
                     Crosswise{"ring_of_reads", "2", {"plain access to", "at look+"}},
                     Crosswise{"threads", "2", {"plain access to", "at touch+"}},
+                    Crosswise{"one_page", "2", {"dsm[0] deadlock: thread", "dsm[1] deadlock: thread", "at touch+"}},
                     Crosswise{"mixed", "2", {"plain access to", "and waits for 0x", "at touch+"}},
                     Crosswise{"readers", "2", {"plain access to", "at look+"}},
                     Crosswise{"kept", "2", {"waits for the page of", "and waits for 0x"}}),
@@ -159,7 +148,8 @@ INSTANTIATE_TEST_SUITE_P(
 // Who only seems to wait in a circle gets on, and nothing is lost.
 TEST(PlainAccess, OfWhoIsNotInACircleGoesOn) {
   for (const char* engine : engines()) {
-    for (const char* name : {"awaited", "awaited_here", "left_copy", "kept_object"}) {
+    for (const char* name : {"awaited", "awaited_here", "claimed", "claimed_read", "reader_needs_it", "borrows_more",
+                             "left_copy", "kept_object"}) {
       Process job({bin("dsmrun"), "-n", "3", "--engine", engine, "--", bin("hints_crosswise"), name});
       EXPECT_EQ(job.wait(), 0) << name << engine << job.out() << job.err();
     }

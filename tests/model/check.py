@@ -23,9 +23,12 @@ FAST = [
     ("safety: 2 nodes, 2 accesses of the home and 1 of the other", "safety", {"REQS": 1, "REQS0": 2}),
     ("safety: 2 nodes, 1 access each, releases at any time", "safety", {"REQS": 1, "HINTS": 1}),
     ("safety: 3 nodes, 1 access each but of the home", "safety", {"N": 3, "REQS": 1, "REQS0": 0}),
+    ("safety: 2 nodes, 1 access each, plain ones inside borrows of both", "safety", {"REQS": 1, "TOUCH": 3}),
     ("served: writer against writer", "live", {"KINDS": 4}),
     ("served: home writes, other works on objects", "live", {"KINDS0": 4, "KINDS": 8}),
     ("served: home works on objects, other writes", "live", {"KINDS0": 8, "KINDS": 4}),
+    ("served: home works on objects and touches them, other writes", "live", {"KINDS0": 8, "KINDS": 4, "TOUCH": 1}),
+    ("served: home writes, other works on objects and touches them", "live", {"KINDS0": 4, "KINDS": 8, "TOUCH": 2}),
 ]
 LONG = [
     ("safety: 2 nodes, 1 access of the home and 2 of the other", "safety", {"REQS": 2, "REQS0": 1}),
@@ -103,7 +106,7 @@ def verify(options):
 def replay(options):
     steps = 0
     for seed in range(1, (200 if options.long else 20) + 1):
-        parameters = {"N": 2 + seed % 2, "REQS": 0, "HINTS": seed // 2 % 2}
+        parameters = {"N": 2 + seed % 2, "REQS": 0, "HINTS": seed // 2 % 2, "TOUCH": seed // 4 % 4}
         model = run(["spin", "-T", f"-n{seed}", "-u60000", *defines(parameters), str(MODEL)], None)
         code = subprocess.run([options.modelreplay], input=model.stdout, capture_output=True, text=True)
         if code.returncode != 0:

@@ -5,12 +5,15 @@
  *   -DKINDS=bits     which accesses: 2 reads, 4 writes, 8 object work; 14: all
  *   -DCOARSE=1       a chain is one step at the home, not one for each operation
  *   -DHINTS=1        the threads release, keep reading and clean too
+ *   -DTOUCH=bits     these nodes' threads touch the page plainly inside borrows of it, too (two that do so at once wait
+ *                    for each other in a circle, which ends the program)
  *   -DLIVE=k         the claim is: whenever node k's thread waits, it is served at last (weak fairness, REQS=0)
  *
  * A node has four processes: its thread, its chain in flight, its mail, and the watch for the end of a use. An event is
  * one step; each operation of a chain is one step at the home. Safety, checked after every step:
  *   one writer or many readers or object work; the latch word backs every access; what is read is what was last
- *   written; bits of the waiters word are added and taken exactly; no thread sleeps for ever (REQS > 0: invalid end).
+ *   written; nobody has plain access while another node's borrow is open; bits of the waiters word are added and taken
+ *   exactly; no thread sleeps for ever (REQS > 0: invalid end).
  * In a simulation (spin -T) each step prints itself, what it made of its node, and the home's words: replay.cpp follows.
  */
 #ifndef N
@@ -38,6 +41,9 @@
 #ifndef HINTS
 #define HINTS 0
 #endif
+#ifndef TOUCH
+#define TOUCH 0
+#endif
 #define HOME 0
 #define NOBODY 3
 
@@ -49,14 +55,17 @@
 #define ALLOWS(have, asked) ((have) == (asked) || (asked) == NONE || ((have) == WRITE && (asked) == READ))
 #define EXCLUDE(a, b) ((a) != NONE && (b) != NONE && (((a) == OBJECT) != ((b) == OBJECT)))
 
-/* the latch word in a byte: set << 5 | finish << 4 | owner << 2 | mode */
+/* the latch word: member plain << 9 | owner borrows << 8 | set << 5 | finish << 4 | owner << 2 | mode */
 #define EXCL 0
 #define SHARED 1
 #define OBJECTS 2
 #define MODE(w) ((w) & 3)
 #define OWNER(w) (((w) >> 2) & 3)
 #define FINISH(w) (((w) >> 4) & 1)
-#define SET(w) ((w) >> 5)
+#define SET(w) (((w) >> 5) & 7)
+#define OWNER_BORROWS 256
+#define MEMBER_PLAIN 512
+#define IS_MEMBERS(w) (((w) & (MEMBER_PLAIN | 16)) == MEMBER_PLAIN)
 #define EXCLUSIVE_WORD(owner, set, finish) (((set) << 5) | ((finish) << 4) | ((owner) << 2))
 #define SHARED_WORD(set) (((set) << 5) | SHARED)
 #define OBJECT_WORD(set) (((set) << 5) | OBJECTS)
@@ -70,7 +79,7 @@
 #define ONE_BIT(s) ((s) == 1 || (s) == 2 || (s) == 4)
 #define NEXT(s, n) (HAS(s, ((n) + 1) % 3) -> ((n) + 1) % 3 : (HAS(s, ((n) + 2) % 3) -> ((n) + 2) % 3 : (HAS(s, n) -> (n) : NOBODY)))
 #define LEFT_BY(w, n) \
-  (LESS(SET(w), BIT(n)) != 0 -> ((w) & ~(BIT(n) << 5)) : (MODE(w) == OBJECTS -> FREE : ((w) & ~(BIT(n) << 5) & ~16)))
+  (LESS(SET(w), BIT(n)) != 0 -> ((w) & ~(BIT(n) << 5)) : (MODE(w) == OBJECTS -> FREE : ((w) & ~(BIT(n) << 5) & ~(16 | OWNER_BORROWS | MEMBER_PLAIN))))
 
 /* phases */
 #define IDLE 0
@@ -89,13 +98,14 @@
 chan mail[9] = [ROOMS] of {byte, byte, byte, byte}; /* kind, want, readers, borrowers; from * 3 + to */
 
 /* at the home, and which copies are as last written (the home's memory is node 0's) */
-byte word = EXCLUSIVE_WORD(HOME, 0, 0);
+short word = EXCLUSIVE_WORD(HOME, 0, 0);
 byte waiters = 0;
 byte current = 1;
 
 /* a node's knowledge of the page */
-byte access[N], want[N], asked[N], phase[N], seen[N], readers[N], borrowers[N];
-bool fresh[N], look_asked[N], enlisted[N], fetched[N], reading[N], joined[N], migratory[N];
+byte access[N], want[N], asked[N], phase[N], readers[N], borrowers[N];
+short seen[N];
+bool fresh[N], look_asked[N], enlisted[N], fetched[N], reading[N], joined[N], migratory[N], keeps[N];
 
 /* its chain in flight: what is left to do, what was found */
 #define C_ADD 1
@@ -103,7 +113,8 @@ bool fresh[N], look_asked[N], enlisted[N], fetched[N], reading[N], joined[N], mi
 #define C_LATCH 4
 #define C_PAGE 8
 #define C_DONE 16
-byte chain[N], add[N], take[N], expected[N], desired[N], old[N], latch_word[N], latch_waiters[N];
+byte chain[N], add[N], take[N], latch_waiters[N];
+short expected[N], desired[N], old[N], latch_word[N];
 bool write_home[N], leave[N]; /* leave: an addition that nobody waits for */
 byte clean[N]; /* a page on its way home that nobody waits for; 2: there has been a store meanwhile */
 
@@ -113,14 +124,17 @@ byte clean[N]; /* a page on its way home that nobody waits for; 2: there has bee
 #define SLEEPING 2
 #define QUEUEING 3
 #define BORROWING 4
+#define KEEPING 5 /* has touched the page inside its borrow */
 byte thread[N], needs[N];
 bool faulted[N], owed[N], use_awaited[N], closed[N];
+bool inside[N], touched[N]; /* its borrow is open while the page is not here for it, or about not to be */
 #if REQS > 0
 byte more[N];
 #endif
 
 /* of the step being made */
-hidden byte act, act_word, act_access, waiting, from_word, to_word, others, next_node, alike, served, tell, set, theirs;
+hidden byte act, act_access, waiting, others, next_node, alike, served, tell, set, theirs;
+hidden short act_word, from_word, to_word;
 hidden byte to, kind, says_want, says_readers, says_borrowers, map_to, beside_us;
 hidden byte looked, lower, unmap, upgrade, reopen, wake, await_use, keep, objects;
 #define A_NOTHING 0
@@ -134,6 +148,8 @@ hidden byte looked, lower, unmap, upgrade, reopen, wake, await_use, keep, object
 #define A_ENLIST 8
 #define A_HAND_OVER 9
 #define A_LOOK 10
+#define A_GO_FIRST 11
+#define A_RESUME 12
 
 #define NEEDS_BYTES(n) ((n) != HOME && want[n] != OBJECT && access[n] == NONE && !fetched[n])
 #define CHANGES_KIND(n) EXCLUDE(access[n], want[n])
@@ -163,7 +179,9 @@ inline claim_word(n, from, what) { /* -> to_word */
   if
   :: (others == 0 || (MODE(from) == OBJECTS) == ((what) == OBJECT)) && (what) == READ -> to_word = SHARED_WORD(others | BIT(n))
   :: (others == 0 || (MODE(from) == OBJECTS) == ((what) == OBJECT)) && (what) == OBJECT -> to_word = OBJECT_WORD(others | BIT(n))
-  :: else -> to_word = EXCLUSIVE_WORD(n, others, (MODE(from) == OBJECTS && others != 0 -> 1 : 0))
+  :: else ->
+    to_word = EXCLUSIVE_WORD(n, others, (MODE(from) == OBJECTS && others != 0 -> 1 : 0));
+    to_word = to_word | (FINISH(to_word) && keeps[n] -> OWNER_BORROWS : 0)
   fi
 }
 
@@ -171,14 +189,14 @@ inline claim_word(n, from, what) { /* -> to_word */
 inline decide(n) {
   seen[n] = act_word;
   act = A_NOTHING;
-  theirs = (AT_WORK(act_word) -> OBJECT : READ);
+  theirs = (AT_WORK(act_word) -> OBJECT : (IS_MEMBERS(act_word) -> WRITE : READ));
   if
   :: OWNED_BY(act_word, n) ->
     if
-    :: SET(act_word) != 0 && want[n] == theirs -> act = A_JOIN
-    :: SET(act_word) != 0 && want[n] != theirs -> phase[n] = WAITING
+    :: SET(act_word) != 0 && want[n] == theirs && theirs != WRITE -> act = A_JOIN
+    :: SET(act_word) != 0 && !(want[n] == theirs && theirs != WRITE) -> phase[n] = WAITING
     :: SET(act_word) == 0 && want[n] == OBJECT && !(CHANGES_KIND(n) && fresh[n]) ->
-      act = (CHANGES_KIND(n) && waiting != 0 -> A_YIELD : A_BEGIN)
+      act = (CHANGES_KIND(n) && waiting != 0 && !keeps[n] -> A_YIELD : A_BEGIN)
     :: SET(act_word) == 0 && want[n] != OBJECT && want[n] != NONE && !CHANGES_KIND(n) ->
       if
       :: NEEDS_BYTES(n) -> act = A_LOOK
@@ -207,7 +225,10 @@ inline decide(n) {
       rest(n)
     :: else ->
       if
-      :: MODE(act_word) == EXCL -> act = A_DROP; from_word = act_word
+      :: MODE(act_word) == EXCL && keeps[n] && want[n] == WRITE -> act = A_GO_FIRST
+      :: IS_MEMBERS(act_word) && keeps[n] && want[n] == OBJECT -> act = A_RESUME
+      :: MODE(act_word) == EXCL && !(keeps[n] && (want[n] == WRITE || (IS_MEMBERS(act_word) && want[n] == OBJECT))) ->
+        act = A_DROP; from_word = act_word
       :: MODE(act_word) != EXCL && want[n] != NONE -> act = A_CLAIM; from_word = act_word
       :: else ->
         if
@@ -254,6 +275,7 @@ inline grant(n) {
   :: else
   fi;
   joined[n] = (act_access == READ);
+  keeps[n] = keeps[n] && act_access == WRITE;
   access[n] = act_access; fetched[n] = false; fresh[n] = true; want[n] = NONE; wake = true;
   phase[n] = IDLE
 }
@@ -325,6 +347,43 @@ inline join_beside(n) {
     chain[n] = chain[n] | C_LATCH | (NEEDS_BYTES(n) -> C_PAGE : 0)
   fi
 }
+/* a member in whose page the node has borrows, and which it wants plainly for their sake: before the claimer, once it is
+ * the last member, which who leaves tells it then; unless the claimer is in the same position */
+inline go_first(n) {
+  if
+  :: CHANGES_KIND(n) -> take_away(n)
+  :: else
+  fi;
+  seen[n] = act_word;
+  if
+  :: (act_word & OWNER_BORROWS) != 0 || (SET(act_word) != BIT(n) && (act_word & MEMBER_PLAIN) != 0) -> rest(n)
+  :: else ->
+    asked[n] = WRITE;
+    to_word = (SET(act_word) == BIT(n) -> act_word & ~16 : act_word) | MEMBER_PLAIN;
+    swap(n, act_word, to_word, CLAIMING);
+    chain[n] = chain[n] | (SET(act_word) == BIT(n) && NEEDS_BYTES(n) -> C_PAGE : 0)
+  fi
+}
+inline resume_objects(n) {
+  swap(n, act_word, (act_word & ~MEMBER_PLAIN) | 16, CLAIMING);
+  chain[n] = chain[n] | C_LATCH;
+  if
+  :: access[n] == WRITE && n != HOME -> write_home[n] = true; chain[n] = chain[n] | C_ADD
+  :: else
+  fi;
+  take_away(n);
+  asked[n] = want[n]; seen[n] = act_word
+}
+inline drop_page(n) { /* from_word */
+  to_word = LEFT_BY(from_word, n);
+  swap(n, from_word, to_word, DROPPING);
+  if
+  :: access[n] == WRITE && n != HOME -> write_home[n] = true; chain[n] = chain[n] | C_ADD
+  :: else
+  fi;
+  take_away(n);
+  seen[n] = from_word
+}
 inline look(n) {
   look_asked[n] = false;
   reading[n] = (want[n] != NONE && NEEDS_BYTES(n));
@@ -347,7 +406,9 @@ inline perform(n) {
   if
   :: act == A_CLAIM -> claim(n)
   :: act == A_GRANT -> grant(n)
-  :: act == A_DROP -> take_away(n); seen[n] = from_word; to_word = LEFT_BY(from_word, n); swap(n, from_word, to_word, DROPPING)
+  :: act == A_DROP -> drop_page(n)
+  :: act == A_GO_FIRST -> go_first(n)
+  :: act == A_RESUME -> resume_objects(n)
   :: act == A_HAND_OVER -> hand_over(n)
   :: act == A_LOOK -> look(n)
   :: act == A_ENLIST ->
@@ -407,20 +468,24 @@ inline carry_out(n) {
     printf("MSG %d %d %d %d %d %d\n", n, to, kind, says_want, says_readers, says_borrowers)
   :: else
   fi;
-  assert(!(unmap || lower) || thread[n] != BORROWING);
+  assert(!(unmap || lower) || (thread[n] != BORROWING && thread[n] != KEEPING));
   check_accesses();
   tell_state(n);
   to = 0; says_want = 0; says_readers = 0; says_borrowers = 0; map_to = NONE; act = A_NOTHING; waiting = 0; looked = false;
   lower = false; unmap = false; upgrade = false; reopen = false; wake = false; await_use = false
 }
 inline tell_state(n) {
-  printf("NODE %d %d %d %d %d %d %d %d %d %d %d %d\n", n, access[n], want[n], phase[n], fresh[n], look_asked[n], enlisted[n],
-         fetched[n], migratory[n], seen[n], readers[n], borrowers[n])
+  printf("NODE %d %d %d %d %d %d %d %d %d %d %d %d %d\n", n, access[n], want[n], phase[n], fresh[n], look_asked[n], enlisted[n],
+         fetched[n], migratory[n], keeps[n], seen[n], readers[n], borrowers[n])
 }
 #define BACKED(n) \
   (access[n] == NONE || (access[n] == WRITE && word == EXCLUSIVE_WORD(n, 0, 0)) || \
-   (access[n] == READ && HELD_BY(word, n) && !AT_WORK(word)) || (access[n] == OBJECT && HAS(SET(word), n) && AT_WORK(word)))
-#define TOGETHER(a, b) (access[a] == NONE || access[b] == NONE || (access[a] == access[b] && access[a] != WRITE))
+   (access[n] == WRITE && IS_MEMBERS(word) && SET(word) == BIT(n)) || \
+   (access[n] == READ && HELD_BY(word, n) && !AT_WORK(word) && !IS_MEMBERS(word)) || (access[n] == OBJECT && HAS(SET(word), n) && AT_WORK(word)))
+#define PLAIN(n) (access[n] == READ || access[n] == WRITE)
+#define TOGETHER(a, b) \
+  ((access[a] == NONE || access[b] == NONE || (access[a] == access[b] && access[a] != WRITE)) && \
+   !(inside[a] && PLAIN(b)) && !(inside[b] && PLAIN(a)))
 inline check_accesses() {
   assert(BACKED(0) && BACKED(1) && TOGETHER(0, 1));
 #if N > 2
@@ -430,12 +495,29 @@ inline check_accesses() {
 
 /* --- a chain has ended ------------------------------------------------------------------------------------------- */
 
+inline claimed_as_member(n) {
+  if
+  :: asked[n] == WRITE && SET(old[n]) != BIT(n) -> seen[n] = old[n] | MEMBER_PLAIN; rest(n)
+  :: asked[n] == WRITE && SET(old[n]) == BIT(n) ->
+    look_asked[n] = true;
+    seen[n] = (old[n] & ~16) | MEMBER_PLAIN; fetched[n] = true;
+    act = A_GRANT; act_access = WRITE
+  :: else ->
+    look_asked[n] = true;
+    seen[n] = (old[n] & ~MEMBER_PLAIN) | 16;
+    tell = latch_waiters[n] | BIT(OWNER(old[n]));
+    tell = LESS(tell, BIT(n));
+    send_to(LOOK, tell);
+    act = A_GRANT; act_access = OBJECT
+  fi
+}
 inline claimed(n) {
   if
   :: old[n] != seen[n] ->
     act_word = old[n];
     act = (enlisted[n] && HELD_BY(old[n], n) -> A_LOOK : A_DECIDE)
-  :: old[n] == seen[n] && MODE(old[n]) == EXCL -> /* joined beside others */
+  :: old[n] == seen[n] && MODE(old[n]) == EXCL && !OWNED_BY(old[n], n) -> claimed_as_member(n)
+  :: old[n] == seen[n] && MODE(old[n]) == EXCL && OWNED_BY(old[n], n) -> /* joined beside others */
     fetched[n] = (asked[n] == READ);
     seen[n] = latch_word[n];
     tell = SET(latch_word[n]) | latch_waiters[n] | (MODE(latch_word[n]) == EXCL -> BIT(OWNER(latch_word[n])) : 0);
@@ -470,7 +552,8 @@ inline observed(n) {
   :: else
   fi;
   if
-  :: phase[n] == LOOKING && reading[n] && HELD_BY(latch_word[n], n) && !AT_WORK(latch_word[n]) -> fetched[n] = true
+  :: phase[n] == LOOKING && reading[n] && HELD_BY(latch_word[n], n) && !AT_WORK(latch_word[n]) &&
+     !(IS_MEMBERS(latch_word[n]) && OWNED_BY(latch_word[n], n)) -> fetched[n] = true
   :: else
   fi;
   reading[n] = false;
@@ -492,6 +575,7 @@ inline dropped(n) {
     act = A_DECIDE; act_word = LEFT_BY(old[n], n);
     if
     :: MODE(act_word) == EXCL && SET(act_word) == 0 -> send_to(LOOK, BIT(OWNER(act_word)))
+    :: (act_word & MEMBER_PLAIN) != 0 && ONE_BIT(SET(act_word)) -> send_to(LOOK, SET(act_word))
     :: else
     fi
   fi
@@ -627,12 +711,16 @@ end:
   od
 }
 
+/* borrows that keep the page as it is: not one whose thread waits to touch it, nor one that needs it for objects again */
+#define HELD(n) (thread[n] == BORROWING || thread[n] == KEEPING || (inside[n] && \
+  (access[n] == OBJECT -> !(faulted[n] && want[n] == WRITE) : access[n] == WRITE && want[n] != OBJECT)))
+
 proctype Use(byte n) {
 end:
   do
-  :: d_step { use_awaited[n] && !owed[n] && thread[n] != BORROWING ->
-      printf("USED %d\n", n);
-      use_awaited[n] = false; fresh[n] = false;
+  :: d_step { use_awaited[n] && !owed[n] && !HELD(n) ->
+      printf("USED %d %d\n", n, inside[n]);
+      use_awaited[n] = false; fresh[n] = false; keeps[n] = inside[n];
       perform(n);
       carry_out(n) }
   od
@@ -642,12 +730,12 @@ end:
 inline run_access(n) {
   owed[n] = false;
   if
-  :: needs[n] == OBJECT -> thread[n] = BORROWING
+  :: needs[n] == OBJECT -> thread[n] = BORROWING; inside[n] = false
   :: else ->
     assert(HAS(current, n));
     current = (needs[n] == WRITE -> BIT(n) : current);
     clean[n] = (needs[n] == WRITE && clean[n] -> 2 : clean[n]);
-    thread[n] = CHOOSING; needs[n] = NONE; faulted[n] = false
+    thread[n] = (inside[n] -> KEEPING : CHOOSING); needs[n] = NONE; faulted[n] = false
   fi
 }
 inline fault(n) { /* a request from rest guesses that the page is as last seen, or free */
@@ -670,7 +758,8 @@ inline fault(n) { /* a request from rest guesses that the page is as last seen, 
     fi
   fi
 }
-#define READY(n) (ALLOWS(access[n], needs[n]) && (needs[n] != OBJECT || (fresh[n] && (!closed[n] || (owed[n] && faulted[n])))))
+#define READY(n) (ALLOWS(access[n], needs[n]) && (needs[n] != OBJECT || (fresh[n] && (!closed[n] || inside[n] || (owed[n] && faulted[n])))))
+#define ASKS_INSIDE(n) (inside[n] && thread[n] == SLEEPING && needs[n] == WRITE)
 
 proctype Thread(byte n) {
 #if REQS == 0
@@ -694,7 +783,15 @@ end:
       fault(n);
       perform(n);
       carry_out(n) }
-  :: d_step { thread[n] == BORROWING -> thread[n] = CHOOSING; needs[n] = NONE; faulted[n] = false }
+  :: d_step { thread[n] == BORROWING -> thread[n] = CHOOSING; needs[n] = NONE; faulted[n] = false; touched[n] = false }
+#if TOUCH
+  :: d_step { thread[n] == BORROWING && HAS(TOUCH, n) && !touched[n] ->
+      inside[n] = true; touched[n] = true; faulted[n] = false; thread[n] = TRYING; needs[n] = WRITE }
+  /* the borrow goes home as an object, or (at the home) has been in place all the time */
+  :: d_step { thread[n] == KEEPING -> faulted[n] = false; thread[n] = TRYING; needs[n] = OBJECT }
+  :: d_step { thread[n] == KEEPING && n == HOME -> inside[n] = false; touched[n] = false; thread[n] = CHOOSING }
+  :: ASKS_INSIDE(0) && ASKS_INSIDE(1) -> goto circle
+#endif
 #if HINTS
   :: d_step { thread[n] == CHOOSING && phase[n] == IDLE && access[n] != NONE && !(access[n] == OBJECT && fresh[n]) ->
       printf("RELEASE %d\n", n);
@@ -719,7 +816,15 @@ end:
       perform(n);
       carry_out(n) }
 #endif
-  od
+  od;
+#if TOUCH
+  goto over;
+circle:
+end_circle:
+  false;
+over:
+  skip
+#endif
 }
 
 init {

@@ -26,12 +26,12 @@ using proto::Word;
 constexpr NodeId kHome = 0;
 constexpr unsigned kNodes = 3;
 
-// The model's word has a byte: set << 5 | finish << 4 | owner << 2 | mode.
+// The model's word: member plain << 9 | owner borrows << 8 | set << 5 | finish << 4 | owner << 2 | mode.
 unsigned packed(Word word) {
   const auto set = static_cast<unsigned>(proto::set_of(word));
   if (!proto::is_exclusive(word)) return set << 5 | (proto::is_shared(word) ? 1u : 2u);
-  return set << 5 | ((word & proto::kObjectsFinish) != 0 ? 16u : 0u) |
-         static_cast<unsigned>(proto::owner_of(word, kHome)) << 2;
+  return ((word & proto::kMemberPlain) != 0 ? 512u : 0u) | ((word & proto::kOwnerBorrows) != 0 ? 256u : 0u) | set << 5 |
+         ((word & proto::kObjectsFinish) != 0 ? 16u : 0u) | static_cast<unsigned>(proto::owner_of(word, kHome)) << 2;
 }
 
 struct Node {
@@ -146,6 +146,7 @@ void Replay::compare_node(const Numbers& model) const {
                         page.enlisted,
                         page.fetched,
                         page.migratory,
+                        page.keeps,
                         packed(page.seen),
                         static_cast<unsigned>(NodeSet{page.readers}),
                         static_cast<unsigned>(NodeSet{page.borrowers})};
@@ -175,7 +176,7 @@ void Replay::line(const std::string& text) {
   const auto simple = [&](proto::EventKind kind, Access access) { event(n.at(0), {.kind = kind, .access = access}); };
   if (what == "FAULT")
     return event(n.at(0), {.kind = proto::EventKind::kFault, .access = static_cast<Access>(n.at(1))});
-  if (what == "USED") return simple(proto::EventKind::kUsed, Access::kNone);
+  if (what == "USED") return event(n.at(0), {.kind = proto::EventKind::kUsed, .keeps = n.at(1) != 0});
   if (what == "RELEASE") return simple(proto::EventKind::kRelease, Access::kNone);
   if (what == "KEEP") return simple(proto::EventKind::kRelease, Access::kRead);
   if (what == "CLEAN") return simple(proto::EventKind::kClean, Access::kNone);

@@ -14,6 +14,9 @@ PROTO = {
         ("drop-not-asked", "send(MessageKind::kDrop, set_of(page_.seen));",
          "if (!MUTANT) send(MessageKind::kDrop, set_of(page_.seen));"),
         ("owner-beside-members", "if (set_of(word) != 0) {", "if (set_of(word) != 0 && !MUTANT) {"),
+        ("kept-page-yielded", "waiters_ != 0 && !page_.keeps) return yield();", "waiters_ != 0 && (MUTANT || !page_.keeps)) return yield();"),
+        ("first-beside-members", "const bool last = set_of(word) == node_bit(place_.self);",
+         "const bool last = MUTANT || set_of(word) == node_bit(place_.self);"),
     ],
     "libdsm/proto/page_give.cpp": [
         ("no-write-back", "do_.write_page = page_.access == Access::kWrite && bytes_elsewhere();",
@@ -24,6 +27,9 @@ PROTO = {
          "const NodeId next = next_after(waiters_, MUTANT ? NodeId{63} : place_.self);"),
         ("clean-stays-open", "  do_.lower = true;\n", "  do_.lower = !MUTANT;\n"),
         ("clean-unwritten", "do_.write_page = true;", "do_.write_page = !MUTANT;"),
+        ("member-no-write-back", "do_.write_page = bytes_elsewhere() && page_.access == Access::kWrite;",
+         "do_.write_page = !MUTANT && bytes_elsewhere() && page_.access == Access::kWrite;"),
+        ("last-untold", "if (last_may_go) send(", "if (last_may_go && !MUTANT) send("),
         ("view-stays", "do_.unmap = !keep_reading && page_.access", "do_.unmap = !MUTANT && !keep_reading && page_.access"),
     ],
     "libdsm/proto/object_borrow.cpp": [

@@ -1,5 +1,6 @@
 // The simulated program's borrows: the threads, the node's cache and what a node keeps by transfer, as the runtime has
 // it, around the shipped proto::Borrow.
+#include <algorithm>
 #include <utility>
 
 #include "tests/sim/simulator.h"
@@ -18,6 +19,12 @@ proto::ObjectPlace Simulator::object_place(NodeId node, unsigned page) const {
 }
 bool Simulator::in_place(const Thread& thread) const {
   return thread.node == model_.homes[thread.page].node && (thread.change || !model_.options.small_objects);
+}
+
+bool Simulator::borrows(unsigned index) const {
+  const Thread& at = threads_[index];
+  const bool works = at.state == ThreadState::kHolding || at.awaits || at.touching || at.regains;
+  return at.intent == Intent::kBorrow && works;
 }
 
 // --- a borrow begins ------------------------------------------------------------------------------------------------
@@ -73,6 +80,7 @@ void Simulator::borrow_another(Thread& thread) {
   thread.outer = thread.page;
   thread.page = (thread.page + 1 + random_.below(model_.options.pages - 1)) % model_.options.pages;
   thread.asked = false;
+  thread.inside = thread.inside && may_touch(thread);
   thread.state = ThreadState::kTrying;
   if (!model_.homes[thread.page].has_bytes || !begin_use(thread)) {
     end_outer(thread);
@@ -220,6 +228,9 @@ void Simulator::work(Thread& thread) {
     work.done_due = false;
     return step_borrow(index, work.results);
   }
+  if (std::exchange(thread.inside, false) && !model_.cached(thread.node, thread.page, thread.object).standing) {
+    return touch(index);
+  }
   if (thread.holds > 0) {
     --thread.holds;
     if (work.borrow.stage == BorrowStage::kHeld && in_place(thread) && !thread.change) {
@@ -228,7 +239,37 @@ void Simulator::work(Thread& thread) {
     return;
   }
   if (thread.change && work.pending == 0) return change(index);
+  if (thread.raw_now && !in_place(thread)) return regain(index);
   release(index);
+}
+
+bool Simulator::may_touch(const Thread& thread) const {
+  const bool one = thread.node == static_cast<NodeId>(model_.options.seed % model_.options.nodes) && thread.page == 0;
+  return model_.options.inside != 0 && thread.change && one;
+}
+
+// The thread touches the page plainly, beside its object. What it has borrowed is not to be kept: its page is left.
+void Simulator::touch(unsigned index) {
+  Thread& thread = threads_[index];
+  trace("node {} thread {} touches page {} plainly within its borrow", thread.node, index, thread.page);
+  thread.touching = true;
+  thread.to = kNoNode;
+  works_[index].worthless = true;
+  thread.state = ThreadState::kTrying;
+}
+
+// What it has changed goes home as an object, so its page has to be here for that again.
+void Simulator::regain(unsigned index) {
+  Thread& thread = threads_[index];
+  thread.regains = true;
+  thread.state = ThreadState::kTrying;
+}
+
+// A thread of the node has the object to change it, and the page is the node's plainly.
+bool Simulator::borrowed_here(NodeId node, unsigned page, unsigned object) const {
+  return std::any_of(threads_.begin(), threads_.end(), [=](const Thread& thread) {
+    return thread.touched && thread.node == node && thread.page == page && thread.object == object;
+  });
 }
 
 // A new value: in place word by word, else in the working copy.
@@ -291,6 +332,8 @@ void Simulator::end_borrow(unsigned index) {
   Thread& thread = threads_[index];
   Copy& copy = model_.copy(thread.node, thread.page);
   --copy.borrows;
+  if (std::exchange(thread.raw_now, false)) --copy.touches;
+  thread.touched = false;
   thread.pinned = false;
   trace("node {} thread {} ends its borrow ({} borrows in page {})", thread.node, index, copy.borrows, thread.page);
   thread.state = ThreadState::kChoosing;

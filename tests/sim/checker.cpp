@@ -31,6 +31,7 @@ void Checker::exclusion(unsigned page) const {
   NodeSet readers = 0;
   NodeSet writers = 0;
   NodeSet borrowers = 0;
+  NodeSet at_work = 0;
   for (unsigned i = 0; i < model_.options.nodes; ++i) {
     const auto node = static_cast<NodeId>(i);
     const Copy& copy = model_.copy(node, page);
@@ -38,6 +39,13 @@ void Checker::exclusion(unsigned page) const {
     if (access == Access::kWrite) writers |= node_bit(node);
     if (access == Access::kRead) readers |= node_bit(node);
     if (access == Access::kObject) borrowers |= node_bit(node);
+    if (copy.borrows != 0) at_work |= node_bit(node);
+  }
+  for (NodeSet left = readers | writers; left != 0; left &= left - 1) {
+    const NodeSet others = at_work & ~(left & (~left + 1));
+    if (others == 0) continue;
+    broken(Check::kExclusion, "page {} may be touched by {} although borrows are under way at {}", page,
+           set_text(readers | writers), set_text(others));
   }
   const bool one_kind = (writers != 0) + (readers != 0) + (borrowers != 0) <= 1;
   if (one_kind && (writers == 0 || std::has_single_bit(writers))) return;
@@ -53,8 +61,10 @@ void Checker::backing(unsigned page) const {
     const Access access = model_.copy(node, page).page.access;
     const bool owner = proto::owned_by(word, node, home.node);
     const bool member = contains(proto::set_of(word), node);
-    const bool good = access == Access::kNone || (access == Access::kWrite && owner && proto::set_of(word) == 0) ||
-                      (access == Access::kRead && (owner || member) && !proto::objects_at_work(word)) ||
+    const bool plain = proto::is_members(word);
+    const bool alone = owner ? proto::set_of(word) == 0 : member && plain;
+    const bool good = access == Access::kNone || (access == Access::kWrite && alone) ||
+                      (access == Access::kRead && (owner || member) && !proto::objects_at_work(word) && !plain) ||
                       (access == Access::kObject && member && proto::objects_at_work(word));
     if (good) continue;
     broken(Check::kBacking, "node {} has {} access to page {} whose word is {}", node, access_text(access), page,
@@ -161,7 +171,11 @@ void Checker::swapped(NodeId node, unsigned page) const {
   const bool members = (proto::set_of(word) & ~all) == 0;
   const bool shared = word == proto::shared_word(proto::set_of(word));
   const bool object = word == proto::object_word(proto::set_of(word)) && proto::set_of(word) != 0;
-  const proto::Word plain = proto::set_of(word) != 0 ? word & ~proto::kObjectsFinish : word;
+  const bool finish = proto::set_of(word) != 0 && (word & proto::kObjectsFinish) != 0;
+  const bool one = std::has_single_bit(proto::set_of(word)) && !finish;
+  const proto::Word plain = finish ? word & ~(proto::kObjectsFinish | proto::kOwnerBorrows | proto::kMemberPlain)
+                            : one  ? word & ~proto::kMemberPlain
+                                   : word;
   const bool exclusive = plain == proto::exclusive_word(owner, home.node, proto::set_of(word)) &&
                          owner < model_.options.nodes && !contains(proto::set_of(word), owner);
   if (members && (shared || object || exclusive)) return backing(page);
@@ -205,7 +219,9 @@ void Checker::overtake(NodeId waiter, unsigned page, Access access) {
   most_.grants = std::max(most_.grants, waiting.grants);
   most_.exclusive = std::max(most_.exclusive, waiting.exclusive);
   const unsigned nodes = model_.options.nodes;
-  const unsigned times = model_.options.weights.borrow != 0 ? kTimesWithObjects : 1;
+  const Options& options = model_.options;
+  const unsigned inside = options.inside != 0 ? options.threads + 1 : 1;  // each of its threads may go first
+  const unsigned times = options.weights.borrow != 0 ? kTimesWithObjects * inside : 1;
   if (waiting.exclusive <= times * exclusive_bound(nodes) && waiting.grants <= times * grant_bound(nodes)) return;
   broken(Check::kOvertaking, "node {} waits for page {} and {} gains went past it, {} of them exclusive", waiter, page,
          waiting.grants, waiting.exclusive);

@@ -6,11 +6,11 @@
 namespace dsm::sim {
 
 void Simulator::try_lock(Thread& thread, Copy& copy) {
-  if (!allows(copy.view, needed(thread.intent))) {
+  if (!allows(copy.view, needed(thread))) {
     thread.state = ThreadState::kFaulting;
     return;
   }
-  const bool exclusive = needed(thread.intent) == Access::kWrite;
+  const bool exclusive = needed(thread) == Access::kWrite;
   const bool in_use = exclusive ? copy.held() : copy.writer;
   const bool its_turn = copy.owed ? thread.asked : !copy.await_use && !copy.locked();
   if (in_use || !its_turn) {

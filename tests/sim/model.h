@@ -47,11 +47,21 @@ struct Copy {
   bool writer = false;
   bool looked = false;   // a lock that readers hold has been offered to other readers
   unsigned borrows = 0;  // object work under way
+  unsigned touches = 0;  // of them, whose threads touch the page plainly, or have done so
   bool closed = false;   // no new borrows: the protocol has asked whether the page is still in use
 
   bool executing() const { return next_piece != Piece::kNone; }
   bool locked() const { return executing() || (serial && in_flight); }  // no event may come now
-  bool held() const { return writer || readers != 0 || borrows != 0; }
+  // Borrows that keep the node from using the page otherwise. Those that touch it plainly let object work go; plain use
+  // makes way for object work of the node itself, under which they go on.
+  unsigned held_by() const {
+    if (page.access == Access::kObject && page.want == Access::kWrite) return borrows - touches;
+    return page.access != Access::kObject && page.want == Access::kObject ? 0 : borrows;
+  }
+  bool held() const { return writer || readers != 0 || held_now() != 0; }
+  unsigned held_now() const {
+    return view == Access::kObject ? borrows - touches : page.keeps && page.want == Access::kObject ? 0 : borrows;
+  }
 };
 
 struct Model {

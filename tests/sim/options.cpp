@@ -42,6 +42,7 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
                                                                                                 "object-keep-copies",
                                                                                                 "object-keep-standing",
                                                                                                 "object-early-leave",
+                                                                                                "object-own-raw",
                                                                                                 "object-no-nesting",
                                                                                                 "queue-forgets",
                                                                                                 "ring-loses",
@@ -160,6 +161,16 @@ void choose_cleaning(std::uint64_t seed, Options& options) {
   if (random.percent(25)) options.weights.clean = random.between(1, 6);
 }
 
+// And last, one node whose threads touch plainly what lies beside the object that they have borrowed. Two such nodes
+// could wait for each other for ever.
+void choose_inside(std::uint64_t seed, Options& options) {
+  Random random(seed * 0x9fb21c651e98df25 + 23);
+  if (options.crash != 0 || options.room != 0 || options.lives != 0 || !random.percent(20)) return;
+  options.inside = random.between(20, 100);
+  options.weights.borrow = std::max(options.weights.borrow, random.between(2, 12));
+  options.latch_only = 0;
+}
+
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
   if (value) line += fmt::format(" --{} {}", option, *value);
 }
@@ -188,6 +199,7 @@ const std::vector<Feature>& features() {
       {"crash", [](Options& options) { options.crash = 0; }},
       {"room", [](Options& options) { options.room = 0; }},
       {"ring", [](Options& options) { options.ring = 0; }},
+      {"inside", [](Options& options) { options.inside = 0; }},
       {"nested", [](Options& options) { options.nested = 0; }},
       {"strays", [](Options& options) { options.strays = false; }},
       {"duplicates", [](Options& options) { options.duplicates = false; }},
@@ -203,7 +215,7 @@ const std::vector<Feature>& features() {
       {"clean", [](Options& options) { options.weights.clean = 0; }},
       {"fresh", [](Options& options) { options.weights.fresh = 0; }},
       {"prefetch", [](Options& options) { options.weights.prefetch = 0; }},
-      {"borrow", [](Options& options) { options.weights.borrow = options.nested = 0; }},
+      {"borrow", [](Options& options) { options.weights.borrow = options.nested = options.inside = 0; }},
       {"raw", [](Options& options) { options.weights.read = options.weights.write = options.weights.modify = 0; }},
   };
   return all;
@@ -216,6 +228,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
     choose_limits(seed, options);
     choose_lives(seed, options);
     choose_cleaning(seed, options);
+    choose_inside(seed, options);
   }
   options.nodes = overrides.nodes.value_or(options.nodes);
   options.pages = overrides.pages.value_or(options.pages);
@@ -241,7 +254,7 @@ std::string describe(const Options& options) {
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
       "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer:clean "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, "
       "crash "
       "at "
       "{}%{}{}, mutation {}",
@@ -252,6 +265,7 @@ std::string describe(const Options& options) {
       options.fine ? " fine" : "", options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "",
       options.late_answers ? " late-answers" : "",
+      options.inside != 0 ? fmt::format(" inside {}%", options.inside) : "",
       options.nested != 0 ? fmt::format(" nested {}%", options.nested) : "",
       options.lives != 0 ? fmt::format(" lives {}%{}", options.lives, options.one_header ? " of one header" : "") : "",
       options.slow_nodes, options.slow_links, options.room, options.ring, options.crash,

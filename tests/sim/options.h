@@ -51,6 +51,7 @@ enum class Mutation : std::uint8_t {
   kObjectKeepCopies,    // copies stay although the page has left object mode
   kObjectKeepStanding,  // what a standing owner has does not go home before
   kObjectEarlyLeave,    // the page leaves in the middle of a borrow
+  kObjectOwnRaw,        // and although its thread only touches it plainly meanwhile
   kObjectNoNesting,     // a borrow within another one waits as if it were the first
   kQueueForgets,        // what happens while the home's queue looks at a header is not looked at
   kRingLoses,           // a message for which the ring has no room is lost
@@ -85,6 +86,7 @@ struct Options {
   } weights;
   unsigned latch_only = 0;  // percent of the pages that have no bytes
 
+  unsigned inside = 0;        // percent of the mutable borrows of page 0 in which one node touches the page plainly
   unsigned nested = 0;        // percent of the borrows that begin within another one
   bool small_objects = true;  // objects are read by copying, at their home too
   bool locks = false;         // pages without bytes are locks: an access lasts, and the node keeps what nobody asks for

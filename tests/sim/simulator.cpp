@@ -244,7 +244,8 @@ void Simulator::send_home() {
 void Simulator::release_all() {
   for (unsigned node = 0; node < model_.options.nodes; ++node) {
     for (unsigned page = 0; page < model_.options.pages; ++page) {
-      if (model_.copy(static_cast<NodeId>(node), page).page.access == Access::kObject) {
+      const proto::Page& state = model_.copy(static_cast<NodeId>(node), page).page;
+      if (state.access == Access::kObject || state.keeps) {
         step(static_cast<NodeId>(node), page, {.kind = proto::EventKind::kUsed});
       }
       step(static_cast<NodeId>(node), page, {.kind = proto::EventKind::kRelease});

@@ -137,10 +137,12 @@ class Simulator {
     bool pinned = false;   // it has the page, and waits for another thread of its node to be done with the object
     unsigned answers = 0;  // kForgetting: that are still to come
     std::optional<unsigned> outer = {};  // the page of the borrow around this one
-    bool awaits =
-        false;  // it is in the home's queue, and has let the page go; or it has been granted the object since,
-    proto::Header granted = 0;  // and gains the page again
+    bool awaits = false;  // it is in the home's queue, without the page; or has been granted the object since, and
+    proto::Header granted = 0;  // gains the page again
     bool lost = false;          // the page has left meanwhile
+    // kBorrow: it is to touch the page plainly within, does so, or has: the borrow holds the page whatever it is here
+    // for, and lets object work go until what it has changed is to go home.
+    bool inside = false, touching = false, touched = false, raw_now = false, regains = false;
   };
 
   enum class OpKind : std::uint8_t {
@@ -227,10 +229,6 @@ class Simulator {
   void check_who_waits();
 
   // state.cpp
-  bool borrows(unsigned index) const {
-    const Thread& thread = threads_[index];
-    return thread.intent == Intent::kBorrow && (thread.state == ThreadState::kHolding || thread.awaits);
-  }
   void normalise_copies();
   void normalise_threads();
   void forget_histories();
@@ -250,14 +248,12 @@ class Simulator {
   void fault_or_hint(Thread& thread);
   void refresh_thread(unsigned index);
   void send_stray();
-  static Access needed(Intent intent) {
-    if (intent == Intent::kBorrow) return Access::kObject;
-    return intent == Intent::kRead ? Access::kRead : Access::kWrite;
-  }
+  static Access needed(const Thread& thread);
 
   // borrows.cpp: the program's borrows
   proto::ObjectPlace object_place(NodeId node, unsigned page) const;
   bool in_place(const Thread& thread) const;
+  bool borrows(unsigned index) const;
   void try_borrow(Thread& thread, Copy& copy);
   void begin_borrow(unsigned index);
   void borrow_another(Thread& thread);
@@ -272,6 +268,10 @@ class Simulator {
   void saw_value(unsigned index);
   void found_value(unsigned index);
   void work(Thread& thread);
+  bool may_touch(const Thread& thread) const;
+  bool borrowed_here(NodeId node, unsigned page, unsigned object) const;
+  void touch(unsigned index);
+  void regain(unsigned index);
   void change(unsigned index);
   void release(unsigned index);
   void released(unsigned index);

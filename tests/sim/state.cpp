@@ -91,14 +91,14 @@ void archive_page(Archive& all, proto::Page& page) {
                static_cast<unsigned>(page.enlisted) << 2 | static_cast<unsigned>(page.fetched) << 3 |
                static_cast<unsigned>(page.reading) << 4 | static_cast<unsigned>(page.soft) << 5 |
                static_cast<unsigned>(page.joined) << 6 | static_cast<unsigned>(page.nested) << 7;
-  flags = flags << 1 | static_cast<unsigned>(page.migratory);
+  flags = flags << 2 | static_cast<unsigned>(page.keeps) << 1 | static_cast<unsigned>(page.migratory);
   auto kinds = static_cast<unsigned>(page.access) | static_cast<unsigned>(page.want) << 2 |
                static_cast<unsigned>(page.asked) << 4;
   flag(flags, [&page](unsigned bits) {
-    page.migratory = bits & 1;
-    page.fresh = bits >> 1 & 1, page.look_asked = bits >> 2 & 1, page.enlisted = bits >> 3 & 1;
-    page.fetched = bits >> 4 & 1, page.reading = bits >> 5 & 1, page.soft = bits >> 6 & 1, page.joined = bits >> 7 & 1;
-    page.nested = bits >> 8 & 1;
+    page.migratory = bits & 1, page.keeps = bits >> 1 & 1, bits >>= 2;
+    page.fresh = bits & 1, page.look_asked = bits >> 1 & 1, page.enlisted = bits >> 2 & 1;
+    page.fetched = bits >> 3 & 1, page.reading = bits >> 4 & 1, page.soft = bits >> 5 & 1, page.joined = bits >> 6 & 1;
+    page.nested = bits >> 7 & 1;
   });
   flag(kinds, [&page](unsigned bits) {
     page.access = static_cast<Access>(bits & 3);
@@ -134,7 +134,7 @@ void archive_copy(Archive& all, Copy& copy) {
   archive_bytes(all, copy.bytes);
   fields(all, copy.view, copy.next_piece, copy.hint, copy.dead, copy.leaving, copy.voluntary, copy.in_flight,
          copy.done_due, copy.old, copy.seen.word, copy.seen.waiters, copy.await_use, copy.owed, copy.readers,
-         copy.writer, copy.looked, copy.borrows, copy.closed);
+         copy.writer, copy.looked, copy.borrows, copy.touches, copy.closed);
   if (copy.executing()) archive_actions(all, copy.todo);
 }
 
@@ -207,7 +207,7 @@ void Simulator::archive(Archive& all) {
   for (Thread& thread : threads_) {
     fields(all, thread.state, thread.intent, thread.page, thread.left, thread.holds, thread.asked, thread.object,
            thread.change, thread.to, thread.nests, thread.pinned, thread.answers, thread.awaits, thread.granted,
-           thread.lost);
+           thread.lost, thread.inside, thread.touching, thread.touched, thread.raw_now, thread.regains);
     archive_outer(all, thread.outer);
   }
   for (unsigned i = 0; i < works_.size(); ++i) {

@@ -239,14 +239,15 @@ void Simulator::use(NodeId node, unsigned page) {
   if (model_.is_lock(page)) return use_lock(node, page, copy);
   if (copy.page.access == Access::kObject && !nothing_standing(node, page)) return refresh(node, page);
   copy.await_use = false;
-  step(node, page, {.kind = proto::EventKind::kUsed});
+  const bool keeps = copy.borrows != 0 && !mutated(Mutation::kObjectOwnRaw);
+  step(node, page, {.kind = proto::EventKind::kUsed, .keeps = keeps});
 }
 
 // What can move, after something about this node's side of the page has changed.
 void Simulator::refresh(NodeId node, unsigned page) {
   const Copy& copy = model_.copy(node, page);
   const bool early = copy.page.access != Access::kObject && (model_.options.early_use || mutated(Mutation::kUseEarly));
-  const bool borrowed = copy.borrows != 0 && !mutated(Mutation::kObjectEarlyLeave);
+  const bool borrowed = copy.held_by() != 0 && !mutated(Mutation::kObjectEarlyLeave);
   const bool used =
       model_.is_lock(page) ? lock_may_go(copy) : !borrowed && !giving_back(node, page) && (!copy.owed || early);
   scheduler_.set(page_actor(ActorKind::kAgent, node, page), copy.executing());

@@ -24,8 +24,10 @@ std::string word_text(proto::Word word, NodeId home) {
   if (word == proto::kFreeWord) return "free";
   if (proto::is_shared(word)) return "shared " + set_text(proto::set_of(word));
   if (proto::is_object(word)) return "object " + set_text(proto::set_of(word));
-  const std::string owner =
-      fmt::format("exclusive {}{}", proto::owner_of(word, home), proto::objects_at_work(word) ? " objects-finish" : "");
+  const std::string owner = fmt::format("exclusive {}{}{}{}", proto::owner_of(word, home),
+                                        proto::objects_at_work(word) ? " objects-finish" : "",
+                                        (word & proto::kOwnerBorrows) != 0 ? " owner-borrows" : "",
+                                        (word & proto::kMemberPlain) != 0 ? " member-plain" : "");
   return proto::set_of(word) == 0 ? owner : owner + " " + set_text(proto::set_of(word));
 }
 
@@ -95,6 +97,7 @@ std::string page_text(const Page& page, Place place) {
   if (page.look_asked) text += ", look asked";
   if (page.enlisted) text += ", enlisted";
   if (page.fetched) text += ", fetched";
+  if (page.keeps) text += ", keeps";
   if (page.migratory) text += ", migratory";
   if (page.readers != 0) text += ", readers " + set_text(page.readers);
   if (page.borrowers != 0) text += ", borrowers " + set_text(page.borrowers);
@@ -116,7 +119,7 @@ std::string event_text(const Event& event, Place place) {
     case EventKind::kClean:
       return "clean";
     case EventKind::kUsed:
-      return "used";
+      return event.keeps ? "used, and kept" : "used";
     case EventKind::kMessage:
       return fmt::format("{} from {} (wants {}, readers {})", kind_text(event.message.kind), event.node,
                          access_text(event.message.want), set_text(event.message.readers));

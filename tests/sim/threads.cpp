@@ -52,8 +52,13 @@ bool Simulator::somebody_waits(NodeId node, unsigned page) const {
   return std::any_of(threads_.begin(), threads_.end(), [=](const Thread& thread) {
     const bool waits = thread.state == ThreadState::kTrying || thread.state == ThreadState::kFaulting ||
                        thread.state == ThreadState::kSleeping || thread.state == ThreadState::kQueueing;
-    return thread.node == node && thread.page == page && waits && thread.asked && allows(view, needed(thread.intent));
+    return thread.node == node && thread.page == page && waits && thread.asked && allows(view, needed(thread));
   });
+}
+
+Access Simulator::needed(const Thread& thread) {
+  if (thread.intent == Intent::kBorrow && !thread.touching) return Access::kObject;
+  return thread.intent == Intent::kRead ? Access::kRead : Access::kWrite;
 }
 
 void Simulator::choose(Thread& thread) {
@@ -82,6 +87,7 @@ void Simulator::choose(Thread& thread) {
     const bool give = thread.change && weights.transfer != 0 && random_.percent(model_.options.lives != 0 ? 60 : 30);
     thread.to = give ? static_cast<NodeId>(random_.below(model_.options.nodes)) : kNoNode;
     thread.nests = model_.options.nested != 0 && random_.percent(model_.options.nested);
+    thread.inside = may_touch(thread) && random_.percent(model_.options.inside);
     if (!thread.nests && !begin_use(thread)) return;
   }
   if (model_.is_lock(thread.page) && thread.intent > Intent::kModify) thread.intent = Intent::kRead;
@@ -92,24 +98,41 @@ void Simulator::choose(Thread& thread) {
 void Simulator::try_access(Thread& thread) {
   Copy& copy = model_.copy(thread.node, thread.page);
   if (model_.is_lock(thread.page)) return try_lock(thread, copy);
-  if (thread.intent == Intent::kBorrow) return try_borrow(thread, copy);
-  if (!allows(copy.view, needed(thread.intent))) {
+  if (thread.regains && copy.view == Access::kObject) {
+    if (!copy.page.fresh) {  // it is about to go plainly to another thread
+      thread.state = ThreadState::kQueueing;
+      return;
+    }
+    thread.regains = thread.raw_now = copy.owed = false;
+    --copy.touches;
+    thread.state = ThreadState::kHolding;
+    return refresh(thread.node, thread.page);
+  }
+  if (thread.intent == Intent::kBorrow && !thread.touching && !thread.regains) return try_borrow(thread, copy);
+  if (!allows(copy.view, needed(thread))) {
     thread.state = ThreadState::kFaulting;
     return;
   }
-  thread.state = ThreadState::kChoosing;
+  thread.state = thread.touching ? ThreadState::kHolding : ThreadState::kChoosing;
   if (copy.owed) {
     copy.owed = false;
     refresh(thread.node, thread.page);
   }
   access(thread, copy);
+  thread.touching = false;
 }
 
 void Simulator::access(Thread& thread, Copy& copy) {
   ++counts_.accesses;
   came_back(thread.node, thread.page);
   Bytes& bytes = model_.bytes(thread.node, thread.page);
-  if (thread.intent != Intent::kWrite) checker_.read(thread.node, thread.page, bytes);
+  if (thread.intent != Intent::kWrite) {
+    Bytes seen = bytes;  // the program does not look at what a thread of the node is at work on
+    for (unsigned half = 0; half < kObjectsPerPage; ++half) {
+      if (borrowed_here(thread.node, thread.page, half)) seen[half] = model_.truth[thread.page][half];
+    }
+    checker_.read(thread.node, thread.page, seen);
+  }
   if (thread.intent == Intent::kRead) {
     trace("node {} reads page {}", thread.node, thread.page);
     return;
@@ -118,6 +141,7 @@ void Simulator::access(Thread& thread, Copy& copy) {
   const std::uint64_t value = ++last_value_;
   for (unsigned half = 0; half < 2; ++half) {
     if ((only != 2 && only != half) || !model_.lives_now(thread.page, half)) continue;
+    if (borrowed_here(thread.node, thread.page, half)) continue;
     bytes[half] = model_.truth[thread.page][half] = value;
     model_.history(thread.page, half).changed(value, counts_.moves);
   }
@@ -126,8 +150,9 @@ void Simulator::access(Thread& thread, Copy& copy) {
 }
 
 void Simulator::fault_or_hint(Thread& thread) {
-  const bool nested = Simulator::nested(thread) && !mutated(Mutation::kObjectNoNesting);
-  proto::Event event{.kind = proto::EventKind::kFault, .access = needed(thread.intent), .nested = nested};
+  const bool nested =
+      !thread.touching && (Simulator::nested(thread) || thread.regains) && !mutated(Mutation::kObjectNoNesting);
+  proto::Event event{.kind = proto::EventKind::kFault, .access = needed(thread), .nested = nested};
   switch (thread.intent) {
     case Intent::kPrefetch:
       event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};
@@ -153,6 +178,11 @@ void Simulator::fault_or_hint(Thread& thread) {
     case Intent::kBorrow:
       break;
   }
+  if (thread.touching && !thread.raw_now) {
+    thread.touched = thread.raw_now = true;
+    ++model_.copy(thread.node, thread.page).touches;
+  }
+  event.keeps = event.kind != proto::EventKind::kFault && model_.copy(thread.node, thread.page).borrows != 0;
   thread.asked = thread.state == ThreadState::kFaulting;
   thread.state = thread.asked ? ThreadState::kSleeping : ThreadState::kChoosing;
   step(thread.node, thread.page, event);

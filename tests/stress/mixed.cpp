@@ -66,7 +66,7 @@ struct Log {
 
 struct Shared {
   dsm::barrier meet;
-  dsm::shared_mutex beside;
+  dsm::mutex touching;
   std::atomic<std::uint64_t> wrong{0}, forks{0};
   std::uint64_t operations = 0;
   unsigned plain = 0, all = 0;  // objects; those without an owner come first
@@ -83,6 +83,8 @@ std::int64_t now_ns() {
   ::clock_gettime(CLOCK_MONOTONIC, &time);
   return time.tv_sec * 1'000'000'000LL + time.tv_nsec;
 }
+
+std::shared_mutex raw_here;  // of this node's threads: who accesses raw, and (exclusive) who must be alone in that
 
 class Worker {
  public:
@@ -143,8 +145,9 @@ class Worker {
         note.left = note.found = seen->value;
       } else {
         const bool inside = which < shared_.plain && percent(options_.inside);
-        std::unique_lock guard(shared_.beside, std::defer_lock);
-        if (inside) guard.lock();
+        std::unique_lock first(shared_.touching, std::defer_lock);
+        std::unique_lock alone(raw_here, std::defer_lock);
+        if (inside) first.lock(), alone.lock();
         const auto held = dsm::borrow_mut(object);
         change(*held, note);
         if (inside) touch_beside(which);
@@ -152,9 +155,8 @@ class Worker {
     });
   }
 
-  // Some plain objects are never borrowed, so that all may touch them inside borrows of their page. Every eighth, of
-  // those that lie side by side. One thread at a time does, since two would wait for each other; and no raw access to
-  // those pages meanwhile, which could come before its own (objects.h, 5).
+  // Every eighth plain object is never borrowed: all touch it inside borrows of its page. One thread at a time, since
+  // two nodes' would wait for each other, and alone in its node, whose others could reach what it has (objects.h, 5).
   static constexpr std::uint32_t kGroup = 8, kOnlyRaw = kGroup - 2;
   bool only_raw(std::uint32_t which) const { return options_.inside != 0 && which % kGroup == kOnlyRaw; }
   void touch_beside(std::uint32_t which) {
@@ -162,8 +164,7 @@ class Worker {
     if (which % 2 == 0 && beside < shared_.plain) raw(beside, shared_.objects[beside]);
   }
   void raw_alone(std::uint32_t which, Object* object) {
-    std::shared_lock guard(shared_.beside, std::defer_lock);
-    if (options_.inside != 0) guard.lock();
+    const std::shared_lock guard(raw_here);
     raw(which, object);
   }
 

@@ -18,8 +18,10 @@
 // objects to change them does so in an order that all threads keep; those that share 64 aligned bytes (small ones from
 // plain dsm::alloc) wait for each other as if they were one. A broken rule ends the program with one line that
 // names both places, where the library can see it (DSM_CHECK=1 sees more, and says who called, for some 80 ns a
-// borrow). In a job with one program node nothing moves and no page is ever closed: borrows exclude each other there,
-// and do not keep plain accesses off.
+// borrow). A thread that touches an object's page plainly inside its borrow, beside the object, has the page opened to
+// its process: until the borrow ends, plain accesses of that process's other threads to the object are not held off
+// (those of other nodes are). In a job with one program node nothing moves and no page is ever closed: borrows exclude
+// each other there, and do not keep plain accesses off.
 //
 // The guard's address is not the object's: an object must be able to live anywhere, so its bytes are copied. Guards are
 // for one thread at a time; borrowing different objects is thread-safe, and so is borrowing one object by its address.
