@@ -25,7 +25,7 @@ namespace dsm::insight {
 namespace {
 
 constexpr std::uint64_t kSamplesPerSecond = 997;  // of a thread, about; not in step with what a program does
-constexpr std::int64_t kLookNs = 50'000'000;
+constexpr std::int64_t kLookNs = 20'000'000;
 constexpr std::size_t kHeadBytes = sizeof(perf_event_header);
 
 // The processor's events that note a load's address, by libpfm4's names for the generations of processors.

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <tuple>
 
+#include "base/modules.h"
 #include "tests/cluster/launcher_run.h"
 
 namespace dsm::cluster::test {
@@ -215,6 +217,22 @@ TEST(PreloadSites, AreServedApartByAProfile) {
   }
   EXPECT_LT(pages[1][3], 8);
 }
+
+// With a mark that fits no call every allocation is looked up, and all is as without.
+class Marked : public testing::TestWithParam<std::tuple<const char*, const char*>> {};
+TEST_P(Marked, ProgramsRunAsWithout) {
+  const auto [program, what] = GetParam();
+  const std::string mark = "apart:1:" + build_id_of_file(bin(program)) + ":program";
+  expect_good({bin("dsmrun"), "-n", "2", "--preload", "--sites", mark, "--", bin(program), what}, {});
+}
+INSTANTIATE_TEST_SUITE_P(PreloadSites, Marked,
+                         testing::Values(std::tuple{"corners", "resizing"}, std::tuple{"corners", "zeroed"},
+                                         std::tuple{"corners", "operators"}, std::tuple{"corners", "thread_ends"},
+                                         std::tuple{"corners", "many_threads"}, std::tuple{"corners", "libraries"},
+                                         std::tuple{"processes", "child_has_a_copy"},
+                                         std::tuple{"processes", "fork_among_threads"},
+                                         std::tuple{"processes", "grandchildren"}),
+                         [](const auto& test) { return std::string(std::get<1>(test.param)); });
 
 // A program as its distribution has stripped it: what it exports has a name, the rest an offset.
 TEST(PreloadProfile, NamesWhatAStrippedProgramExports) {

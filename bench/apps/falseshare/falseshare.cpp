@@ -2,6 +2,9 @@
 // ever want the same object; what it costs is the unit of sharing being larger than the object. Between two writes a
 // worker computes on its own (--work): without that, page mode makes so many writes each time it has a page that false
 // sharing hardly shows.
+//
+// The objects are one array, which no allocator can part, or (--each) blocks that node 0 allocates one by one, for
+// which dsmrun --auto-from can do something.
 #include <dsm/hints.h>
 #include <fmt/format.h>
 
@@ -19,6 +22,7 @@ struct Settings {
   std::uint64_t writes = 20000;  // a worker
   std::uint64_t objects = 64;    // a worker
   std::uint64_t work = 250;      // steps before each write
+  bool each = false;             // objects are blocks of their own
 };
 
 struct Object {
@@ -67,6 +71,27 @@ class Hinted : public Plain {
   void write(const app::Worker&, const Share& share, std::uint64_t i, std::uint64_t computed) {
     dsm::borrow_mut(&objects_[share.object(i)])->write(computed);
   }
+};
+
+// As Plain, with each object a block of its own: what makes false sharing of them is the allocator.
+class Each {
+ public:
+  Each(Job& job, const Settings& settings) : objects_(job.shared<Object*>(settings.objects * job.workers())) {
+    for (std::uint64_t i = 0; job.node() == 0 && i < settings.objects * job.workers(); ++i) {
+      void* const block = dsm::alloc(sizeof(Object));
+      if (block == nullptr) job.die("there is no memory for the objects.");
+      objects_[i] = ::new (block) Object{};
+    }
+    job.sync_nodes();
+  }
+  void write(const app::Worker&, const Share& share, std::uint64_t i, std::uint64_t computed) {
+    objects_[share.object(i)]->write(computed);
+  }
+  void give_back() {}
+  Object peek(std::uint64_t number) { return *objects_[number]; }
+
+ private:
+  Object** objects_;
 };
 
 // Node 0 makes the objects and hands each worker its owners; in the end it gets them back.
@@ -125,6 +150,7 @@ app::Report check(Job& job, const Settings& settings, Objects& objects) {
   report.checksum = checksum.value();
   report.parameters = {
       {"writes_per_worker", settings.writes}, {"objects_per_worker", settings.objects}, {"work", settings.work}};
+  if (settings.each) report.parameters["each"] = true;
   return report;
 }
 
@@ -158,9 +184,11 @@ int main(int argc, char** argv) {
   cli.add_option("--work", settings.work, "steps of own computation before each write, some 4 ns each")
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
+  cli.add_flag("--each", settings.each, "each object is a block of its own (mode page)");
   app::add_modes(cli, options);
   app::add_options(cli, options);
   CLI11_PARSE(cli, argc, argv);
+  if (settings.each && options.mode == Mode::kPage) return run_mode<Each>(settings, options);
   return app::in_mode<Plain, Hinted, Owned>(options.mode, [&]<typename Objects>(std::type_identity<Objects>) {
     return run_mode<Objects>(settings, options);
   });
