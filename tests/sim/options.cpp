@@ -52,7 +52,8 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
                                                                                                 "cut-anyway",
                                                                                                 "life-untold",
                                                                                                 "life-breaks-lock",
-                                                                                                "life-colour-anew"};
+                                                                                                "life-colour-anew",
+                                                                                                "life-holds-queue"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -160,6 +161,14 @@ void choose_cleaning(std::uint64_t seed, Options& options) {
   if (random.percent(25)) options.weights.clean = random.between(1, 6);
 }
 
+// And after that: who dies has freed something, or was to forget it.
+void choose_death_among_lives(std::uint64_t seed, Options& options) {
+  Random random(seed * 0xff51afd7ed558ccd + 23);
+  if (options.lives == 0 || !random.percent(40)) return;
+  options.crash = random.between(1, 100);
+  options.deaf = random.percent(70);
+}
+
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
   if (value) line += fmt::format(" --{} {}", option, *value);
 }
@@ -216,6 +225,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
     choose_limits(seed, options);
     choose_lives(seed, options);
     choose_cleaning(seed, options);
+    choose_death_among_lives(seed, options);
   }
   options.nodes = overrides.nodes.value_or(options.nodes);
   options.pages = overrides.pages.value_or(options.pages);
