@@ -111,6 +111,7 @@ void Simulator::check_who_waits() {
   for (std::size_t i = 0; i < threads_.size(); ++i) {
     const Thread& thread = threads_[i];
     if (contains(ended_, thread.node) || thread.state == ThreadState::kFinished || blamed_[thread.page]) continue;
+    if ((thread.answers & ended_) != 0) continue;
     throw Failure{Check::kStuck,
                   fmt::format("node {} has ended, and thread {} of node {} waits for page {}, with which "
                               "it had nothing to do",

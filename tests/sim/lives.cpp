@@ -74,11 +74,11 @@ void Simulator::used(Thread& thread) {
   thread.state = ThreadState::kChoosing;
 }
 
-// Every node forgets its copy, but not one that stands: the thread waits for the answers.
+// Every node forgets its copy, but not one that stands: the thread waits for the answers, and holds nothing meanwhile.
 void Simulator::ask_to_forget(Thread& thread, NodeId node, unsigned index) {
   const auto p = static_cast<std::uint8_t>(thread.page), o = static_cast<std::uint8_t>(thread.object);
   thread.state = ThreadState::kForgetting;
-  ++thread.answers;
+  thread.answers |= node_bit(node);
   write_object(thread.node, node, {ObjectMessage::kForget, thread.node, p, o, index, {}, 0});
 }
 
@@ -124,6 +124,14 @@ void Simulator::end_life(unsigned page, unsigned which) {
   if (life.awaited == 0) ended_life(page, which);
 }
 
+// A free of this home has not been answered by all.
+bool Simulator::awaits_forgetting(NodeId home) const {
+  for (unsigned i = 0; i < model_.lives.size(); ++i) {
+    if (model_.homes[i / kObjectsPerPage].node == home && model_.lives[i].awaited != 0) return true;
+  }
+  return false;
+}
+
 void Simulator::ended_life(unsigned page, unsigned which) {
   trace("object {} of page {} is in the heap again", which, page);
   model_.life(page, which).stage = LifeStage::kDead;
@@ -156,7 +164,8 @@ void Simulator::forgotten(const ObjectLetter& letter) {
     return;
   }
   Thread& thread = threads_[letter.thread];
-  if (--thread.answers == 0) used(thread);
+  thread.answers &= ~node_bit(letter.from);
+  if (thread.answers == 0) used(thread);
   refresh_thread(letter.thread);
 }
 

@@ -192,6 +192,7 @@ void Simulator::step_queue(unsigned page, unsigned which, proto::QueueEvent even
 // The queue's operation on the header.
 void Simulator::move_queue(unsigned page, unsigned which) {
   Object& object = model_.object(page, which);
+  if (mutated(Mutation::kLifeHoldsQueue) && awaits_forgetting(model_.homes[page].node)) return;
   if (!object.answered) {
     object.answer = object.header;
     if (object.todo.swap && object.answer == object.todo.expected) object.header = object.todo.desired;

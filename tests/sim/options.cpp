@@ -53,7 +53,8 @@ constexpr std::array<const char*, static_cast<std::size_t>(Mutation::kCount)> kM
                                                                                                 "cut-anyway",
                                                                                                 "life-untold",
                                                                                                 "life-breaks-lock",
-                                                                                                "life-colour-anew"};
+                                                                                                "life-colour-anew",
+                                                                                                "life-holds-queue"};
 
 constexpr unsigned kMaxAccesses = 600;  // of all threads together: keeps a run at a few milliseconds
 
@@ -161,7 +162,7 @@ void choose_cleaning(std::uint64_t seed, Options& options) {
   if (random.percent(25)) options.weights.clean = random.between(1, 6);
 }
 
-// And last, one node whose threads touch plainly what lies beside the object that they have borrowed. Two such nodes
+// And after that, one node whose threads touch plainly what lies beside the object that they have borrowed. Two such nodes
 // could wait for each other for ever.
 void choose_inside(std::uint64_t seed, Options& options) {
   Random random(seed * 0x9fb21c651e98df25 + 23);
@@ -169,6 +170,14 @@ void choose_inside(std::uint64_t seed, Options& options) {
   options.inside = random.between(20, 100);
   options.weights.borrow = std::max(options.weights.borrow, random.between(2, 12));
   options.latch_only = 0;
+}
+
+// And last: who dies has freed something, or was to forget it.
+void choose_death_among_lives(std::uint64_t seed, Options& options) {
+  Random random(seed * 0xff51afd7ed558ccd + 23);
+  if (options.lives == 0 || !random.percent(40)) return;
+  options.crash = random.between(1, 100);
+  options.deaf = random.percent(70);
 }
 
 void append(std::string& line, const char* option, std::optional<unsigned> value) {
@@ -229,6 +238,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
     choose_lives(seed, options);
     choose_cleaning(seed, options);
     choose_inside(seed, options);
+    choose_death_among_lives(seed, options);
   }
   options.nodes = overrides.nodes.value_or(options.nodes);
   options.pages = overrides.pages.value_or(options.pages);

@@ -63,6 +63,7 @@ enum class Mutation : std::uint8_t {
   kLifeUntold,          // a standing owner does not hear that its object was freed
   kLifeBreaksLock,      // the free of a block takes the lock of whoever is at work on its header
   kLifeColourAnew,      // nobody is told to forget when the colours begin anew
+  kLifeHoldsQueue,      // a home's queues stand still while a free is not answered
   kCount
 };
 

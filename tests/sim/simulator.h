@@ -128,14 +128,14 @@ class Simulator {
     Intent intent = Intent::kRead;
     unsigned page = 0;
     unsigned left;
-    unsigned holds = 0;    // kHolding: moves until it lets go
-    bool asked = false;    // a lock: it has faulted for it
-    unsigned object = 0;   // kBorrow: which,
-    bool change = false;   // and whether to change it,
-    NodeId to = kNoNode;   // and who is to be the standing owner then
-    bool nests = false;    // and whether it is to be held around another borrow
-    bool pinned = false;   // it has the page, and waits for another thread of its node to be done with the object
-    unsigned answers = 0;  // kForgetting: that are still to come
+    unsigned holds = 0;   // kHolding: moves until it lets go
+    bool asked = false;   // a lock: it has faulted for it
+    unsigned object = 0;  // kBorrow: which,
+    bool change = false;  // and whether to change it,
+    NodeId to = kNoNode;  // and who is to be the standing owner then
+    bool nests = false;   // and whether it is to be held around another borrow
+    bool pinned = false;  // it has the page, and waits for another thread of its node to be done with the object
+    NodeSet answers = 0;  // kForgetting: whose are still to come
     std::optional<unsigned> outer = {};  // the page of the borrow around this one
     bool awaits = false;  // it is in the home's queue, without the page; or has been granted the object since, and
     proto::Header granted = 0;  // gains the page again
@@ -304,6 +304,7 @@ class Simulator {
   void free_object(const Thread& thread, Life& life);
   void end_life(unsigned page, unsigned which);
   void ended_life(unsigned page, unsigned which);
+  bool awaits_forgetting(NodeId home) const;
   void forget(NodeId node, const ObjectLetter& letter);
   void forgotten(const ObjectLetter& letter);
   bool make_object(Thread& thread, Life& life);
