@@ -162,8 +162,8 @@ void choose_cleaning(std::uint64_t seed, Options& options) {
   if (random.percent(25)) options.weights.clean = random.between(1, 6);
 }
 
-// And after that, one node whose threads touch plainly what lies beside the object that they have borrowed. Two such nodes
-// could wait for each other for ever.
+// And after that, one node whose threads touch plainly what lies beside the object that they have borrowed. Two such
+// nodes could wait for each other for ever.
 void choose_inside(std::uint64_t seed, Options& options) {
   Random random(seed * 0x9fb21c651e98df25 + 23);
   if (options.crash != 0 || options.room != 0 || options.lives != 0 || !random.percent(20)) return;
