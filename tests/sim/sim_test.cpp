@@ -70,7 +70,7 @@ TEST(Simulation, SeedReplaysExactly) {
 
 // The run is about something: accesses happen, waiters are overtaken, and all of the bound for writers is used.
 TEST(Simulation, SchedulesAreHostile) {
-  const Overrides four{.nodes = 4};
+  const Overrides four{.nodes = 4, .without = {"inside"}};  // who touches inside his borrow may go before others
   std::uint64_t accesses = 0;
   Overtaken most;
   for (std::uint64_t seed = 1; seed <= 1000; ++seed) {
