@@ -129,6 +129,7 @@ PRELOAD = {
     "libdsm/preload/front.cpp": [
         ("old-block-not-copied", "std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));",
          "if (!MUTANT) std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));"),
+        ("libc-memory-global", "  if (inside_libc(call)) [[unlikely]]", "  if (inside_libc(call) && !MUTANT) [[unlikely]]"),
         ("free-changes-errno", "  errno = saved_errno;\n}\n\nvoid* resize_slow", "  errno = MUTANT ? EINVAL : saved_errno;\n}\n\nvoid* resize_slow"),
     ],
     "libdsm/preload/new.cpp": [
