@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #ifdef DSM_BENCH_API
 #include <dsm/dsm.h>
@@ -41,6 +42,10 @@ double ns_of_a_pair(std::uint64_t pairs) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && std::strcmp(argv[1], "--help") == 0) {
+    std::puts("Usage: bench_alloc [PAIRS]\n\nNanoseconds of an allocation and its free, over PAIRS (5000000) of them.");
+    return 0;
+  }
   if (!start()) return 1;
   const std::uint64_t pairs = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 5'000'000;
   ns_of_a_pair(pairs / 8 + 1);

@@ -7,7 +7,10 @@
 
 namespace dsm::runtime {
 
+// An operation may fail ahead of the news why. Who tells it ends this node, with the cause.
 void end_for_lost(NodeId lost) {
+  constexpr useconds_t kNewsWithinUs = 500'000;
+  ::usleep(kNewsWithinUs);
   log(LogLevel::kError, "job", "node {} is lost to this one, for the reason above; this node ends", lost);
   ::_exit(kExitPeerDown);
 }
