@@ -52,7 +52,7 @@ ALL = {
         "key-value store, each node uses its own keys",
         "app_kv",
         ("--partitioned", "--get", "90"),
-        (300, 50_000, 1_000_000, 4_000_000),
+        (300, 50_000, 16_000_000, 64_000_000),
         "The same table, but no two nodes use the same bucket: nothing needs to move, and what remains is what each "
         "mode costs where the data is.",
         "32 requests that came together",
