@@ -2,11 +2,10 @@
 // byte per thread, so that malloc decides with one load.
 //
 // 1. kDirect, kSited: the thread is bound to its arena and jemalloc's data of it stands; dsm_je_malloc gives it blocks
-// of
-//    the global heap and no others. Only the heap sets them.
+//    of the global heap and no others. Only the heap sets them.
 // 2. `bound_allocations` says which of them a thread that is bound becomes. kSited: some allocation sites are served
-//    otherwise, so each allocation is looked up first. kUnbound: neither, every allocation takes the slow
-//    path, where it is recorded. Set before threads are bound.
+//    otherwise, so each allocation is looked up first. kUnbound: neither, every allocation takes the slow path, where
+//    it is recorded. Set before threads are bound.
 // 3. kOwn: runtime code runs. What it allocates never comes from the global heap.
 #pragma once
 

@@ -11,9 +11,8 @@
 //    ours ends before jemalloc's: thread_end says why. Before and after, every block is checked to lie in the slice;
 //    allocate_late() has a way for threads that jemalloc has torn down.
 // 4. A block that is apart is a raw block of whole pages, from an arena of its own with a bound, past all caches. One
-// that
-//    is freed by dsm_je_free (the preload library) may lie in a thread's cache and serve as a raw block of that size;
-//    it stays what its chunk says.
+//    that is freed by dsm_je_free (the preload library) may lie in a thread's cache and serve as a raw block of that
+//    size; it stays what its chunk says.
 #include "heap/heap.h"
 
 #include <pthread.h>

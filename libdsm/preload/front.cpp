@@ -24,8 +24,8 @@ void __libc_free(void* block) noexcept;
 
 namespace dsm::preload {
 
-constinit Slice own_slice{};
-constinit Slice sized_slice{};
+constinit AddressRange own_slice{};
+constinit AddressRange sized_slice{};
 constinit std::atomic<bool> system_calls_need_care{false};
 
 namespace {

@@ -33,20 +33,17 @@ struct Node;
 
 namespace dsm::preload {
 
-struct Slice {
+struct AddressRange {
   std::uintptr_t begin;
-  std::size_t bytes;  // 0 until the node has started
+  std::size_t bytes;  // 0: it holds nothing yet
+  bool holds(const void* address) const { return reinterpret_cast<std::uintptr_t>(address) - begin < bytes; }
 };
-extern constinit Slice own_slice;
+extern constinit AddressRange own_slice;  // from the start of the node on
 
-inline bool in_own_slice(const void* block) {
-  return reinterpret_cast<std::uintptr_t>(block) - own_slice.begin < own_slice.bytes;
-}
+inline bool in_own_slice(const void* block) { return own_slice.holds(block); }
 // Blocks of it may be freed by the size that was asked for: they are not served otherwise, where they would be larger.
-extern constinit Slice sized_slice;
-inline bool in_sized_slice(const void* block) {
-  return reinterpret_cast<std::uintptr_t>(block) - sized_slice.begin < sized_slice.bytes;
-}
+extern constinit AddressRange sized_slice;
+inline bool in_sized_slice(const void* block) { return sized_slice.holds(block); }
 inline bool direct() { return allocations == Allocations::kDirect; }
 
 // System calls on shared pages may give EFAULT with this node's engine, and the library has to hide that.

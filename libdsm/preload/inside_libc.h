@@ -3,7 +3,7 @@
 // wait for, that memory is libc's own.
 #pragma once
 
-#include <cstdint>
+#include "preload/front.h"
 
 namespace dsm::preload {
 
@@ -11,15 +11,9 @@ namespace dsm::preload {
 // (strdup) may be handed to other nodes.
 void find_libc(bool streams_only);
 
-struct CodeRange {
-  std::uintptr_t begin = 0;
-  std::uintptr_t bytes = 0;
-};
-extern constinit CodeRange libc_code;
+extern constinit AddressRange libc_code;
 
 // `call`: where a call of an allocation function returns to. False before find_libc().
-inline bool inside_libc(const void* call) {
-  return reinterpret_cast<std::uintptr_t>(call) - libc_code.begin < libc_code.bytes;
-}
+inline bool inside_libc(const void* call) { return libc_code.holds(call); }
 
 }  // namespace dsm::preload
