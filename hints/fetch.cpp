@@ -117,9 +117,7 @@ void ask_for_pages(Engine& engine, std::span<const Wanted> objects, std::size_t 
   if (node.local == nullptr) return;
   const SignalsBlocked blocked;
   for (const Wanted& one : objects) {
-    const PageId first = node.geometry.page_of(one.address);
-    const PageId last = node.geometry.page_of(one.address + std::max<std::size_t>(bytes, 1) - 1);
-    node.pages->hint({first, static_cast<std::uint32_t>(last - first + 1)},
+    node.pages->hint(node.geometry.pages_of(one.address, bytes),
                      {.kind = proto::EventKind::kPrefetch, .access = Access::kRead});
   }
 }

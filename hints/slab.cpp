@@ -58,7 +58,7 @@ void Slab::give_large(Large large) {
 
 std::size_t Slab::taken(std::size_t bytes) {
   const std::size_t size_class = class_of(bytes);
-  return size_class < kClasses ? kSmallest << size_class : (bytes + kPageBytes - 1) & ~(kPageBytes - 1);
+  return size_class < kClasses ? kSmallest << size_class : up_to_page(bytes);
 }
 
 std::byte* Slab::take(std::size_t bytes) {

@@ -15,13 +15,6 @@ void fence() { std::atomic_signal_fence(std::memory_order_seq_cst); }
 
 }  // namespace
 
-bool is_here(const hints::Engine& engine, std::uint64_t address, std::size_t bytes) {
-  const Geometry& geometry = engine.node.geometry;
-  if (!geometry.holds(address) || !geometry.holds(address + bytes - 1)) return false;
-  const proto::ObjectPlace place = engine.objects.place(address, bytes);
-  return place.home == engine.node.self && !place.scattered;
-}
-
 Taken::Taken(hints::Engine& engine)
     : engine_(engine),
       base_(engine.node.geometry.base),

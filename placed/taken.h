@@ -46,7 +46,4 @@ class Taken {
   std::array<void*, kMost> objects_;
 };
 
-// Whether the whole object is homed here.
-bool is_here(const hints::Engine& engine, std::uint64_t address, std::size_t bytes);
-
 }  // namespace dsm::placed

@@ -52,9 +52,9 @@ std::error_code hint(const void* address, std::size_t bytes, const proto::Event&
     return std::make_error_code(std::errc::invalid_argument);
   }
   if (bytes == 0) return {};
-  const PageId end = geometry.page_of(begin + bytes - 1) + 1;
-  for (PageId first = geometry.page_of(begin); first < end;) {
-    const auto count = static_cast<std::uint32_t>(std::min(end - first, kHintPages));
+  const PageRange pages = geometry.pages_of(begin, bytes);
+  for (PageId first = pages.first; first < pages.end();) {
+    const auto count = static_cast<std::uint32_t>(std::min(pages.end() - first, kHintPages));
     const SignalsBlocked blocked;
     node.pages->hint({first, count}, event);
     first += count;

@@ -44,6 +44,11 @@ struct Geometry {
 
   constexpr bool holds(std::uint64_t address) const { return address - base < memory_bytes(); }
   constexpr PageId page_of(std::uint64_t address) const { return (address - base) >> kPageShift; }
+  // The pages that some bytes, one at the least, lie in.
+  constexpr PageRange pages_of(std::uint64_t address, std::uint64_t bytes) const {
+    const PageId first = page_of(address);
+    return {first, static_cast<std::uint32_t>(page_of(address + (bytes == 0 ? 0 : bytes - 1)) - first + 1)};
+  }
   constexpr std::uint64_t address_of(PageId page) const { return base + (page << kPageShift); }
   constexpr bool has_bytes(PageId page) const { return page < memory_pages(); }
   constexpr bool lent(PageId page) const { return page >= lent_first() && page < sliced_pages(); }

@@ -22,6 +22,9 @@ inline constexpr std::size_t kChunkShift = 21;  // a chunk is private or shared 
 inline constexpr std::size_t kChunkBytes = std::size_t{1} << kChunkShift;
 inline constexpr std::size_t kPagesPerChunk = kChunkBytes / kPageBytes;
 
+// An address or a size, up to the next whole page.
+constexpr std::uint64_t up_to_page(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
+
 constexpr NodeSet node_bit(NodeId node) { return NodeSet{1} << node; }
 constexpr bool contains(NodeSet set, NodeId node) { return (set >> node & 1) != 0; }
 
@@ -42,6 +45,8 @@ constexpr bool exclude(Access one, Access other) {
 struct PageRange {
   PageId first;
   std::uint32_t count;
+
+  constexpr PageId end() const { return first + count; }
 };
 
 }  // namespace dsm

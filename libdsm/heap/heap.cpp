@@ -80,8 +80,6 @@ void on_thread_end(void* heap);
 // Empties jemalloc's own cache of this thread. An error: the thread has none any more, jemalloc has torn it down.
 void flush_cache() { static_cast<void>(dsm_je_mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0)); }
 
-std::size_t whole_pages(std::size_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
-
 int alignment_flag(std::size_t alignment) { return alignment > 1 ? std::countr_zero(alignment) : 0; }
 
 class ArenaHeap final : public Heap {
@@ -223,13 +221,13 @@ void* ArenaHeap::allocate_slow(std::size_t bytes, std::size_t alignment, Kind ki
 void* ArenaHeap::allocate_apart(std::size_t bytes, std::size_t alignment, bool zero) {
   if (!apart_.open()) return nullptr;
   const int flags = alignment_flag(std::max<std::size_t>(alignment, kPageBytes)) | (zero ? MALLOCX_ZERO : 0);
-  return allocate_from(apart_, whole_pages(bytes), flags);
+  return allocate_from(apart_, up_to_page(bytes), flags);
 }
 
 // Stays apart as long as there is room for that. jemalloc would not know that it has to.
 void* ArenaHeap::resize_apart(void* block, std::size_t bytes) {
   const std::size_t usable = usable_size(block);
-  const std::size_t whole = whole_pages(bytes);
+  const std::size_t whole = up_to_page(bytes);
   if (whole <= usable && whole > usable / 2) return block;
   void* moved = allocate_apart(bytes, 0, false);
   if (moved == nullptr && whole <= usable) return block;

@@ -148,7 +148,7 @@ struct alignas(4096) FileHead {
 };
 static_assert(sizeof(FileHead) == 4096);
 
-inline constexpr std::uint64_t kPartBytes = (sizeof(NodePart) + kPageBytes - 1) / kPageBytes * kPageBytes;
+inline constexpr std::uint64_t kPartBytes = up_to_page(sizeof(NodePart));
 
 // How rare samples become so that they never fill their table: one in so many, when `taken` have been taken. A
 // sixteenth of the table later half as many are, and so on.

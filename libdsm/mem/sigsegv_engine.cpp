@@ -112,7 +112,7 @@ bool SigsegvEngine::allows(PageId page, Access wanted) const {
 
 void SigsegvEngine::set(PageRange pages, Access access) {
   const Held held(lock_);
-  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+  for (PageId page = pages.first; page < pages.end(); ++page) {
     allowed_[page].store(static_cast<std::uint8_t>(access), std::memory_order_relaxed);
   }
   apply(pages, access);

@@ -29,7 +29,7 @@ void* pointer(std::uintptr_t address) { return reinterpret_cast<void*>(address);
 template <typename Use>
 void by_chunk(const Geometry& geometry, PageRange pages, Use use) {
   std::uintptr_t address = geometry.address_of(pages.first);
-  const std::uintptr_t end = geometry.address_of(pages.first + pages.count);
+  const std::uintptr_t end = geometry.address_of(pages.end());
   while (address < end) {
     const std::uintptr_t next = std::min(end, (address | (kChunkBytes - 1)) + 1);
     use(address, next - address);

@@ -86,8 +86,7 @@ constexpr std::uint64_t stamp(unsigned nodes) {
   return std::uint64_t{kMagic} << 56 | std::uint64_t{kVersion} << 48 | std::uint64_t{nodes} << 32 | kRingSlots;
 }
 
-constexpr std::uint64_t round_to_page(std::uint64_t bytes) { return (bytes + kPageBytes - 1) & ~(kPageBytes - 1); }
-constexpr std::uint64_t mailbox_offset(std::uint64_t meta_bytes) { return round_to_page(meta_bytes); }
-constexpr std::uint64_t mailbox_bytes(unsigned nodes) { return round_to_page(sizeof(Mailbox) + nodes * sizeof(Ring)); }
+constexpr std::uint64_t mailbox_offset(std::uint64_t meta_bytes) { return up_to_page(meta_bytes); }
+constexpr std::uint64_t mailbox_bytes(unsigned nodes) { return up_to_page(sizeof(Mailbox) + nodes * sizeof(Ring)); }
 
 }  // namespace dsm::net::shm

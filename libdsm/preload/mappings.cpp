@@ -81,8 +81,6 @@ class TableLocked {
   const std::lock_guard<FutexLock> guard_;
 };
 
-constexpr std::uintptr_t up_to_page(std::uintptr_t address) { return (address + kPageBytes - 1) & ~(kPageBytes - 1); }
-
 int fail(int error) {
   errno = error;
   return -1;

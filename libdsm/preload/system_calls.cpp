@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <span>
 
 #include "base/types.h"
@@ -92,6 +93,12 @@ ssize_t with_parts(const iovec* parts, int count, Access access, Call call) {
   if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
   return with_pages([&] { return acquire(parts_of(parts, count), access); }, call);
+}
+
+// Whether a stream's buffer is where libc's inner calls may meet a missing page.
+bool needs_care(const void* buffer) {
+  return system_calls_need_care.load(std::memory_order_acquire) &&
+         front_node()->geometry.holds(reinterpret_cast<std::uintptr_t>(buffer));
 }
 
 }  // namespace
@@ -214,5 +221,22 @@ DSM_INTERPOSED ssize_t getrandom(void* data, std::size_t bytes, unsigned flags) 
   return with_buffer(data, bytes, Access::kWrite,
                      [&] { return next<"getrandom", ssize_t(void*, std::size_t, unsigned)>()(data, bytes, flags); });
 }
+
+// A stream may leave the buffer that it is given unused: it makes one of its own then, of libc's memory
+// (inside_libc.h).
+DSM_INTERPOSED int setvbuf(std::FILE* stream, char* buffer, int mode, std::size_t bytes) {
+  if (needs_care(buffer)) buffer = nullptr;
+  return next<"setvbuf", int(std::FILE*, char*, int, std::size_t)>()(stream, buffer, mode, bytes);
+}
+
+DSM_INTERPOSED void setbuffer(std::FILE* stream, char* buffer, std::size_t bytes) {
+  if (needs_care(buffer)) {
+    setvbuf(stream, nullptr, _IOFBF, bytes);
+  } else {
+    next<"setbuffer", void(std::FILE*, char*, std::size_t)>()(stream, buffer, bytes);
+  }
+}
+
+DSM_INTERPOSED void setbuf(std::FILE* stream, char* buffer) { setbuffer(stream, buffer, BUFSIZ); }
 
 }  // namespace dsm::preload

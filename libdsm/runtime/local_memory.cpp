@@ -147,7 +147,7 @@ void LocalMemory::cut(PageRange pages) {
     DSM_CHECK(errno == EINTR, "cannot give back the memory of pages {}+{}: errno {}", pages.first, pages.count, errno);
   }
   std::uint32_t freed = 0;
-  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+  for (PageId page = pages.first; page < pages.end(); ++page) {
     if (here(page)) ++freed;
     frames_[page].here.store(false, std::memory_order_relaxed);
     frames_[page].resting.store(false, std::memory_order_relaxed);

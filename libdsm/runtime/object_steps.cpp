@@ -59,10 +59,10 @@ NodeId Objects::home_of(std::uint64_t address) const {
 proto::ObjectPlace Objects::place(std::uint64_t address, std::uint64_t bytes) const {
   const Geometry& geometry = node_.geometry;
   if (geometry.program_nodes() == 1) return {node_.self, node_.self, false, false};
-  const PageId first = geometry.page_of(address);
-  const PageId last = geometry.page_of(address + std::max<std::uint64_t>(bytes, 1) - 1);
+  const PageRange pages = geometry.pages_of(address, bytes);
   const NodeId home = home_of(address);
-  return {node_.self, home, bytes <= kScratchBytes, geometry.home(first) != home || geometry.home_end(first) <= last};
+  return {node_.self, home, bytes <= kScratchBytes,
+          geometry.home(pages.first) != home || geometry.home_end(pages.first) < pages.end()};
 }
 
 std::atomic<Header>* Objects::slice_headers() const {

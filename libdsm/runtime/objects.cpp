@@ -56,8 +56,8 @@ const std::atomic<std::uint64_t>* Objects::slice_pages() const {
 // Whether the word of any of the object's pages is as asked.
 template <typename Is>
 bool Objects::any_page(std::uint64_t address, std::uint64_t bytes, Is is) const {
-  const PageId last = node_.geometry.page_of(address + bytes - 1);
-  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+  const PageRange pages = node_.geometry.pages_of(address, bytes);
+  for (PageId page = pages.first; page < pages.end(); ++page) {
     if (is(pages_[page].load())) return true;
   }
   return false;
@@ -94,9 +94,9 @@ bool Objects::try_pin(Pin& pin, std::uint64_t address, std::uint64_t bytes, PinK
 }
 
 std::uint64_t Objects::stamp(std::uint64_t address, std::uint64_t bytes) const {
-  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  const PageRange pages = node_.geometry.pages_of(address, bytes);
   std::uint64_t sum = 0;  // generations only grow
-  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+  for (PageId page = pages.first; page < pages.end(); ++page) {
     sum += pages_[page].load(std::memory_order_acquire) / kOneGeneration;
   }
   return sum;
@@ -138,8 +138,8 @@ void Objects::unpin(Pin& pin) {
 
 // The borrow that has ended may have been what a page waited for that is to leave, or to go from this node.
 void Objects::reconsider(std::uint64_t address, std::uint64_t bytes) {
-  const PageId last = node_.geometry.page_of(address + bytes - 1);
-  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+  const PageRange pages = node_.geometry.pages_of(address, bytes);
+  for (PageId page = pages.first; page < pages.end(); ++page) {
     if (is_open(pages_[page].load())) continue;
     const SignalsBlocked blocked;
     node_.pages->event(page, kReconsider);
@@ -151,9 +151,8 @@ void Objects::reconsider(std::uint64_t address, std::uint64_t bytes) {
 void Objects::enter(Pin& pin) {
   const Geometry& geometry = node_.geometry;
   const std::uint64_t address = pin.address.load();
-  const PageId first = geometry.page_of(address);
-  const PageId end = geometry.page_of(address + pin.bytes.load() - 1) + 1;
-  for (PageId at = first; at < end; at = (at / kPagesPerChunk + 1) * kPagesPerChunk) {
+  const PageRange pages = geometry.pages_of(address, pin.bytes.load());
+  for (PageId at = pages.first; at < pages.end(); at = (at / kPagesPerChunk + 1) * kPagesPerChunk) {
     if (geometry.lent(at) && home_of(geometry.address_of(at)) == kNoNode) {
       end_for_misuse("a borrow of memory that was never allocated:", address, pin.site, "", {});
     }
@@ -166,8 +165,8 @@ void Objects::enter(Pin& pin) {
   do {
     pin.address.store(0);
     reconsider(address, pin.bytes.load());
-    for (PageId at = first; at < end;) {
-      const PageId next = std::min(end, (at / kPagesPerChunk + 1) * kPagesPerChunk);
+    for (PageId at = pages.first; at < pages.end();) {
+      const PageId next = std::min(pages.end(), (at / kPagesPerChunk + 1) * kPagesPerChunk);
       const SignalsBlocked blocked;
       const bool nested = my_pins().holds_others_up();
       std::optional<Waiting> waiting;
@@ -186,10 +185,10 @@ void Objects::take_back(Pin& pin) {
   const std::uint64_t address = pin.address.load(std::memory_order_relaxed);
   const std::uint64_t bytes = pin.bytes.load(std::memory_order_relaxed);
   end_raw_access(*pin.owner);
-  const PageId last = node_.geometry.page_of(address + bytes - 1);
+  const PageRange pages = node_.geometry.pages_of(address, bytes);
   while (!holds_now(pin)) {
     const SignalsBlocked blocked;
-    for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+    for (PageId page = pages.first; page < pages.end(); ++page) {
       if (!has_left(page)) continue;
       const bool there = node_.pages->gain_for_objects({page, 1}, true);
       DSM_CHECK(there, "page {} is kept, and does not exist", page);
@@ -200,9 +199,8 @@ void Objects::take_back(Pin& pin) {
 // Whether the published pin keeps all its pages: open ones, since who closes them sees it; closing ones if they are
 // still here, since who decides that they leave does so under the entry's lock.
 bool Objects::holds_now(const Pin& pin) {
-  const std::uint64_t address = pin.address.load();
-  const PageId last = node_.geometry.page_of(address + pin.bytes.load() - 1);
-  for (PageId page = node_.geometry.page_of(address); page <= last; ++page) {
+  const PageRange pages = node_.geometry.pages_of(pin.address.load(), pin.bytes.load());
+  for (PageId page = pages.first; page < pages.end(); ++page) {
     if (is_open(pages_[page].load())) continue;
     const SignalsBlocked blocked;
     Entry& entry = node_.pages->entry(page);
@@ -260,14 +258,14 @@ bool Objects::may_leave(PageId page, bool wanted_here) {
 
 void Objects::left(PageRange pages) {
   ObjectCopies* const copies = copies_.load();
-  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+  for (PageId page = pages.first; page < pages.end(); ++page) {
     pages_[page].store(in_state(pages_[page].load(), kLeft));
     if (copies != nullptr) copies->left(page);
   }
 }
 
 void Objects::entered(PageRange pages) {
-  for (PageId page = pages.first; page < pages.first + pages.count; ++page) {
+  for (PageId page = pages.first; page < pages.end(); ++page) {
     pages_[page].store(in_state(pages_[page].load() + kOneGeneration, kOpen));
   }
   // Who touched one of them raw has done so, or asks again.

@@ -154,7 +154,7 @@ std::optional<Held> hold_of(const Node& node, const ThreadPins& thread, WaitKind
   });
   const std::uint64_t granted = thread.granted.load();
   if (!found && kind == WaitKind::kObject && granted != 0 && same_header(granted, address)) {
-    found = Held{granted, thread.wait.site};
+    found = Held{granted, thread.wait.site()};
   }
   return found;
 }
@@ -204,7 +204,7 @@ void say_here(const Node& node, ThreadPins& thread, const Held& held) {
                                                            : "";
   const auto place = kind == WaitKind::kPlain && frames[0] != 0 ? place_text(frames[0], At::kAccess) : PlaceText{};
   log(LogLevel::kError, "deadlock", "thread {} borrowed {:#x}{} and waits for {}{:#x}{}{}{}", thread.tid.load(),
-      held.address, site_text(held.site).data(), what, address, site_text(thread.wait.site).data(),
+      held.address, site_text(held.site).data(), what, address, site_text(thread.wait.site()).data(),
       place[0] != '\0' ? " at " : "", place.data());
   if (frames[0] != 0) say_callers("it waits:", frames, kind == WaitKind::kPlain ? At::kAccess : At::kCall);
   if (held.site.callers != 0) say_callers("its borrow began:", callers_of(held.site));

@@ -96,10 +96,12 @@ struct ThreadWait {
   std::atomic<std::uint64_t> state{0};    // number of the wait << 8 | WaitKind
   std::atomic<std::uint64_t> address{0};  // of the object, or where in the page; as the next, valid while it waits
   std::atomic<std::int64_t> since_ns{0};
-  CallSite site;
+  std::atomic<const char*> file{nullptr};  // where in the program, if that is known
+  std::atomic<std::uint32_t> line{0}, callers{0};
   std::atomic<std::uint64_t> traced{0};  // `state` of the wait that `frames` are of
   std::array<std::atomic<std::uint64_t>, kFrames> frames{};
 
+  CallSite site() const { return {file.load(), line.load(), callers.load()}; }
   static constexpr WaitKind kind_of(std::uint64_t state) { return static_cast<WaitKind>(state & 0xff); }
 };
 

@@ -25,7 +25,9 @@ void begin(ThreadPins& thread, WaitKind kind, std::uint64_t address, CallSite si
   // Loaded first, so that this comes after what another thread noted for the wait before, if that suspended this one.
   const std::uint64_t number = (wait.state.load() >> 8) + 1;
   wait.address.store(address);
-  wait.site = site;
+  wait.file.store(site.file);
+  wait.line.store(site.line);
+  wait.callers.store(site.callers);
   wait.since_ns.store(now_ns());
   wait.state.store(number << 8 | static_cast<std::uint64_t>(kind));
   note_wait_begun();

@@ -47,8 +47,8 @@ TEST_P(Processes, BesideAnotherNode) {
 }
 INSTANTIATE_TEST_SUITE_P(Program, Processes,
                          testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
-                                         "starting_programs", "streams", "descriptors", "own_handler", "stack_overflow",
-                                         "blocked_signals"),
+                                         "starting_programs", "streams", "streams_with_buffers", "descriptors",
+                                         "own_handler", "stack_overflow", "blocked_signals"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(Preload, ChildrenRunOnTheLibraryWhenAskedTo) {
@@ -99,8 +99,8 @@ class OverMemoryNodes : public testing::TestWithParam<const char*> {};
 TEST_P(OverMemoryNodes, AsWithoutUs) { expect_good(bounded({bin("processes"), GetParam()}), {}); }
 INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes,
                          testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
-                                         "starting_programs", "streams", "descriptors", "own_handler", "stack_overflow",
-                                         "blocked_signals"),
+                                         "starting_programs", "streams", "streams_with_buffers", "descriptors",
+                                         "own_handler", "stack_overflow", "blocked_signals"),
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(PreloadOverMemoryNodes, ShadowedBlocksSurviveEviction) {
@@ -132,7 +132,7 @@ INSTANTIATE_TEST_SUITE_P(Program, Mappings,
 // With the other engines the kernel waits for no page.
 TEST(PreloadOverMemoryNodes, StreamsWorkWithEveryEngine) {
   for (const char* engine : {"uffd-thread", "uffd-inline", "sigsegv"}) {
-    for (const char* what : {"streams", "starting_programs"}) {
+    for (const char* what : {"streams", "streams_with_buffers", "starting_programs"}) {
       expect_good({bin("dsmrun"), "--preload", "--engine", engine, "--memory-nodes", "1", "--local-memory", "4M", "--",
                    bin("processes"), what},
                   {});

@@ -146,11 +146,12 @@ void starting_programs() {
 }
 
 // libc hands the kernel memory that it has allocated for itself, while what the program uses pushes pages out.
-void streams() {
-  constexpr std::size_t kLines = 20'000, kUsed = 24 << 20;
+void streams_with(bool give_buffer) {
+  constexpr std::size_t kLines = 20'000, kUsed = 24 << 20, kBuffer = 64 << 10;
   auto* const used = static_cast<char*>(std::malloc(kUsed));
   std::FILE* const file = std::tmpfile();
   REQUIRE(used != nullptr && file != nullptr);
+  if (give_buffer) REQUIRE(std::setvbuf(file, static_cast<char*>(std::malloc(kBuffer)), _IOFBF, kBuffer) == 0);
   const auto use = [&](std::size_t i) { used[i * 13 % (kUsed >> 12) << 12] = static_cast<char>(i); };
   for (std::size_t i = 0; i < kLines; ++i) {
     REQUIRE(std::fprintf(file, "line %zu\n", i) > 0);
@@ -170,6 +171,9 @@ void streams() {
   REQUIRE(entries >= 5 && closedir(folder) == 0);  // ".", "..", three streams
   std::free(used);
 }
+
+void streams() { streams_with(false); }
+void streams_with_buffers() { streams_with(true); }
 
 // A program that closes whatever it has not opened, and that counts on the lowest free number.
 void descriptors() {
@@ -295,6 +299,7 @@ constexpr Case kCases[] = {{"child_has_a_copy", child_has_a_copy},
                            {"grandchildren", grandchildren},
                            {"starting_programs", starting_programs},
                            {"streams", streams},
+                           {"streams_with_buffers", streams_with_buffers},
                            {"descriptors", descriptors},
                            {"limited", limited},
                            {"own_handler", own_handler},
