@@ -64,7 +64,7 @@ Copy& Cache::new_record() {
 void Cache::put_in_table(Copy& copy) {
   const std::uint64_t address = copy.address.load();
   if (address == 0) return doom(copy);
-  Copy* const there = find_in_table(address);
+  Copy* const there = find_locked(address);
   if (there != nullptr &&
       (there->standing || proto::version_of(there->word.load()) > proto::version_of(copy.word.load()))) {
     copy.address.store(0);
@@ -226,7 +226,7 @@ void Cache::forget(std::uint64_t address, bool freed) {
   forgotten_.fetch_add(1);
   runtime::pins_barrier();  // who has put a copy into its Recent meanwhile sees the count
   drop_recent(address, address + 1);
-  Copy* copy = find_in_table(address);
+  Copy* copy = find_locked(address);
   if (Holding** at = find_holding(address); *at != nullptr) {
     Holding& holding = **at;
     if (holding.standing && !freed) return;

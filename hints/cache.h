@@ -19,6 +19,7 @@
 
 #include <array>
 #include <atomic>
+#include <climits>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -127,6 +128,7 @@ class Cache final : public runtime::ObjectCopies {
 
  private:
   static constexpr std::size_t kBuckets = std::size_t{1} << 18;
+  static constexpr int kStepsUnlocked = 32;  // a reader may stray into another chain, and need not find what is there
   static constexpr std::size_t kPageLists = std::size_t{1} << 16;
   static constexpr std::size_t kHoldingBuckets = 1 << 12;
   static constexpr std::size_t kGhosts = 1 << 16;
@@ -145,7 +147,9 @@ class Cache final : public runtime::ObjectCopies {
   Copy*& page_list(const Copy& copy) const;
   Copy& make_locked(std::uint64_t bytes);
   Copy& new_record();
-  Copy* find_in_table(std::uint64_t address) const;
+  Copy* find_in_table(std::uint64_t address, int most_steps) const;
+  // Under the lock: all of the chain, since what is not found would stay, or stand twice.
+  Copy* find_locked(std::uint64_t address) const { return find_in_table(address, INT_MAX); }
   void put_in_table(Copy& copy);
   void flush(Recent& recent);
   void drop_recent(std::uint64_t begin, std::uint64_t end);
@@ -186,9 +190,9 @@ class Cache final : public runtime::ObjectCopies {
   std::atomic<std::uint64_t> forgotten_{0};
 };
 
-inline Copy* Cache::find_in_table(std::uint64_t address) const {
+inline Copy* Cache::find_in_table(std::uint64_t address, int most_steps) const {
   Copy* copy = bucket(address).load(std::memory_order_acquire);
-  for (int steps = 0; copy != nullptr && steps < 32; ++steps) {
+  for (int steps = 0; copy != nullptr && steps < most_steps; ++steps) {
     if (copy->address.load(std::memory_order_relaxed) == address) return copy;
     copy = copy->next.load(std::memory_order_acquire);
   }
@@ -200,7 +204,7 @@ inline Copy* Cache::find(const runtime::ThreadPins& me, std::uint64_t address) c
     Copy* const copy = recent->copies[hash(address) % Recent::kCopies].load(std::memory_order_relaxed);
     if (copy != nullptr && copy->address.load(std::memory_order_relaxed) == address) return copy;
   }
-  return find_in_table(address);
+  return find_in_table(address, kStepsUnlocked);
 }
 
 inline void Cache::note_use(Copy& copy) {

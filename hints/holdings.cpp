@@ -148,7 +148,7 @@ void Cache::end_standing(Holding& holding, Copy* newer) {
 // Under the lock.
 void Cache::stand(Holding& holding, std::uint64_t address, Copy& copy) {
   copy.standing.store(true, std::memory_order_relaxed);
-  if (Copy* there = find_in_table(address)) {
+  if (Copy* there = find_locked(address)) {
     there->standing.store(false, std::memory_order_relaxed);
     unlink(*there);
     doom(*there);

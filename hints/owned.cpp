@@ -155,7 +155,7 @@ void end_for_tie(const void* target) {
                           reinterpret_cast<std::uint64_t>(target), {}, "", {});
 }
 
-void owned_check_idle(std::uint64_t bits, const char* what) {
+void owned_check_idle(std::uint64_t bits, owner_end how) {
   if ((bits & kBeingChanged) == 0) [[likely]]
     return;
   const std::uint64_t address = address_of_bits(bits);
@@ -163,9 +163,8 @@ void owned_check_idle(std::uint64_t bits, const char* what) {
   runtime::for_each_pin([&](const Pin& pin) {
     if (pin.address.load() == address) begun = pin.site;
   });
-  const bool moved = what[0] == 'm';
-  runtime::end_for_misuse(moved ? "an owner is moved inside the mutable borrow of its object"
-                                : "an owner is destroyed inside the mutable borrow of its object",
+  runtime::end_for_misuse(how == owner_end::moved ? "an owner is moved inside the mutable borrow of its object"
+                                                  : "an owner is destroyed inside the mutable borrow of its object",
                           address, {}, "the borrow began", begun);
 }
 

@@ -13,7 +13,7 @@ namespace dsm::hints {
 namespace {
 
 // Larger copies go into the table at once, so that what a thread keeps stays small beside the cache.
-constexpr std::uint64_t kMostBytes = 1024;
+constexpr std::uint64_t kSmallBytes = 1024;
 
 std::size_t class_of(std::uint64_t bytes) {
   return static_cast<std::size_t>(__builtin_ctzll(Slab::taken(bytes)) - __builtin_ctzll(Slab::kSmallest));
@@ -33,7 +33,7 @@ Recent& recent_of(runtime::ThreadPins& me) {
 }  // namespace
 
 Copy& Cache::make(runtime::ThreadPins& me, std::uint64_t bytes) {
-  if (bytes > kMostBytes) {
+  if (bytes > kSmallBytes) {
     const SignalsBlocked blocked;
     const std::lock_guard guard(lock_);
     return make_locked(bytes);
@@ -61,7 +61,7 @@ void Cache::insert(runtime::ThreadPins& me, Copy& copy, std::uint64_t address, p
   Copy* const there = slot.load(std::memory_order_relaxed);
   const bool same = there != nullptr && there->address.load() == address;
   const bool full = there != nullptr && (!same || recent.retired_count == Recent::kCopies);
-  if (full || copy.bytes.load() > kMostBytes || proto::hold_of(word) == proto::Hold::kStanding) {
+  if (full || copy.bytes.load() > kSmallBytes || proto::hold_of(word) == proto::Hold::kStanding) {
     const SignalsBlocked blocked;
     const std::lock_guard guard(lock_);
     flush(recent);
@@ -80,7 +80,7 @@ void Cache::insert(runtime::ThreadPins& me, Copy& copy, std::uint64_t address, p
 
 void Cache::retire(runtime::ThreadPins& me, Copy& copy) {
   Recent& recent = recent_of(me);
-  if (copy.bytes.load() <= kMostBytes && recent.retired_count < Recent::kCopies) {
+  if (copy.bytes.load() <= kSmallBytes && recent.retired_count < Recent::kCopies) {
     recent.retired[recent.retired_count++] = &copy;
     return;
   }

@@ -84,35 +84,44 @@ void Executor::wake() {
 
 // --- requests -------------------------------------------------------------------------------------------------------
 
+// Whoever asks so is wrong, and is not left waiting.
+void Executor::refuse(Caller caller, const char* what) {
+  log(LogLevel::kError, "wire", "node {} has sent {}: ignored", caller.node, what);
+  const SignalsBlocked blocked;
+  node_.calls->reply(caller, 0);
+}
+
 void Executor::serve() {
   node_.calls->handle(Operation::kCallOpen,
                       [this](Caller caller, const Request&) { node_.calls->reply(caller, open_ring()); });
   node_.calls->handle(Operation::kCallFence, [this](Caller caller, const Request& request) {
     {
-      const std::lock_guard guard(lock_);
-      Incoming* const from = incoming(request.args[0]);
-      DSM_CHECK(from != nullptr, "node {} names a ring at {:#x} that is none", caller.node, request.args[0]);
-      fences_.push_back({caller, from, request.args[1], request.args[2] != 0});
+      const Locked locked(lock_);
+      if (Incoming* const from = incoming(request.args[0])) {
+        fences_.push_back({caller, from, request.args[1], request.args[2] != 0});
+        return wake();
+      }
     }
-    wake();
+    refuse(caller, "a ring that is none");
   });
   node_.calls->handle(Operation::kCallAt, [this](Caller caller, const Request& request) {
     SingleCall call;
     call.run =
         reinterpret_cast<run_records>(reinterpret_cast<std::uintptr_t>(function_at(request.args[0] & 0xffffffff)));
     call.object_bytes = request.args[0] >> 32;
-    call.record.resize(request.args[2] & 0xffffffff);
+    const std::size_t bytes = request.args[2] & 0xffffffff;
+    if (request.args[1] == 0 && bytes > request.text_bytes) return refuse(caller, "a call that is cut off");
+    call.record.resize(bytes);
     call.result_bytes = request.args[2] >> 32;
     call.caller = caller;
     call.parcel = request.args[1];
     if (call.parcel != 0) {
       read_parcel(node_, call.parcel, call.record);
     } else {
-      DSM_CHECK(call.record.size() <= request.text_bytes, "a call of {} bytes", call.record.size());
       std::memcpy(call.record.data(), request.text, call.record.size());
     }
     {
-      const std::lock_guard guard(lock_);
+      const Locked locked(lock_);
       requests_.push_back(std::move(call));
       if (doorbell_ == nullptr) start();
     }
@@ -134,7 +143,7 @@ void Executor::start() {
 std::uint64_t Executor::open_ring() {
   void* const block = node_.heap->allocate(sizeof(Ring), kObjectGranule, heap::Kind::kObject, false);
   if (block == nullptr) return 0;
-  const std::lock_guard guard(lock_);
+  const Locked locked(lock_);
   if (doorbell_ == nullptr) start();
   const auto address = reinterpret_cast<std::uint64_t>(block);
   auto* const ring = reinterpret_cast<Ring*>(node_.service_view + (address - node_.geometry.base));
@@ -183,7 +192,7 @@ bool Executor::drain() {
   for (std::size_t i = 0; i < incoming_count_.load(); ++i) {
     Incoming* from = nullptr;
     {
-      const std::lock_guard guard(lock_);
+      const Locked locked(lock_);
       from = incoming_[i].get();
     }
     some |= take_batches(*from);
@@ -191,7 +200,7 @@ bool Executor::drain() {
   for (;;) {
     SingleCall call;
     {
-      const std::lock_guard guard(lock_);
+      const Locked locked(lock_);
       if (requests_.empty()) break;
       call = std::move(requests_.front());
       requests_.pop_front();
@@ -204,7 +213,7 @@ bool Executor::drain() {
 }
 
 bool Executor::anything_ready() {
-  const std::lock_guard guard(lock_);
+  const Locked locked(lock_);
   if (!requests_.empty()) return true;
   return std::any_of(incoming_.begin(), incoming_.end(), [](const auto& from) {
     return from->source.aside.load() < kMostAside && from->ring->ready.load() != from->ring->taken.load();
@@ -219,8 +228,7 @@ bool Executor::take_batches(Incoming& from) {
   for (; at < first + kSlots && from.source.aside.load() < kMostAside; ++at) {
     if (at == ring.ready.load(std::memory_order_acquire)) break;
     RingSlot& slot = ring.slots[at % kSlots];
-    DSM_CHECK(slot.bytes <= sizeof slot.runs, "a batch of {} bytes", slot.bytes);
-    run_batch({slot.runs, slot.bytes}, from.source);
+    run_batch({slot.runs, std::min<std::size_t>(slot.bytes, sizeof slot.runs)}, from.source);
     ring.taken.store(at + 1, std::memory_order_release);
   }
   return at != first;
@@ -230,7 +238,7 @@ bool Executor::take_batches(Incoming& from) {
 void Executor::answer_fences() {
   std::vector<Caller> done;
   {
-    const std::lock_guard guard(lock_);
+    const Locked locked(lock_);
     std::erase_if(fences_, [&](const Fence& fence) {
       const bool passed =
           fence.from->ring->taken.load() >= fence.batches && (!fence.all || fence.from->source.aside.load() == 0);
@@ -246,12 +254,14 @@ void Executor::answer_fences() {
 
 void Executor::run_batch(std::span<std::byte> runs, Source& source) {
   while (!runs.empty()) {
-    RunHead head;
-    DSM_CHECK(runs.size() >= sizeof head, "a batch ends in a run's head");
-    std::memcpy(&head, runs.data(), sizeof head);
+    RunHead head{};
+    std::memcpy(&head, runs.data(), std::min(runs.size(), sizeof head));
     const std::size_t bytes = std::size_t{head.stride} * head.count;
-    DSM_CHECK(head.stride >= 8 && bytes <= runs.size() - sizeof head, "a run of {} calls of {} bytes", head.count,
-              head.stride);
+    if (runs.size() < sizeof head || head.stride < 8 || bytes > runs.size() - sizeof head) {
+      log(LogLevel::kError, "wire", "a batch of calls has {} bytes left for {} calls of {} bytes: ignored", runs.size(),
+          head.count, head.stride);
+      return;
+    }
     const auto function = reinterpret_cast<run_records>(reinterpret_cast<std::uintptr_t>(function_at(head.function)));
     run_all(head, function, runs.data() + sizeof head, source);
     runs = runs.subspan(sizeof head + bytes);
@@ -322,7 +332,7 @@ void Executor::answer(SingleCall& call, std::span<const std::byte> result) {
 bool Executor::is_aside(std::uint64_t object) {
   if (granules_aside_.load(std::memory_order_acquire) == 0) [[likely]]
     return false;
-  const std::lock_guard guard(lock_);
+  const Locked locked(lock_);
   return aside_.contains(object / kObjectGranule);
 }
 
@@ -331,7 +341,7 @@ void Executor::set_aside(SingleCall&& call) {
   if (call.source != nullptr) call.source->aside.fetch_add(1);
   bool first = false;
   {
-    const std::lock_guard guard(lock_);
+    const Locked locked(lock_);
     std::deque<SingleCall>& line = aside_[granule];
     first = line.empty();
     line.push_back(std::move(call));
@@ -345,7 +355,7 @@ void Executor::run_aside(std::uint64_t granule) {
   for (bool more = true; more;) {
     SingleCall* call = nullptr;
     {
-      const std::lock_guard guard(lock_);
+      const Locked locked(lock_);
       call = &aside_.at(granule).front();
     }
     hints::Pin& pin = hints::borrow_mut(reinterpret_cast<void*>(call->object()), call->object_bytes, {});
@@ -356,7 +366,7 @@ void Executor::run_aside(std::uint64_t granule) {
     Source* const source = call->source;
     SingleCall ended;
     {
-      const std::lock_guard guard(lock_);
+      const Locked locked(lock_);
       std::deque<SingleCall>& line = aside_.at(granule);
       ended = std::move(line.front());
       line.pop_front();

@@ -7,8 +7,7 @@
 //
 // 1. Calls of one sender on one granule run in order: what is set aside for a granule is a queue, and while that is not
 //    empty later calls go to its end.
-// 2. A sender has at the most kMostAside calls set aside; then its ring stands still, and so in the end does the
-// sender.
+// 2. A sender has at the most kMostAside calls set aside; then its ring stands still, and so in the end does it.
 #pragma once
 
 #include <dsm/delegate.h>
@@ -23,6 +22,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/signals.h"
 #include "placed/ring.h"
 #include "runtime/calls.h"
 
@@ -76,7 +76,15 @@ class Executor {
     bool all;
   };
 
+  // The service thread takes the lock, too: a handler of the program's, on a thread that has it, might wait for that.
+  struct Locked {
+    explicit Locked(std::mutex& lock) : guard(lock) {}
+    const SignalsBlocked blocked;
+    const std::lock_guard<std::mutex> guard;
+  };
+
   void serve();
+  void refuse(runtime::Caller caller, const char* what);
   std::uint64_t open_ring();
   void start();  // holding lock_
   Incoming* incoming(std::uint64_t ring);

@@ -4,10 +4,13 @@
 #include <link.h>
 
 #include <atomic>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <string>
 
 #include "base/log.h"
+#include "base/modules.h"
 #include "runtime/calls.h"
 #include "runtime/node.h"
 #include "runtime/start_hooks.h"
@@ -33,20 +36,6 @@ void mix(Image& image, const void* bytes, std::size_t count) {
   for (; count != 0; --count) image.id = (image.id ^ *at++) * 0x100'0000'01b3;
 }
 
-void read_notes(Image& image, std::uint64_t begin, std::uint64_t bytes) {
-  for (std::uint64_t at = begin; at + sizeof(ElfW(Nhdr)) <= begin + bytes;) {
-    const auto* const note = reinterpret_cast<const ElfW(Nhdr)*>(at);
-    const std::uint64_t name = at + sizeof *note;
-    const std::uint64_t text = name + ((note->n_namesz + 3U) & ~3U);
-    if (note->n_type == NT_GNU_BUILD_ID && note->n_namesz == 4 &&
-        std::memcmp(reinterpret_cast<const void*>(name), "GNU", 4) == 0) {
-      mix(image, reinterpret_cast<const void*>(text), note->n_descsz);
-      image.has_build_id = true;
-    }
-    at = text + ((note->n_descsz + 3U) & ~3U);
-  }
-}
-
 // Called for the program first; stops there.
 int read_program(dl_phdr_info* info, std::size_t, void* to) {
   Image& image = *static_cast<Image*>(to);
@@ -54,7 +43,11 @@ int read_program(dl_phdr_info* info, std::size_t, void* to) {
   for (int i = 0; i < info->dlpi_phnum; ++i) {
     const ElfW(Phdr)& part = info->dlpi_phdr[i];
     const std::uint64_t begin = image.base + part.p_vaddr;
-    if (part.p_type == PT_NOTE) read_notes(image, begin, part.p_memsz);
+    if (part.p_type == PT_NOTE) {
+      const std::string id = build_id_in({reinterpret_cast<const std::byte*>(begin), part.p_memsz});
+      mix(image, id.data(), id.size());
+      image.has_build_id |= !id.empty();
+    }
     if (part.p_type != PT_LOAD || (part.p_flags & PF_X) == 0) continue;
     if (image.code_begin == 0) image.code_begin = begin;
     image.code_end = begin + part.p_memsz;

@@ -40,7 +40,7 @@ void Workers::run(std::function<void()> task) {
   tasks_.push_back(std::move(task));
   if (idle_ >= tasks_.size()) return work_.notify_one();
   if (threads_ < base_) return add();
-  if (!kept_) start_thread("dsm-keeper", [this] { keep(); });
+  if (!kept_) start_thread("dsm-pool", [this] { keep(); });
   kept_ = true;
   stuck_.notify_one();
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/config.h"
+#include "base/emulation.h"
 #include "base/types.h"
 
 namespace dsm {
@@ -17,9 +18,6 @@ namespace {
 
 constexpr const char* kEngines[] = {"auto", "uffd-inline", "uffd-thread", "sigsegv"};
 constexpr const char* kTransports[] = {"shm", "verbs"};
-constexpr const char* kEmulations[] = {"rdma", "tcp"};
-
-constexpr std::int64_t kLargestFigure = 1'000'000'000;  // in an emulated network
 
 // No size is as large and every base is larger: how bytes_text tells an address.
 constexpr std::int64_t kLeastAddress = std::int64_t{1} << 43;
@@ -36,29 +34,15 @@ std::string one_of(std::span<const char* const> allowed, const std::string& valu
   return fmt::format("one of {}", fmt::join(allowed, ", "));
 }
 
-// latency_ns:bytes_per_us:message_ns, in decimal: what net's shm_emulation takes.
-bool is_emulated_network(std::string_view value) {
-  std::int64_t numbers[3] = {};
-  for (std::size_t i = 0; i < 3; ++i) {
-    const std::size_t end = i < 2 ? value.find(':') : value.size();
-    if (end == std::string_view::npos || value.substr(0, end).find('x') != std::string_view::npos) return false;
-    const auto number = parse_number(value.substr(0, end));
-    if (!number || *number > kLargestFigure) return false;
-    numbers[i] = *number;
-    value.remove_prefix(std::min(end + 1, value.size()));
-  }
-  return numbers[1] > 0;
-}
-
 std::string not_allowed_text(const OptionRule& rule, const std::string& value) {
   const std::string_view name = rule.name;
   if (name == "engine") return one_of(kEngines, value);
   if (name == "transport") return one_of(kTransports, value);
   if (name == "rdma_device" || name == "profile" || name == "sites") return "";
-  if (value.empty() || one_of(kEmulations, value).empty() || is_emulated_network(value)) return "";
+  if (parse_emulation(value)) return "";
   return fmt::format(
       "empty, rdma, tcp, or three numbers latency_ns:bytes_per_us:message_ns, each at most {}, bytes_per_us above 0",
-      kLargestFigure);
+      kLargestEmulatedFigure);
 }
 
 std::string not_allowed_number(const OptionRule& rule, const std::string& value) {

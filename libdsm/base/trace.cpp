@@ -80,18 +80,8 @@ const char* name_of(TraceEvent event) {
   switch (event) {
     case TraceEvent::kFault:
       return "fault";
-    case TraceEvent::kClaim:
-      return "claim";
-    case TraceEvent::kObserve:
-      return "observe";
-    case TraceEvent::kGranted:
-      return "granted";
     case TraceEvent::kWait:
       return "wait";
-    case TraceEvent::kYield:
-      return "yield";
-    case TraceEvent::kDrop:
-      return "drop";
     case TraceEvent::kMap:
       return "map";
     case TraceEvent::kUnmap:

@@ -1,5 +1,4 @@
-// Fixed events in a per-thread ring, cheap enough for the fault path: what a failed DSM_CHECK prints. The simulator
-// prints the same events.
+// Fixed events in a per-thread ring, cheap enough for the fault path: what a failed DSM_CHECK prints.
 #pragma once
 
 #include <cstdint>
@@ -8,20 +7,7 @@
 
 namespace dsm {
 
-enum class TraceEvent : std::uint8_t {
-  kFault,
-  kClaim,
-  kObserve,
-  kGranted,
-  kWait,
-  kYield,
-  kDrop,
-  kMap,
-  kUnmap,
-  kSend,
-  kReceive,
-  kShareChunk
-};
+enum class TraceEvent : std::uint8_t { kFault, kWait, kMap, kUnmap, kSend, kReceive, kShareChunk };
 
 void trace(TraceEvent event, PageId page, std::uint64_t a = 0, std::uint64_t b = 0);
 void dump_trace(int fd);  // this thread's ring, oldest first; safe in signal context

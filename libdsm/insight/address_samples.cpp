@@ -15,6 +15,7 @@
 #include <cstring>
 #include <ctime>
 #include <string_view>
+#include <utility>
 
 #include "base/allocation_gate.h"
 #include "base/futex.h"
@@ -192,6 +193,7 @@ void AddressSampler::look_for_threads() {
   DIR* const folder = ::opendir("/proc/self/task");
   if (folder == nullptr) return;
   for (Ring& ring : rings_) ring.seen = false;
+  const std::vector<std::int32_t> refused_before = std::exchange(refused_, {});  // those that are gone are forgotten
   while (const dirent* const entry = ::readdir(folder)) {
     std::int32_t tid = 0;
     const std::string_view name = entry->d_name;
@@ -199,8 +201,10 @@ void AddressSampler::look_for_threads() {
     const auto known = std::ranges::find(rings_, tid, &Ring::tid);
     if (known != rings_.end()) {
       known->seen = true;
-    } else if (std::ranges::find(refused_, tid) == refused_.end()) {
+    } else if (std::ranges::find(refused_before, tid) == refused_before.end()) {
       open_ring(tid);
+    } else {
+      refused_.push_back(tid);
     }
   }
   ::closedir(folder);

@@ -144,8 +144,8 @@ void SigsegvEngine::take_everything_away() {
   if (!std::exchange(warned_, true)) {
     log(LogLevel::kWarn, "mem",
         "engine sigsegv: the pages in use need more memory areas than vm.max_map_count allows; all access is dropped "
-        "and "
-        "faulted in again, which is slow. Raise it (sysctl -w vm.max_map_count=1048576) or use DSM_ENGINE=uffd-inline");
+        "and faulted in again, which is slow. Raise it (sysctl -w vm.max_map_count=1048576) or use "
+        "DSM_ENGINE=uffd-inline");
   }
   attached_.for_each_run([](std::uintptr_t address, std::size_t bytes) {
     if (mprotect(reinterpret_cast<void*>(address), bytes, PROT_NONE) != 0) {

@@ -1,6 +1,5 @@
 #include "mem/uffd_engine.h"
 
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -9,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 
 #include "base/check.h"
 #include "mem/give_up.h"
@@ -37,10 +37,12 @@ void by_chunk(const Geometry& geometry, PageRange pages, Use use) {
   }
 }
 
-// Returns for an error that a request gets over by trying again.
+// Returns for an error that a request gets over by trying again. It sleeps: what is waited for is another thread, and
+// this one may be more urgent.
 void try_again_sig(int error, const char* what, std::uintptr_t address) {
   if (error != EAGAIN && error != EINTR) give_up_sig(what, address, error);
-  sched_yield();
+  const timespec moment{0, 20'000};
+  ::nanosleep(&moment, nullptr);
 }
 
 }  // namespace

@@ -12,11 +12,11 @@
 #include <span>
 #include <vector>
 
+#include "base/emulation.h"
 #include "base/futex.h"
 #include "net/local_chain.h"
 #include "net/mapping.h"
 #include "net/overflow.h"
-#include "net/shm_emulation.h"
 #include "net/shm_transport.h"
 #include "net/shm_wire.h"
 

@@ -164,8 +164,7 @@ ibv_mr* Device::register_memory(void* at, std::uint64_t bytes, bool on_demand) c
   if ((error == ENOMEM || error == EPERM) && limit.rlim_cur != RLIM_INFINITY) {
     log(LogLevel::kError, "net",
         "cannot register {} KiB for RDMA: registered memory is locked, and this process may lock {} KiB; raise the "
-        "limit "
-        "(ulimit -l unlimited, or memlock in /etc/security/limits.conf)",
+        "limit (ulimit -l unlimited, or memlock in /etc/security/limits.conf)",
         bytes >> 10, limit.rlim_cur >> 10);
   } else {
     log(LogLevel::kError, "net", "cannot register {} KiB for RDMA on {}: {}", bytes >> 10, name_,

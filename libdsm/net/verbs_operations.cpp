@@ -18,7 +18,7 @@ namespace {
 constexpr std::int64_t kSpinMostNs = 300'000;
 constexpr std::int64_t kSpinLeastNs = 2'000;
 constexpr int kLookAgainMs = 100;
-constexpr std::int64_t kHungNs = 15'000'000'000;
+constexpr std::int64_t kHungNs = 15'000'000'000;  // at the least; and twice what a node may be silent
 
 }  // namespace
 
@@ -159,7 +159,7 @@ ibv_wc_status VerbsTransport::await(Lane& lane, NodeId node, const Volley& volle
       cpu_relax();
       continue;
     }
-    if (now - start > kHungNs && !ended) {
+    if (now - start > std::max(kHungNs, 2'000'000 * std::int64_t{dead_after_ms_}) && !ended) {
       end_pair(lane.pairs[node].get());
       ended = true;
     }

@@ -8,8 +8,9 @@
 //                 of `set` may still read, and so may the owner if it did before. With `of` (objects finish) they may
 //                 still work on objects, and the owner has no access. Nobody writes until `set` is empty. With `ob`
 //                 (owner borrows) the owner has borrows of its own in the page, which go on when it has the page: no
-//                 member may go before it. With `mp` (member plain) a member has, and goes before the owner: with `of`
-//                 as soon as it is the only one, without it has the page alone until those end.
+//                 member may go before it. With `mp` (member plain) a member of the set has borrows in the page,
+//                 too, and wants it raw for them, before the owner. Together with `of` it waits until it is the only
+//                 member left; without `of` it has the page to itself until its borrows end.
 // mode shared:    the members of `set` may read; home memory is current. An empty set is a free page.
 // mode object:    the members of `set`, never empty, work on objects at the home, each object under its header's
 //                 rules; nobody has the page in its application view (an intention lock).

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "runtime/forks.h"
 #include "runtime/leases.h"
 #include "runtime/node.h"
 #include "runtime/objects.h"
@@ -133,24 +134,34 @@ bool Blocks::kept_here(std::uint64_t address) const {
 void Blocks::release(void* block) {
   if (block == nullptr) return;
   const std::uint64_t address = value_of(block);
-  switch (owner(block, "free")) {
-    case Owner::kHere:
-      count(node_.stats->free_local);
-      return release_here(block);
-    case Owner::kInterleaved: {
-      count(node_.stats->free_remote);
-      Call call(node_, 0, Operation::kInterleavedFree, {address, 0, 0});
-      if (call.wait() != 0) return;
-      log(LogLevel::kError, "heap", "free({}): no interleaved block begins here; the program ends", block);
-      std::abort();
-    }
-    case Owner::kElsewhere:
-      break;
+  const Owner whose = owner(block, "free");
+  if (whose == Owner::kHere) {
+    count(node_.stats->free_local);
+    return release_here(block);
   }
+  if (in_forked_child()) return;
   count(node_.stats->free_remote);
+  if (whose == Owner::kInterleaved) return release_interleaved(block);
   const SignalsBlocked blocked;
   const NodeId keeper = keeper_of(address);
   if (const auto full = frees_.add(keeper, block)) send_frees(keeper, full->used());
+}
+
+// Its objects' lives end first, as those of a heap's block do at its home (release_here).
+void Blocks::release_interleaved(void* block) {
+  const std::size_t bytes = usable_size(block);
+  if (bytes == 0) {
+    log(LogLevel::kError, "heap", "free({}): no interleaved block begins here; the program ends", block);
+    std::abort();
+  }
+  if (node_.objects->freed(block, bytes)) give_back(block);
+}
+
+void Blocks::give_back(void* block) {
+  if (kept_here(value_of(block))) return node_.heap->release(block);
+  const SignalsBlocked blocked;
+  const std::uint64_t address = value_of(block);
+  send_frees(0, {&address, 1});
 }
 
 void Blocks::release_here(void* block) {
@@ -179,7 +190,7 @@ void Blocks::on_frees(NodeId from, std::span<const std::uint64_t> blocks) {
   for (const std::uint64_t address : blocks) {
     if (kept_here(address)) {
       release_here(pointer_of(address));
-    } else {
+    } else if (!gives_granules(address)) {
       log(LogLevel::kError, "heap", "node {} has freed {:#x}, which is no block of this node's heap: ignored", from,
           address);
     }
@@ -231,6 +242,12 @@ std::uint64_t Blocks::take_granules(std::uint64_t count, bool fresh) {
   return Granules::kNone;
 }
 
+// Node 0: an interleaved block whose objects' lives have ended.
+bool Blocks::gives_granules(std::uint64_t address) {
+  const std::uint64_t offset = address - node_.geometry.address_of(node_.geometry.interleaved_first());
+  return node_.self == 0 && offset % kGranuleBytes == 0 && granules_.give(offset / kGranuleBytes);
+}
+
 // What this node does for the others, on its service thread. None of it touches the blocks' bytes.
 void Blocks::serve() {
   Calls& calls = *node_.calls;
@@ -252,10 +269,6 @@ void Blocks::serve() {
     const std::uint64_t first = sane ? take_granules(count, request.args[1] != 0) : Granules::kNone;
     const std::uint64_t region = node_.geometry.address_of(node_.geometry.interleaved_first());
     calls.reply(caller, first == Granules::kNone ? 0 : region + first * kGranuleBytes);
-  });
-  calls.handle(Operation::kInterleavedFree, [&](Caller caller, const Request& request) {
-    const std::uint64_t offset = request.args[0] - node_.geometry.address_of(node_.geometry.interleaved_first());
-    calls.reply(caller, offset % kGranuleBytes == 0 && granules_.give(offset / kGranuleBytes) ? 1 : 0);
   });
 }
 

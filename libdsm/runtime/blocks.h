@@ -58,7 +58,9 @@ class Blocks {
 
   // Sends what is left in the batches.
   void flush();
-  // From the service thread: blocks homed here that another node has freed.
+  // A block whose objects nobody has anything of any more; on any thread.
+  void give_back(void* block);
+  // From the service thread: blocks that another node has freed; at node 0 also interleaved ones that are free.
   void on_frees(NodeId from, std::span<const std::uint64_t> blocks);
 
  private:
@@ -67,6 +69,8 @@ class Blocks {
   void* allocate_at(std::size_t bytes, std::size_t alignment, Place place);
   void tell_apart_is_full();
   void release_here(void* block);
+  void release_interleaved(void* block);
+  bool gives_granules(std::uint64_t address);
   void send_frees(NodeId home, std::span<const std::uint64_t> blocks);
   void serve();
   NodeId keeper_of(std::uint64_t address) const;

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/check.h"
@@ -11,6 +12,7 @@
 #include "base/no_memory.h"
 #include "base/signals.h"
 #include "base/tsan.h"
+#include "runtime/forks.h"
 #include "runtime/node.h"
 #include "runtime/pages.h"
 #include "runtime/wire.h"
@@ -156,6 +158,10 @@ Call::Call(Node& node, NodeId to, Operation operation, std::array<std::uint64_t,
     : node_(node) {
   DSM_CHECK(to < node.geometry.program_nodes() && text.size() <= Request::kMaxText,
             "a call to node {} with {} bytes of text", to, text.size());
+  if (in_forked_child()) [[unlikely]] {
+    log(LogLevel::kError, "fork", "a forked child needs node {} for this, and is no node itself; the child ends", to);
+    std::abort();
+  }
   if (to != node.self) tsan_before(&kOthers);
   const SignalsBlocked blocked;
   id_ = node.calls->take_slot(to);
@@ -192,7 +198,7 @@ bool Call::wait_until(std::uint32_t phase, std::int64_t timeout_ns) {
     const std::uint64_t state = slot.state.load();
     DSM_CHECK(call_of(state) == id_, "call {:#x} has lost its slot", id_);
     if (phase_of(state) >= phase && phase_of(state) != kFilling) return true;
-    const std::int64_t left = timeout_ns < 0 ? kSliceNs : begin + timeout_ns - now_ns();
+    const std::int64_t left = timeout_ns < 0 ? kSliceNs : timeout_ns - (now_ns() - begin);
     if (left <= 0) return false;
     const SignalsBlocked blocked;
     node_.pages->await_change(slot.changed, seen, std::min(left, kSliceNs));

@@ -21,32 +21,31 @@ namespace dsm::runtime {
 struct Node;
 
 enum class Operation : std::uint16_t {
-  kAllocate,         // args: bytes, alignment, heap kind -> block or 0
-  kUsableSize,       // args: block -> bytes
-  kInterleaved,      // args: bytes, fresh -> address or 0          (node 0)
-  kInterleavedFree,  // args: address -> 1 if it was a block      (node 0)
-  kPublish,          // args: pointer; text: name                    (node 0)
-  kLookup,           // args: timeout ms (-1: for ever); text: name -> pointer or 0   (node 0)
-  kCollective,       // args: number, bytes, place -> address or 0   (node 0)
-  kFreeSlot,         // args: page -> how many threads still waited  (sync: sync/server.h says what the values mean)
-  kBarrier,          // args: page, parties -> at the end
-  kSemaphore,        // args: page, what, count -> when acquired
-  kWaitOn,           // args: page (condition variable) -> acknowledged, then when notified
-  kCancelWait,       // args: page, call of the kWaitOn
-  kNotify,           // args: page, how many
-  kOnce,             // args: page, what
-  kObjectWait,       // args: address, wish, small -> the header when it is granted   (objects)
-  kObjectHolder,     // args: see obstacles.cpp -> whom a thread waits for   (the search for deadlocks)
-  kObjectBlock,      // args: bytes -> a new block for an owned object, or 0
-  kObjectForget,     // args: address -> when the node has no copy of the object any more
-  kProgram,          // args: the program's id -> 1 if it is this node's, too   (placed: delegation, spawning, channels)
-  kCallOpen,         // args: ring -> the node's doorbell, when the ring is looked after
-  kCallFence,        // args: ring, batches, all -> when so many have been taken (all: and everything in them has run)
-  kCallAt,           // args: function, parcel, sizes; text: record -> result
-  kSpawn,            // args: function, parcel, bytes; text: arguments -> whether it failed
-  kChannelSend,      // args: channel, parcel, bytes; text: value -> how it ended
-  kChannelReceive,   // args: channel, parcel, what -> how it ended
-  kChannelClose,     // args: channel, whether to destroy it
+  kAllocate,        // args: bytes, alignment, heap kind -> block or 0
+  kUsableSize,      // args: block -> bytes
+  kInterleaved,     // args: bytes, fresh -> address or 0          (node 0)
+  kPublish,         // args: pointer; text: name                    (node 0)
+  kLookup,          // args: timeout ms (-1: for ever); text: name -> pointer or 0   (node 0)
+  kCollective,      // args: number, bytes, place -> address or 0   (node 0)
+  kFreeSlot,        // args: page -> how many threads still waited  (sync: sync/server.h says what the values mean)
+  kBarrier,         // args: page, parties -> at the end
+  kSemaphore,       // args: page, what, count -> when acquired
+  kWaitOn,          // args: page (condition variable) -> acknowledged, then when notified
+  kCancelWait,      // args: page, call of the kWaitOn
+  kNotify,          // args: page, how many
+  kOnce,            // args: page, what
+  kObjectWait,      // args: address, wish, small -> the header when it is granted   (objects)
+  kObjectHolder,    // args: see obstacles.cpp -> whom a thread waits for   (the search for deadlocks)
+  kObjectBlock,     // args: bytes -> a new block for an owned object, or 0
+  kObjectForget,    // args: address -> when the node has no copy of the object any more
+  kProgram,         // args: the program's id -> 1 if it is this node's, too   (placed: delegation, spawning, channels)
+  kCallOpen,        // args: ring -> the node's doorbell, when the ring is looked after
+  kCallFence,       // args: ring, batches, all -> when so many have been taken (all: and everything in them has run)
+  kCallAt,          // args: function, parcel, sizes; text: record -> result
+  kSpawn,           // args: function, parcel, bytes; text: arguments -> whether it failed
+  kChannelSend,     // args: channel, parcel, bytes; text: value -> how it ended
+  kChannelReceive,  // args: channel, parcel, what -> how it ended
+  kChannelClose,    // args: channel, whether to destroy it
   kCount
 };
 

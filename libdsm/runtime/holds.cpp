@@ -13,10 +13,10 @@
 #include <utility>
 
 #include "base/allocation_gate.h"
-#include "base/check.h"
 #include "base/clock.h"
 #include "base/latency.h"
 #include "base/signals.h"
+#include "base/sparse.h"
 #include "runtime/latch_lock.h"
 #include "runtime/local_memory.h"
 #include "runtime/node.h"
@@ -46,7 +46,13 @@ std::uint32_t held_us(const Entry& entry) { return clock_us() - entry.granted_us
 Result<std::unique_ptr<Holds>> Holds::create(Node& node) {
   const int timer = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
   if (timer < 0) return fail(Errc::kSystem, "cannot make a timer (timerfd_create)", errno);
-  return std::unique_ptr<Holds>(new Holds(node, timer));
+  auto* const pages = map_sparse<PageId>(node.geometry.all_pages(), AtFork::kAbsent);
+  auto* const tended = map_sparse<PageId>(node.geometry.all_pages(), AtFork::kAbsent);
+  if (pages == nullptr || tended == nullptr) {
+    ::close(timer);
+    return fail(Errc::kNoMemory, "no address space for the list of contended pages (a smaller DSM_SLICE helps)");
+  }
+  return std::unique_ptr<Holds>(new Holds(node, timer, pages, tended));
 }
 
 Holds::~Holds() {
@@ -167,7 +173,6 @@ std::uint64_t Holds::digest(PageId page) const {
 void Holds::defer(PageId page, Entry& entry, std::int64_t look_ns) {
   if (!entry.deferred) {
     const std::lock_guard guard(lock_);
-    DSM_CHECK(count_ < kMost, "too many contended pages at once");
     pages_[count_++] = page;
     entry.deferred = true;
   }
@@ -199,9 +204,9 @@ void Holds::tend() {
   lock_.lock();
   due_ns_ = kNever;
   const std::size_t count = std::exchange(count_, 0);
-  std::copy_n(pages_.begin(), count, tended_.begin());
+  std::swap(pages_, tended_);
   lock_.unlock();
-  for (const PageId page : std::span(tended_).first(count)) {
+  for (const PageId page : std::span(tended_, count)) {
     Entry& entry = node_.pages->entry(page);
     entry.lock.lock();
     entry.deferred = false;

@@ -46,7 +46,8 @@ class Holds {
   void let_go() { arm(kFirstLookNs); }
 
  private:
-  Holds(Node& node, int timer) : node_(node), timer_(timer) {}
+  Holds(Node& node, int timer, PageId* pages, PageId* tended)
+      : node_(node), timer_(timer), tended_(tended), pages_(pages) {}
   void loop();
   void defer(PageId page, Entry& entry, std::int64_t look_ns);
   void arm(std::int64_t delay_ns);
@@ -65,7 +66,6 @@ class Holds {
     std::uint32_t held_us;  // then
   };
 
-  static constexpr std::size_t kMost = 4096;
   static constexpr std::int64_t kNever = INT64_MAX;
   static constexpr std::int64_t kFirstLookNs = 5'000;
 
@@ -74,11 +74,11 @@ class Holds {
   std::thread thread_;
   std::atomic<bool> stopping_{false};
 
-  std::array<PageId, kMost> tended_{};  // the thread's own
+  PageId* tended_;  // the thread's own, with room for every page, as pages_
 
   FutexLock lock_;  // the rest
   std::int64_t due_ns_ = kNever;
-  std::array<PageId, kMost> pages_{};
+  PageId* pages_;  // each once: Entry::deferred
   std::size_t count_ = 0;
   std::array<Seen, 512> seen_{};
 };

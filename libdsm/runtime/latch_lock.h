@@ -9,8 +9,7 @@
 //   bit 21      looked: the latch has been looked at in this run although readers hold the lock
 //   bit 22      sleepers: threads of this node sleep until it is unlocked
 //   bit 23      writer waits: new readers stand back, a thread of this node waits for the readers to leave
-//   bit 24      stand back: a thread of this node has waited for long; who comes new sleeps once before it takes the
-//   lock
+//   bit 24      stand back: a thread of this node has waited for long; who comes new sleeps once before it takes it
 //   bit 25      kept: another node waits, but for now this one keeps the lock for its own threads (holds.h)
 //   bit 26      taken: a thread of this node has taken it since it is kept
 //

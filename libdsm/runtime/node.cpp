@@ -183,9 +183,11 @@ void on_peer_down(unsigned program_nodes, const cluster::PeerDown& down) {
 Result<void> go(Node& node) {
   running_process = ::getpid();
   running = &node;
-  run_start_hooks(node);
+  if (!quiet(node)) {
+    if (auto started = node.engine->start(*node.pages); !started) return started;
+  }
+  run_start_hooks(node);  // behind what can fail: what they make refers to the node
   if (quiet(node)) return {};
-  if (auto started = node.engine->start(*node.pages); !started) return started;
   if (node.recorder != nullptr) node.recorder->sample_addresses();
   if (node.local != nullptr) node.local->start();
   node.holds->start();

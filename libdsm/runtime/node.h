@@ -2,7 +2,7 @@
 //
 // Threads: the program's (in API calls and, with inline engines, in the fault path), the service thread (messages,
 // requests of other nodes), the holds thread (pages whose use is awaited), the engine's handler thread if it has one,
-// the job's watcher.
+// the job's watcher; libdsm/README.md lists them all, with those that come with an option or a first use.
 #pragma once
 
 #include <memory>

@@ -277,8 +277,10 @@ void Objects::on_message(NodeId from, const ObjectMessage& message) {
   const Geometry& geometry = node_.geometry;
   const bool sane = geometry.holds(address) && message.kind <= ObjectMessageKind::kForgotten;
   const bool for_home = message.kind == ObjectMessageKind::kFreed || message.kind == ObjectMessageKind::kForgotten;
+  const bool of_a_free = message.kind >= ObjectMessageKind::kForget;
   const NodeId home = sane ? home_of(address) : kNoNode;
-  if (!sane || (for_home ? home != node_.self : home != from)) {
+  const bool anybodys = sane && of_a_free && geometry.interleaved(geometry.page_of(address));
+  if (!sane || (!anybodys && (for_home ? home != node_.self : home != from))) {
     log(LogLevel::kError, "wire", "node {} has sent a message about object {:#x}: ignored", from, address);
     return;
   }
@@ -291,7 +293,7 @@ void Objects::on_message(NodeId from, const ObjectMessage& message) {
       break;
     case ObjectMessageKind::kForget:
       if (copies != nullptr) copies->forget(address, true);
-      return send(home, ObjectMessageKind::kForgotten, address);
+      return send(from, ObjectMessageKind::kForgotten, address);
     case ObjectMessageKind::kForgotten:
       return forgotten(from, address);
   }
@@ -305,7 +307,7 @@ void Objects::serve() {
     const bool sane = node_.geometry.holds(address) && request.args[1] <= 2 && home_of(address) == node_.self;
     if (!sane) {
       log(LogLevel::kError, "wire", "node {} has asked for object {:#x}: ignored", caller.node, address);
-      return;
+      return node_.calls->reply(caller, 0);
     }
     const bool small = (request.args[2] & 1) != 0, in_place = (request.args[2] & 2) != 0;
     queues_->ask(address, {caller.node, static_cast<proto::Wish>(request.args[1]), small, in_place}, caller);

@@ -146,8 +146,8 @@ void Objects::reconsider(std::uint64_t address, std::uint64_t bytes) {
   }
 }
 
-// Pages of several chunks are asked for together, and waited for one by one. While it waits the pin is not published:
-// a page that is to leave must not wait for it.
+// A chunk's pages are asked for together, and the next chunk's when those are here. While it waits the pin is not
+// published: a page that is to leave must not wait for it.
 void Objects::enter(Pin& pin) {
   const Geometry& geometry = node_.geometry;
   const std::uint64_t address = pin.address.load();

@@ -59,7 +59,7 @@ enum class ObjectMessageKind : std::uint64_t {
   kFreed,      // to the home: somebody waits for the object, and it has changed hands
   kRecall,     // to the standing owner: give it back
   kForget,     // to the standing owner, or to all: the block was freed
-  kForgotten,  // its answer: nothing of the block is left here
+  kForgotten,  // its answer, to who has freed it: nothing of the block is left here
 };
 struct ObjectMessage {
   ObjectMessageKind kind;
@@ -158,14 +158,21 @@ class Objects final : public ObjectPages {
   bool closing(std::uint64_t address, std::uint64_t bytes) const;  // somebody wants a page of these plainly
 
   // --- for Blocks ---
-  // A block of this node's heap is freed (proto/life.h). False: its memory may be used again only once other nodes have
-  // forgotten it; then it goes back to the heap by itself.
+  // A block is freed, by its home or, if it is interleaved, by anybody (proto/life.h). False: its memory may be used
+  // again only once other nodes have forgotten it; then it goes back by itself (Blocks::give_back).
   bool freed(void* block, std::size_t bytes);
 
   // --- for the service thread ---
   void on_message(NodeId from, const ObjectMessage& message);
 
  private:
+  // Blocks that were freed and may not be used again before these nodes have forgotten something in them.
+  struct WaitingFree {
+    std::uint64_t object;
+    std::uint64_t block;
+    NodeSet nodes;
+  };
+
   Objects(Node& node, std::atomic<std::uint64_t>* pages);
   template <typename Is>
   bool any_page(std::uint64_t address, std::uint64_t bytes, Is is) const;
@@ -181,9 +188,12 @@ class Objects final : public ObjectPages {
   void count_ops(NodeId home, std::span<const net::Op> ops);
   void copy_scattered(const ObjectAt& object, bool write);
   template <typename Change>
-  proto::Header change_header(std::uint64_t offset, Change change);
-  bool may_have_copies(PageId page);
+  proto::Header change_header(std::uint64_t granule, Change change);
+  std::uint32_t pages_with_copies(PageRange pages);
+  bool alone_with(PageId page);
   void begin_life(std::uint64_t address);
+  void end_lives(std::uint64_t begin, std::uint64_t end, std::uint64_t from, std::uint64_t to,
+                 std::vector<WaitingFree>& waiting);
   NodeSet end_life(std::uint64_t granule, bool alone);
   void forgotten(NodeId from, std::uint64_t address);
   proto::BorrowEvent wait_in_queue(Pin& pin, const proto::Turn& turn, const ObjectAt& object);
@@ -196,12 +206,6 @@ class Objects final : public ObjectPages {
   std::atomic<ObjectCopies*> copies_{nullptr};
   std::unique_ptr<ObjectQueues> queues_;
 
-  // Blocks that were freed and may not be used again before these nodes have forgotten something in them.
-  struct WaitingFree {
-    std::uint64_t object;
-    std::uint64_t block;
-    NodeSet nodes;
-  };
   std::mutex waiting_frees_lock_;
   std::vector<WaitingFree> waiting_frees_;
 };

@@ -103,8 +103,8 @@ SeenWait wait_here(const Node& node, pid_t tid) {
 
 bool same_header(std::uint64_t one, std::uint64_t other) { return granule_of(one) == granule_of(other); }
 
-// Who holds one object of a granule, holds the header that all of them have; until it has written the object back,
-// which itself can be what it waits for.
+// The objects of one granule share one header, so who holds any of them holds them all, until it has written it back.
+// Waiting to write it back may itself be the wait in question.
 bool holds_header(const Pin& pin, std::uint64_t address, bool waits_itself) {
   const PinKind kind = pin.kind.load();
   if (!same_header(pin.address.load(), address)) return false;

@@ -55,13 +55,19 @@ std::uint32_t Pages::clip(PageRange pages) const {
 std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool insist) {
   if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? clip(pages) : 0;
   return with_locks(pages, insist, [&](Batch& batch) {
+    const auto missing = [&] {
+      return std::ranges::count(batch.items, Access::kNone, [](const Item& item) { return item.entry->page.access; });
+    };
+    const bool ahead = event.kind == proto::EventKind::kPrefetch;
+    const auto missing_before = ahead ? missing() : 0;
     for (Item& item : batch.items) {
       item.event = event;
-      if (event.kind == proto::EventKind::kPrefetch) item.event.access = foresee(item.page, *item.entry, event.access);
+      if (ahead) item.event.access = foresee(item.page, *item.entry, event.access);
       item.active = true;
     }
     batch.map_later = event.kind == proto::EventKind::kFresh;
     batch.run();
+    if (ahead) count(node_.stats->readahead_pages, static_cast<std::uint64_t>(missing_before - missing()));
   });
 }
 

@@ -260,9 +260,7 @@ void Pages::read_ahead(PageId missed, Access wanted) {
   Room room(node_.local.get());
   const bool bounded = node_.local != nullptr && node_.local->covers(missed);
   if (bounded && (ahead = room.spare(ahead)) == 0) return;
-  const std::uint32_t got =
-      run_batch({missed + 1, ahead}, {.kind = proto::EventKind::kPrefetch, .access = wanted}, false);
-  count(node_.stats->readahead_pages, got);
+  run_batch({missed + 1, ahead}, {.kind = proto::EventKind::kPrefetch, .access = wanted}, false);
 }
 
 // --- messages -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ namespace dsm::runtime {
 
 namespace detail {
 constinit std::atomic<ThreadPins*> all_threads{nullptr};
-constinit thread_local ThreadPins* mine = nullptr;
+[[gnu::tls_model("initial-exec")]] constinit thread_local ThreadPins* mine = nullptr;
 }  // namespace detail
 
 namespace {

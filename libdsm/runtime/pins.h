@@ -138,7 +138,8 @@ struct ThreadPins {
 };
 
 namespace detail {
-extern constinit thread_local ThreadPins* mine;
+// Read in faults: reached without __tls_get_addr, which may allocate.
+[[gnu::tls_model("initial-exec")]] extern constinit thread_local ThreadPins* mine;
 ThreadPins& claim_pins();
 }  // namespace detail
 

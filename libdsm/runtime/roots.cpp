@@ -29,10 +29,10 @@ void* Roots::lookup(std::string_view name, std::int64_t timeout_ms) {
     return reinterpret_cast<void*>(Call(node_, 0, Operation::kLookup, {mode, 0, 0}, name).wait());
   };
   if (timeout_ms < 0) return ask(kWait);
-  const std::int64_t end = now_ns() + timeout_ms * 1'000'000;
+  const std::int64_t begin = now_ns(), timeout_ns = std::min(timeout_ms, INT64_MAX / 1'000'000) * 1'000'000;
   for (std::atomic<std::uint32_t> never{0};;) {
     void* const found = ask(kNow);
-    const std::int64_t left = end - now_ns();
+    const std::int64_t left = timeout_ns - (now_ns() - begin);
     if (found != nullptr || left <= 0) return found;
     futex_wait(never, 0, FutexScope::kProcess, std::min(left, kPollNs));
   }

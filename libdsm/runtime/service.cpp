@@ -31,8 +31,7 @@ namespace dsm::runtime {
 Service::Service(Node& node)
     : node_(node),
       node_transport_(node.transport.get()),
-      service_sink_([this](NodeId from, std::span<const std::byte> bytes) { on_letter(from, bytes, true); }),
-      access_sink_([this](NodeId from, std::span<const std::byte> bytes) { on_letter(from, bytes, false); }),
+      sink_([this](NodeId from, std::span<const std::byte> bytes) { on_letter(from, bytes, On::kPolled); }),
       backlog_(std::make_unique<Letter[]>(kBacklog)) {}
 
 Service::~Service() { stop(); }
@@ -55,7 +54,7 @@ void Service::loop() {
   ::prctl(PR_SET_TIMERSLACK, 1);
   if (!become_urgent()) prefer_latency();
   while (!stopping_.load()) {
-    unsigned handled = node_transport_->poll(service_sink_, 64);
+    unsigned handled = poll(64);
     // Nothing more is taken from such a node, and what it was asked for will not come.
     if (const NodeSet failed = node_transport_->failed(); failed != 0) [[unlikely]]
       end_for_lost(static_cast<NodeId>(std::countr_zero(failed)));
@@ -64,11 +63,13 @@ void Service::loop() {
   }
 }
 
-unsigned Service::poll_for_access() {
-  // What is polled must fit the backlog, whatever it is.
+unsigned Service::poll_for_access() { return poll(16); }
+
+// What is polled must fit the backlog, whatever it is.
+unsigned Service::poll(std::uint32_t most) {
   const std::uint32_t waiting = backlog_tail_.load() - backlog_head_.load();
-  const std::uint32_t budget = std::min<std::uint32_t>(16, static_cast<std::uint32_t>(kBacklog) - waiting);
-  return budget == 0 ? 0 : node_transport_->poll(access_sink_, budget);
+  const std::uint32_t budget = std::min(most, static_cast<std::uint32_t>(kBacklog) - waiting);
+  return budget == 0 ? 0 : node_transport_->poll(sink_, budget);
 }
 
 void Service::put_off(NodeId from, std::span<const std::byte> bytes) {
@@ -89,7 +90,7 @@ bool Service::take_backlog() {
   const std::uint32_t head = backlog_head_.load();
   if (head == backlog_tail_.load()) return false;
   const Letter& letter = backlog_[head % kBacklog];
-  on_letter(letter.from, {letter.text, letter.bytes}, true);
+  on_letter(letter.from, {letter.text, letter.bytes}, On::kBacklog);
   backlog_head_.store(head + 1);
   return true;
 }
@@ -97,8 +98,9 @@ bool Service::take_backlog() {
 // --- what arrives ---------------------------------------------------------------------------------------------------
 
 // A letter that cannot be right is logged and dropped.
-void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool service_thread) {
-  count(node_.stats->message_received);
+void Service::on_letter(NodeId from, std::span<const std::byte> bytes, On on) {
+  const bool polled = on == On::kPolled;
+  if (polled) count(node_.stats->message_received);
   const auto type = read_type(bytes);
   if (!type) {
     log(LogLevel::kError, "wire", "node {} has sent {} bytes that are no message of ours: ignored", from, bytes.size());
@@ -106,7 +108,7 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
   }
   switch (*type) {
     case MessageType::kPages:
-      on_pages(from, read_payload<proto::PageMessage>(bytes), service_thread);
+      on_pages(from, read_payload<proto::PageMessage>(bytes), on);
       return;
     case MessageType::kNoSuchPage: {
       const auto page = read_payload<PageId>(bytes);
@@ -115,27 +117,19 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
     }
     case MessageType::kRequest: {
       const auto request = read_payload<Request>(bytes);
-      if (service_thread || node_.calls->runs_anywhere(request)) {
-        node_.calls->on_request(from, request);
-      } else {
-        put_off(from, bytes);
-      }
+      if (polled && !node_.calls->runs_anywhere(request)) return put_off(from, bytes);
+      node_.calls->on_request(from, request);
       return;
     }
-    case MessageType::kFrees:
-      if (service_thread) {
-        const auto frees = read_payload<FreesMessage>(bytes);
-        node_.blocks->on_frees(from, std::span(frees.blocks).first(std::min(frees.count, FreesMessage::kMost)));
-      } else {
-        put_off(from, bytes);
-      }
+    case MessageType::kFrees: {
+      if (polled) return put_off(from, bytes);
+      const auto frees = read_payload<FreesMessage>(bytes);
+      node_.blocks->on_frees(from, std::span(frees.blocks).first(std::min(frees.count, FreesMessage::kMost)));
       return;
+    }
     case MessageType::kObject:
-      if (service_thread) {
-        node_.objects->on_message(from, read_payload<ObjectMessage>(bytes));
-      } else {
-        put_off(from, bytes);
-      }
+      if (polled) return put_off(from, bytes);
+      node_.objects->on_message(from, read_payload<ObjectMessage>(bytes));
       return;
     case MessageType::kRing:
       if (node_.on_ring != nullptr) node_.on_ring();
@@ -148,7 +142,7 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, bool serv
   }
 }
 
-void Service::on_pages(NodeId from, const proto::PageMessage& message, bool service_thread) {
+void Service::on_pages(NodeId from, const proto::PageMessage& message, On on) {
   const Geometry& geometry = node_.geometry;
   const PageId end = message.first + message.count;
   const bool whole = message.count != 0 && message.count <= kMaxBatch && message.first < end &&
@@ -161,10 +155,7 @@ void Service::on_pages(NodeId from, const proto::PageMessage& message, bool serv
   trace(TraceEvent::kReceive, message.first, from, static_cast<std::uint64_t>(message.kind));
   for (PageId page = message.first; page < end; page += kPagesPerChunk - page % kPagesPerChunk) {
     if (!geometry.has_bytes(page) || node_.space->state(page) == mem::ChunkState::kShared) continue;
-    if (!service_thread) {
-      put_off(from, pack(MessageType::kPages, message).bytes());
-      return;
-    }
+    if (on == On::kPolled) return put_off(from, pack(MessageType::kPages, message).bytes());
     return share_if_private(from, message);
   }
   node_.pages->on_message(from, message);

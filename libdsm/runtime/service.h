@@ -1,6 +1,11 @@
 // The service thread: handles what other nodes send. While a thread of the program waits for a page, it handles the
-// node's messages itself; what only the service thread may do (requests, turning a chunk shared) it puts on the
-// backlog.
+// node's messages itself.
+//
+// 1. One thread at a time polls, and while it does nobody else can. So a message whose handling may wait for a lock
+// that
+//    a thread of the program holds (the heap's, the executor's), or that takes long (turning a chunk shared), is put on
+//    the backlog by whoever polls. Only the service thread works on that, and not while it polls: the lock's holder may
+//    itself be waiting, in a signal handler of the program, for a page and so for the next message.
 #pragma once
 
 #include <atomic>
@@ -43,9 +48,12 @@ class Service {
     std::byte text[net::kMaxMessageBytes];
   };
 
+  enum class On : std::uint8_t { kPolled, kBacklog };
+
   void loop();
-  void on_letter(NodeId from, std::span<const std::byte> bytes, bool service_thread);
-  void on_pages(NodeId from, const proto::PageMessage& message, bool service_thread);
+  unsigned poll(std::uint32_t most);
+  void on_letter(NodeId from, std::span<const std::byte> bytes, On on);
+  void on_pages(NodeId from, const proto::PageMessage& message, On on);
   void share_if_private(NodeId from, const proto::PageMessage& message);
   void put_off(NodeId from, std::span<const std::byte> bytes);
   bool take_backlog();
@@ -55,8 +63,7 @@ class Service {
   net::Transport* node_transport_;
   std::thread thread_;
   std::atomic<bool> stopping_{false};
-  const net::MessageSink service_sink_;
-  const net::MessageSink access_sink_;
+  const net::MessageSink sink_;
 
   FutexLock backlog_lock_;
   std::unique_ptr<Letter[]> backlog_;

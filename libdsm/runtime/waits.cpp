@@ -22,7 +22,7 @@ constinit std::atomic<std::uint32_t> suspended{0};
 
 void begin(ThreadPins& thread, WaitKind kind, std::uint64_t address, CallSite site) {
   ThreadWait& wait = thread.wait;
-  // Loaded first, so that this comes after what another thread noted for the wait before, if that suspended this one.
+  // Loaded first: what another thread stored for the wait before, in which this one was suspended, is then before this.
   const std::uint64_t number = (wait.state.load() >> 8) + 1;
   wait.address.store(address);
   wait.file.store(site.file);

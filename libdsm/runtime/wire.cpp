@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "base/log.h"
+#include "base/no_memory.h"
 #include "base/trace.h"
 #include "runtime/node.h"
 
@@ -43,7 +44,9 @@ std::optional<MessageType> read_type(std::span<const std::byte> message) {
 void send_message(Node& node, NodeId to, std::span<const std::byte> message, net::Waiter whom) {
   count(node.stats->message_sent);
   const auto sent = node.transport->send(to, message, whom);
-  if (!sent) log(LogLevel::kError, "wire", "cannot send to node {}: {}", to, sent.error().context);
+  if (sent) return;
+  if (sent.error().code == Errc::kNoMemory) end_without_memory("messages that wait for room at another node");
+  log(LogLevel::kError, "wire", "cannot send to node {}: {}", to, sent.error().context);
 }
 
 void send_pages(Node& node, NodeSet to, const proto::PageMessage& message) {

@@ -2,8 +2,8 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "base/emulation.h"
 #include "net/overflow.h"
-#include "net/shm_emulation.h"
 #include "tests/contract/transport_world.h"
 
 namespace dsm::net::test {

@@ -120,7 +120,7 @@ TEST(TraceTest, RingsOfThreadsThatAreGoneServeNewOnes) {
   std::string text;
   for (int i = 0; i < 600; ++i) {
     std::thread{[&] {
-      dsm::trace(dsm::TraceEvent::kDrop, 0x77, static_cast<std::uint64_t>(i));
+      dsm::trace(dsm::TraceEvent::kUnmap, 0x77, static_cast<std::uint64_t>(i));
       text = dumped();
     }}.join();
     ASSERT_NE(text.find("the last 1 of 1 events"), std::string::npos) << i << text;
@@ -128,7 +128,7 @@ TEST(TraceTest, RingsOfThreadsThatAreGoneServeNewOnes) {
 }
 
 TEST(TraceTest, ChildOfForkTracesIntoARingOfItsOwn) {
-  dsm::trace(dsm::TraceEvent::kDrop, 0x77);
+  dsm::trace(dsm::TraceEvent::kUnmap, 0x77);
   int pipe_fds[2];
   ASSERT_EQ(pipe(pipe_fds), 0);
   const pid_t child = fork();

@@ -155,20 +155,17 @@ class unordered_map {
  public:
   // For about so many entries.
   explicit unordered_map(std::size_t expected) : buckets_(std::max<std::size_t>(expected / (each / 2 + 1), 1)) {
-    heads_ = static_cast<guarded_bucket**>(alloc(buckets_ * sizeof(guarded_bucket*)));
+    heads_ = static_cast<guarded_bucket**>(alloc(detail::array_bytes(buckets_, sizeof(guarded_bucket*))));
     if (heads_ == nullptr) throw std::bad_alloc();
-    for (std::size_t i = 0; i < buckets_; ++i) heads_[i] = make(static_cast<unsigned>(i % nodes()));
-  }
-  ~unordered_map() {
-    for (std::size_t i = 0; i < buckets_; ++i) {
-      for (guarded_bucket* at = heads_[i]; at != nullptr;) {
-        guarded_bucket* const next = at->read()->next;
-        destroy_object(at);
-        at = next;
-      }
+    std::fill_n(heads_, buckets_, nullptr);
+    try {
+      for (std::size_t i = 0; i < buckets_; ++i) heads_[i] = make(static_cast<unsigned>(i % nodes()));
+    } catch (...) {
+      release();
+      throw;
     }
-    dsm::free(heads_);
   }
+  ~unordered_map() { release(); }
   unordered_map(const unordered_map&) = delete;
   unordered_map& operator=(const unordered_map&) = delete;
 
@@ -256,6 +253,17 @@ class unordered_map {
     if (one.next != nullptr) each_in(*one.next->read(), fn);
   }
 
+  void release() {
+    for (std::size_t i = 0; i < buckets_; ++i) {
+      for (guarded_bucket* at = heads_[i]; at != nullptr;) {
+        guarded_bucket* const next = at->read()->next;
+        destroy_object(at);
+        at = next;
+      }
+    }
+    dsm::free(heads_);
+  }
+
   std::size_t buckets_;
   guarded_bucket** heads_;  // constant once made, so every node has its copy of it
 };
@@ -269,19 +277,16 @@ class dist_array {
   static constexpr unsigned most = 64;
 
  public:
-  explicit dist_array(std::size_t size) : size_(size), block_((size + nodes() - 1) / nodes()) {
-    for (unsigned n = 0; n < nodes() && begin_of(n) < size_; ++n) {
-      const std::size_t bytes = (length_of(n) * sizeof(T) + 4095) / 4096 * 4096;
-      blocks_[n] = static_cast<T*>(alloc(bytes, 4096, on_node(n)));
-      if (blocks_[n] == nullptr) throw std::bad_alloc();
-      spawn_on(
-          n, [](T* block, std::size_t count) { std::fill_n(block, count, T{}); }, blocks_[n], length_of(n))
-          .get();
+  explicit dist_array(std::size_t size) : size_(size), block_(size / nodes() + (size % nodes() != 0 ? 1 : 0)) {
+    if (size > SIZE_MAX / 2 / sizeof(T)) throw std::bad_alloc();
+    try {
+      for (unsigned n = 0; n < nodes() && begin_of(n) < size_; ++n) make_block(n);
+    } catch (...) {
+      release();
+      throw;
     }
   }
-  ~dist_array() {
-    for (T* block : blocks_) dsm::free(block);
-  }
+  ~dist_array() { release(); }
   dist_array(const dist_array&) = delete;
   dist_array& operator=(const dist_array&) = delete;
 
@@ -309,6 +314,17 @@ class dist_array {
   }
 
  private:
+  void make_block(unsigned n) {
+    const std::size_t bytes = (length_of(n) * sizeof(T) + 4095) / 4096 * 4096;
+    blocks_[n] = static_cast<T*>(alloc(bytes, 4096, on_node(n)));
+    if (blocks_[n] == nullptr) throw std::bad_alloc();
+    spawn_on(
+        n, [](T* block, std::size_t count) { std::fill_n(block, count, T{}); }, blocks_[n], length_of(n))
+        .get();
+  }
+  void release() {
+    for (T* block : blocks_) dsm::free(block);
+  }
   std::size_t begin_of(unsigned n) const { return block_ * n; }
   std::size_t length_of(unsigned n) const { return begin_of(n) < size_ ? std::min(block_, size_ - begin_of(n)) : 0; }
 

@@ -68,8 +68,14 @@ void free(void* block);
 
 template <typename T, typename... Args>
 [[nodiscard]] T* make(Args&&... args) {
-  void* block = alloc(sizeof(T), alignof(T));
-  return block == nullptr ? nullptr : ::new (block) T(std::forward<Args>(args)...);
+  struct unused {
+    void* block;
+    ~unused() { dsm::free(block); }
+  } unused{alloc(sizeof(T), alignof(T))};
+  if (unused.block == nullptr) return nullptr;
+  T* const made = ::new (unused.block) T(std::forward<Args>(args)...);  // the block goes back if this throws
+  unused.block = nullptr;
+  return made;
 }
 template <typename T>
 void destroy(T* object) {

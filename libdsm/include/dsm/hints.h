@@ -9,8 +9,7 @@
 //
 //   auto p = dsm::make_owned<Account>();                         // owned (L2): one owner, which may be moved and sent
 //   { auto r = dsm::borrow_shared(p); }                          // a repeated one needs no network at all
-//   { auto w = dsm::borrow_mut(p); }                             // on another node than its home: the object moves
-//   here
+//   { auto w = dsm::borrow_mut(p); }                             // on another node than its home: it moves here
 //
 // Rules. A borrow names a whole object of at the most 64 MiB; two borrows name the same bytes or disjoint ones. What is
 // borrowed is used through the guard only, never through the plain pointer inside the guard's scope. A shared borrow is

@@ -27,7 +27,8 @@ borrowed owned_end(std::uint64_t bits, std::size_t bytes, call_site site);  // b
 void owned_free(std::uint64_t bits, void* pin);                             // ... and gone. pin null: never borrowed
 std::uint64_t owned_transfer(std::uint64_t bits, std::size_t bytes, unsigned node, call_site site);
 void owned_fetch(const std::uint64_t* const* bits, std::size_t count, std::size_t bytes, call_site site);
-void owned_check_idle(std::uint64_t bits, const char* what);
+enum class owner_end { moved, destroyed };
+void owned_check_idle(std::uint64_t bits, owner_end how);  // its object is not being changed
 
 constexpr std::uint64_t address_of_bits(std::uint64_t bits) { return bits & ((std::uint64_t{1} << 47) - 1); }
 
@@ -48,7 +49,7 @@ class owner {
 
   // For sending an owner as 8 bytes: leak() here, adopt() there, once.
   std::uint64_t leak() noexcept {
-    if (bits_ != 0) owned_check_idle(bits_, "moved");
+    if (bits_ != 0) owned_check_idle(bits_, owner_end::moved);
     return std::exchange(bits_, 0);
   }
 
@@ -63,7 +64,7 @@ class owner {
   void destroy(std::size_t count, dsm::source_location where) {
     static_assert(!std::is_polymorphic_v<T>, "an object with a vtable cannot live on another node");
     if (bits_ == 0) return;
-    owned_check_idle(bits_, "destroyed");
+    owned_check_idle(bits_, owner_end::destroyed);
     const std::uint64_t bits = std::exchange(bits_, 0);
     if constexpr (std::is_trivially_destructible_v<T>) {
       owned_free(bits, nullptr);
@@ -142,6 +143,13 @@ class own_ptr<T[]> : public detail::owner<T> {
 template <typename T>
 inline constexpr bool travels<own_ptr<T>> = true;
 
+namespace detail {
+// More than any object may have if that is more than a size can say.
+constexpr std::size_t array_bytes(std::size_t count, std::size_t each) {
+  return count > SIZE_MAX / each ? SIZE_MAX : count * each;
+}
+}  // namespace detail
+
 // A new object, homed at this node. Empty if memory is used up.
 template <typename T, typename... Args>
 requires(!std::is_array_v<T>) [[nodiscard]] own_ptr<T> make_owned(Args&&... args) {
@@ -155,13 +163,14 @@ requires(!std::is_array_v<T>) [[nodiscard]] own_ptr<T> make_owned(Args&&... args
   }
   return own_ptr<T>::adopt(detail::owned_begin(fresh.pin));
 }
-// `count` objects, value-initialised.
+// `count` objects, value-initialised; 64 MiB of them at the most. Empty if they are more, or memory is used up.
 template <typename T>
 requires std::is_unbounded_array_v<T>
 [[nodiscard]] own_ptr<T> make_owned(std::size_t count) {
   using element = std::remove_extent_t<T>;
   static_assert(travels<element>, "the objects are copied as bytes; see dsm::travels");
-  const detail::borrowed fresh = detail::owned_new(count * sizeof(element), dsm::source_location::current());
+  const detail::borrowed fresh =
+      detail::owned_new(detail::array_bytes(count, sizeof(element)), dsm::source_location::current());
   if (fresh.data == nullptr) return {};
   std::uninitialized_value_construct_n(static_cast<element*>(fresh.data), count);
   return own_ptr<T>::adopt(detail::owned_begin(fresh.pin), count);
@@ -173,7 +182,8 @@ requires std::is_unbounded_array_v<T>
   using element = std::remove_extent_t<T>;
   static_assert(std::is_trivially_copyable_v<element>,
                 "the objects have to be bytes that are written before they are read");
-  const detail::borrowed fresh = detail::owned_new(count * sizeof(element), dsm::source_location::current());
+  const detail::borrowed fresh =
+      detail::owned_new(detail::array_bytes(count, sizeof(element)), dsm::source_location::current());
   if (fresh.data == nullptr) return {};
   return own_ptr<T>::adopt(detail::owned_begin(fresh.pin), count);
 }

@@ -2,8 +2,10 @@
 //
 //   dsm::future<long> sum = dsm::spawn_on(2, [](long a, long b) { return a + b; }, 1L, 2L);
 //   use(sum.get());
-//   auto done = dsm::spawn_to(tree, [](dsm::own_ptr<Tree> t) { walk(*dsm::borrow_shared(t)); return t; },
-//   std::move(tree)); tree = done.get();
+//
+//   const auto grow = [](dsm::own_ptr<Tree> t) { dsm::borrow_mut(t)->grow(); return t; };
+//   auto grown = dsm::spawn_to(tree, grow, std::move(tree));
+//   tree = grown.get();
 //
 // The function is a function pointer of the program or a lambda without captures; arguments and result travel by value
 // (dsm::travels: an own_ptr moves). It runs on one of the node's worker threads and may do whatever a thread of the
@@ -55,7 +57,13 @@ class future {
   future() = default;
   explicit future(detail::task* task) : task_(task) {}
   future(future&&) noexcept = default;
-  future& operator=(future&&) noexcept = default;
+  future& operator=(future&& other) noexcept {
+    if (this != &other) {
+      if (task_ != nullptr) drop();
+      task_ = std::move(other.task_);
+    }
+    return *this;
+  }
   ~future() {
     if (task_ != nullptr) drop();
   }

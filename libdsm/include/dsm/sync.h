@@ -25,7 +25,9 @@ struct slot {
 };
 }  // namespace detail
 
-// Not recursive. A node keeps a lock it has taken until another node asks, so taking it again is local.
+// Not recursive. A node keeps a lock it has taken until another node asks, so taking it again is local. try_lock does
+// not wait for whoever has the lock, but for up to a millisecond for another node's answer; it may fail although nobody
+// has it.
 class mutex {
  public:
   void lock();
@@ -49,6 +51,8 @@ class shared_mutex {
   detail::slot slot_;
 };
 
+// Of std::condition_variable's meaning: a wait may end for no reason. Notifications reach waiting threads of all nodes,
+// in the order in which they began to wait. All who wait at one time use one mutex.
 class condition_variable {
  public:
   void notify_one();
@@ -65,7 +69,8 @@ class condition_variable {
   detail::slot slot_;
 };
 
-// For `parties` threads of any nodes.
+// For `parties` threads of any nodes, at least one; may be used again at once, as std::barrier. More threads than
+// `parties` that arrive belong to the next round.
 class barrier {
  public:
   explicit barrier(std::size_t parties);
@@ -76,6 +81,8 @@ class barrier {
   std::uint64_t parties_;
 };
 
+// `initial` and what release() adds are not negative. acquire() waits until it can take one; threads are served in the
+// order in which they ask.
 class counting_semaphore {
  public:
   explicit counting_semaphore(std::ptrdiff_t initial);
@@ -99,11 +106,11 @@ class once_flag {
   detail::slot slot_;
 };
 
-// `f` runs once in the whole job; who comes later waits for its end. `f` must not throw.
+// `f` runs once in the whole job; who comes later waits for its end. If it throws the program ends.
 template <typename F>
 void call_once(once_flag& flag, F&& f) {
   if (!flag.begin()) return;
-  f();
+  [&]() noexcept { f(); }();
   flag.end();
 }
 

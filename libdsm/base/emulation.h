@@ -1,4 +1,4 @@
-// The cost of a network that shm can pretend to be (option `emulate`). shm_transport.h states the figures.
+// The cost of a network that one host can pretend to have (option `emulate`). net/shm_transport.h states the figures.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,9 @@
 
 #include "base/result.h"
 
-namespace dsm::net {
+namespace dsm {
+
+inline constexpr std::int64_t kLargestEmulatedFigure = 1'000'000'000;
 
 struct Emulation {
   std::int64_t latency_ns = 0;    // one chain, there and back
@@ -22,4 +24,4 @@ struct Emulation {
 // "", "rdma", "tcp" or "latency_ns:bytes_per_us:message_ns".
 Result<Emulation> parse_emulation(std::string_view text);
 
-}  // namespace dsm::net
+}  // namespace dsm

@@ -1,19 +1,18 @@
-#include "net/shm_emulation.h"
+#include "base/emulation.h"
 
 #include <charconv>
 
-namespace dsm::net {
+namespace dsm {
 namespace {
 
 constexpr Emulation kRdma{2000, 5000, 2500};
 constexpr Emulation kTcp{25000, 1100, 25000};
-constexpr std::int64_t kMaxFigure = 1'000'000'000;
 
 // Takes one number and the separator behind it off the front of `text`; -1 if there is none or it is out of range.
 std::int64_t take_number(std::string_view& text, char separator) {
   std::int64_t number = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || number < 0 || number > kMaxFigure) return -1;
+  if (error != std::errc{} || number < 0 || number > kLargestEmulatedFigure) return -1;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
   if (separator == '\0') return text.empty() ? number : -1;
   if (text.empty() || text.front() != separator) return -1;
@@ -39,4 +38,4 @@ Result<Emulation> parse_emulation(std::string_view text) {
   return emulation;
 }
 
-}  // namespace dsm::net
+}  // namespace dsm
