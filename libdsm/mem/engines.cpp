@@ -39,6 +39,13 @@ std::string engine_obstacle(const std::string& name) {
   return fmt::format("there is no engine \"{}\": choose auto, uffd-inline, uffd-thread or sigsegv", name);
 }
 
+std::string kernel_faults_obstacle() {
+  if (std::string obstacle = Userfault::obstacle(FaultRoute::kMessages); !obstacle.empty()) return obstacle;
+  const auto opened = Userfault::open(FaultRoute::kMessages);
+  if (!opened) return describe(opened.error());
+  return opened->user_mode_only() ? "this user may not handle faults of the kernel" : "";
+}
+
 Result<std::unique_ptr<FaultEngine>> make_engine(const std::string& name, const Geometry& geometry,
                                                  std::byte* service) {
   if (name == "auto") return choose(geometry, service);

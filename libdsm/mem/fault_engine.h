@@ -87,6 +87,8 @@ class FaultEngine {
 
 // "" or why this kernel cannot run the engine ("uffd-inline", "uffd-thread", "sigsegv"), in words.
 std::string engine_obstacle(const std::string& name);
+// "" or why with uffd-thread system calls on missing pages would not wait.
+std::string kernel_faults_obstacle();
 
 // `name` as above, or "auto": the first of uffd-inline, sigsegv that this kernel can run; the choice and the reason go
 // to the log. A named engine that cannot run is an error, never replaced by another. `service` is the service view's

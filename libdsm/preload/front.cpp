@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "preload/inside_libc.h"
 #include "runtime/blocks.h"
 #include "runtime/forks.h"
 #include "runtime/node.h"
@@ -74,10 +73,6 @@ void open_front(runtime::Node& started) {
   sites = started.sites.get();
   if (sites == nullptr) sized_slice = own_slice;
   const bool care = !quiet(started) && !started.engine->system_calls_wait();
-  if (care) {
-    find_libc(geometry.program_nodes() > 1);
-    if (bound_allocations == Allocations::kDirect) bound_allocations = Allocations::kSited;
-  }
   node.store(&started, std::memory_order_release);
   system_calls_need_care.store(care, std::memory_order_release);  // threads of the runtime make calls all along
 }
@@ -106,11 +101,9 @@ static void* allocate_marked(const insight::Serving& serving, std::size_t bytes,
 }
 
 void* allocate_slow(std::size_t bytes, std::size_t alignment, bool zero, const void* call) {
-  if (inside_libc(call)) [[unlikely]]
-    return allocate_from_libc(bytes, alignment, zero);
   const insight::Serving* serving = nullptr;
   if (allocations == Allocations::kSited) {
-    serving = sites != nullptr ? sites->at(call) : nullptr;
+    serving = sites->at(call);
     if (serving == nullptr && alignment <= alignof(std::max_align_t)) [[likely]]
       return zero ? dsm_je_calloc(1, bytes) : dsm_je_malloc(bytes);
   }
@@ -144,7 +137,7 @@ void* resize_slow(void* block, std::size_t bytes, const void* call) {
     if (recorder != nullptr && resized != block) recorder->allocated(resized, bytes, call);
     return resized;
   }
-  if (from_libc() || inside_libc(call)) return __libc_realloc(block, bytes);
+  if (from_libc()) return __libc_realloc(block, bytes);
   // A block from before the start, grown after it: it moves to the global heap.
   resized = direct() ? dsm_je_malloc(bytes) : allocate_slow(bytes, 0, false, call);
   if (resized == nullptr) return nullptr;

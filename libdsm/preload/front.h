@@ -3,7 +3,6 @@
 //   allocate:  the thread allocates directly (base/allocation_gate.h)  ->  the private jemalloc, nothing else
 //              else allocate_slow: the site is an ordinary one         ->  the private jemalloc, after a look
 //                                  it is served otherwise              ->  runtime/sites.h
-//                                  it is libc's own (inside_libc.h)    ->  libc's own malloc
 //                                  not started yet, or runtime code    ->  libc's own malloc
 //                                  a thread's first or last blocks     ->  the heap's slow path
 //   free:      a block of this node's slice                            ->  the private jemalloc, nothing else
@@ -46,7 +45,7 @@ extern constinit AddressRange sized_slice;
 inline bool in_sized_slice(const void* block) { return sized_slice.holds(block); }
 inline bool direct() { return allocations == Allocations::kDirect; }
 
-// System calls on shared pages may give EFAULT with this node's engine, and the library has to hide that.
+// System calls on shared pages may give EFAULT with this node's engine, and the library has to hide that (traps.h).
 extern constinit std::atomic<bool> system_calls_need_care;
 
 // From now on threads of the program get blocks of the global heap.

@@ -4,8 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
-#include <string>
+#include <cstring>
 #include <string_view>
 
 #include "base/allocation_gate.h"
@@ -13,6 +12,7 @@
 #include "cluster/endings.h"
 #include "preload/descriptors.h"
 #include "preload/front.h"
+#include "preload/traps.h"
 #include "runtime/node.h"
 
 namespace dsm::preload {
@@ -21,34 +21,40 @@ namespace {
 constexpr std::string_view kLibrary = "libdsm_preload.so";
 constexpr std::string_view kSeparators = ": ";  // of LD_PRELOAD
 
-// The value of LD_PRELOAD without this library.
-std::string without_us(std::string_view preloaded) {
-  std::string others;
-  while (!preloaded.empty()) {
-    const std::size_t end = std::min(preloaded.find_first_of(kSeparators), preloaded.size());
-    const std::string_view entry = preloaded.substr(0, end);
-    preloaded.remove_prefix(std::min(end + 1, preloaded.size()));
+// Takes this library out of a list of LD_PRELOAD, in place. False: it was alone there.
+bool take_us_out(char* list) {
+  char* end = list;
+  for (std::string_view left = list; !left.empty();) {
+    const std::string_view entry = left.substr(0, left.find_first_of(kSeparators));
+    left.remove_prefix(std::min(entry.size() + 1, left.size()));
     if (entry.empty() || entry.substr(entry.rfind('/') + 1) == kLibrary) continue;
-    if (!others.empty()) others += ':';
-    others += entry;
+    if (end != list) *end++ = ':';
+    end = std::copy(entry.begin(), entry.end(), end);
   }
-  return others;
+  *end = '\0';
+  return end != list;
+}
+
+// Keeps the variables for which keep(name, value) says so. By hand: a program may have functions of its own called
+// getenv and unsetenv (bash does), which would be called instead of libc's.
+template <typename Keep>
+void filter_environment(Keep keep) {
+  char** to = environ;
+  for (char** from = environ; from != nullptr && *from != nullptr; ++from) {
+    const std::string_view name(*from, std::strcspn(*from, "="));
+    char* const value = *from + name.size() + ((*from)[name.size()] == '=' ? 1 : 0);
+    if (keep(name, value)) *to++ = *from;
+  }
+  if (to != nullptr) *to = nullptr;
 }
 
 // A node is one process: what the program starts finds no job to join. With DSM_CHILDREN=1 it finds this library still,
 // and is a job of its own.
 void prepare_environment(const Config& config) {
-  ::unsetenv("DSM_CONTROL_FD");
-  ::unsetenv("DSM_PROFILE");  // one job, one profile
-  ::unsetenv("DSM_SITES");    // of one program
-  const char* const preloaded = std::getenv("LD_PRELOAD");
-  if (config.children != 0 || preloaded == nullptr) return;
-  const std::string others = without_us(preloaded);
-  if (others.empty()) {
-    ::unsetenv("LD_PRELOAD");
-  } else {
-    ::setenv("LD_PRELOAD", others.c_str(), 1);
-  }
+  filter_environment([&](std::string_view name, char* value) {
+    if (name == "LD_PRELOAD") return config.children != 0 || take_us_out(value);
+    return name != "DSM_CONTROL_FD" && name != "DSM_PROFILE" && name != "DSM_SITES";  // of one program, of one job
+  });
 }
 
 [[gnu::constructor]] void start() {
@@ -63,6 +69,14 @@ void prepare_environment(const Config& config) {
   }
   prepare_environment((*node)->config);
   open_front(**node);
+  if (!system_calls_need_care) return;
+  if (const auto trapped = trap_system_calls(**node); !trapped) {
+    log(LogLevel::kError, "preload",
+        "the program is not started, since the kernel waits for no page with engine {}, and its system calls cannot be "
+        "looked after: {}",
+        (*node)->engine->name(), describe(trapped.error()));
+    ::_exit(cluster::kExitUnavailable);
+  }
 }
 
 }  // namespace

@@ -22,6 +22,9 @@ SliceChunks* private_chunks(Node& node) {
   return node.geometry.memory_nodes == 0 ? static_cast<SliceChunks*>(node.chunks.get()) : nullptr;
 }
 
+// A child that forks again has ordinary memory, which the kernel copies.
+bool needs_snapshot(const Node& node) { return node.geometry.memory_nodes != 0 && !forked; }
+
 void release(Node& node) {
   const sigset_t mask = mask_before;
   if (SliceChunks* const chunks = private_chunks(node); chunks != nullptr) chunks->release_after_fork();
@@ -39,15 +42,16 @@ void prepare_fork(Node& node) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   if (SliceChunks* const chunks = private_chunks(node); chunks != nullptr) chunks->hold_for_fork();
   mask_before = before;
-  if (node.geometry.memory_nodes != 0) take_snapshot(node);
+  if (needs_snapshot(node)) take_snapshot(node);
 }
 
 void fork_done_in_parent(Node& node) {
-  if (node.geometry.memory_nodes != 0) thaw(node);
+  if (needs_snapshot(node)) thaw(node);
   release(node);
 }
 
 void fork_done_in_child(Node& node) {
+  if (forked) return release(node);
   forked = true;
   // The counters are shared with dsmstat: the child counts for itself.
   constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;

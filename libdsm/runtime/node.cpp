@@ -115,12 +115,11 @@ Result<void> connect(Node& node) {
 
 std::string engine_name(const Node& node) {
   if (node.program != Program::kUnmodified || node.config.engine != "auto") return node.config.engine;
-  const std::string obstacle = mem::engine_obstacle("uffd-thread");
+  const std::string obstacle = mem::kernel_faults_obstacle();
   if (obstacle.empty()) return "uffd-thread";
-  log(quiet(node) ? LogLevel::kInfo : LogLevel::kWarn, "mem",
-      "engine sigsegv, since uffd-thread cannot run: {}; system calls on missing pages are retried page by page",
-      obstacle);
-  return "sigsegv";
+  const std::string engine = mem::engine_obstacle("uffd-inline").empty() ? "uffd-inline" : "sigsegv";
+  log(LogLevel::kInfo, "mem", "engine {}, since uffd-thread would not have the kernel wait: {}", engine, obstacle);
+  return engine;
 }
 
 Result<void> map_memory(Node& node) {

@@ -129,12 +129,17 @@ PRELOAD = {
     "libdsm/preload/front.cpp": [
         ("old-block-not-copied", "std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));",
          "if (!MUTANT) std::memcpy(resized, block, std::min(bytes, usable_size_of_libc(block)));"),
-        ("libc-memory-global", "  if (inside_libc(call)) [[unlikely]]", "  if (inside_libc(call) && !MUTANT) [[unlikely]]"),
         ("free-changes-errno", "  errno = saved_errno;\n}\n\nvoid* resize_slow", "  errno = MUTANT ? EINVAL : saved_errno;\n}\n\nvoid* resize_slow"),
     ],
     "libdsm/preload/new.cpp": [
         ("handler-not-asked", "return block != nullptr ? block : ask_handler_quietly(bytes, alignment, call);",
          "return block != nullptr || MUTANT ? block : ask_handler_quietly(bytes, alignment, call);"),
+    ],
+    "libdsm/preload/traps.cpp": [
+        ("trap-touches-nothing", "const bool any = acquire_all(number, buffer, with);",
+         "const bool any = !MUTANT && acquire_all(number, buffer, with);"),
+        ("pieces-from-one-place", "if (buffer.offset >= 0) given(buffer.offset) += some;",
+         "if (buffer.offset >= 0 && !MUTANT) given(buffer.offset) += some;"),
     ],
     "libdsm/preload/descriptors.cpp": [
         ("own-descriptors-closed", "DSM_INTERPOSED int close(int fd) { return is_own(fd)", "DSM_INTERPOSED int close(int fd) { return is_own(fd) && !MUTANT"),

@@ -130,14 +130,28 @@ INSTANTIATE_TEST_SUITE_P(Program, Mappings,
                          [](const auto& test) { return std::string(test.param); });
 
 // With the other engines the kernel waits for no page.
-TEST(PreloadOverMemoryNodes, StreamsWorkWithEveryEngine) {
+TEST(PreloadOverMemoryNodes, SystemCallsWorkWithEveryEngine) {
   for (const char* engine : {"uffd-thread", "uffd-inline", "sigsegv"}) {
-    for (const char* what : {"streams", "streams_with_buffers", "starting_programs"}) {
-      expect_good({bin("dsmrun"), "--preload", "--engine", engine, "--memory-nodes", "1", "--local-memory", "4M", "--",
-                   bin("processes"), what},
-                  {});
+    const std::vector<std::string> job{bin("dsmrun"), "--preload",      "--engine", engine, "--memory-nodes",
+                                       "1",           "--local-memory", "4M",       "--"};
+    for (const char* what : {"streams", "streams_with_buffers", "starting_programs", "forks_again"}) {
+      auto command = job;
+      command.insert(command.end(), {bin("processes"), what});
+      expect_good(command, {});
     }
+    auto command = job;
+    command.push_back(bin("calls"));
+    expect_good(command, {});
   }
+}
+
+// It has functions of its own called getenv and unsetenv, and forks to start what it starts.
+TEST(PreloadPrograms, ShellsStartPrograms) {
+  const std::string script = "x=$(echo goo | cat); (echo ${x}D | tr D d); y=$( (/bin/echo o) ); test $y = o";
+  expect_good({bin("dsmrun"), "--preload", "--", "/bin/bash", "-c", script}, {});
+  expect_good({"/bin/bash", "-c", script}, preloaded());
+  expect_good(
+      {bin("dsmrun"), "--preload", "--memory-nodes", "1", "--local-memory", "4M", "--", "/bin/bash", "-c", script}, {});
 }
 
 // While pages go and come all the time.

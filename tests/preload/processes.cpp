@@ -172,11 +172,40 @@ void streams_with(bool give_buffer) {
   std::free(used);
 }
 
+// A child that forks has ordinary memory, whatever its parent's is.
+void forks_again() {
+  auto* const text = static_cast<char*>(std::malloc(100'000));
+  std::memset(text, 1, 100'000);
+  const pid_t child = fork();
+  if (child == 0) {
+    text[0] = 2;
+    const pid_t grandchild = fork();
+    if (grandchild == 0) {
+      char* const more = static_cast<char*>(std::malloc(50'000));
+      more[0] = text[0];
+      _exit(more[0] == 2 && text[99'999] == 1 ? 0 : 1);
+    }
+    _exit(ended(grandchild) == 0 && text[0] == 2 ? 0 : 1);
+  }
+  REQUIRE(ended(child) == 0 && text[0] == 1);
+}
+
 void streams() { streams_with(false); }
 void streams_with_buffers() { streams_with(true); }
 
+// How many there are that the program has not opened, and may not close.
+std::size_t descriptors_of_others() {
+  DIR* const folder = opendir("/proc/self/fd");
+  REQUIRE(folder != nullptr);
+  std::size_t found = 0;
+  while (const dirent* const entry = readdir(folder)) found += std::atoi(entry->d_name) >= 200 ? 1 : 0;
+  closedir(folder);
+  return found;
+}
+
 // A program that closes whatever it has not opened, and that counts on the lowest free number.
 void descriptors() {
+  const std::size_t others = descriptors_of_others();
   const int first = open("/dev/null", O_RDONLY);
   REQUIRE(first >= 0 && first < 20);
   for (int fd = 3; fd < 1024; ++fd) close(fd);
@@ -186,6 +215,7 @@ void descriptors() {
   REQUIRE(close(500) == -1 && errno == EBADF);
   REQUIRE(open("/dev/null", O_RDONLY) == 3);
   REQUIRE(dup2(3, 4) == 4 && dup3(3, 5, O_CLOEXEC) == 5);
+  REQUIRE(descriptors_of_others() == others);
   std::free(std::malloc(100 << 20));
 }
 
@@ -298,6 +328,7 @@ constexpr Case kCases[] = {{"child_has_a_copy", child_has_a_copy},
                            {"one_moment", one_moment},
                            {"grandchildren", grandchildren},
                            {"starting_programs", starting_programs},
+                           {"forks_again", forks_again},
                            {"streams", streams},
                            {"streams_with_buffers", streams_with_buffers},
                            {"descriptors", descriptors},

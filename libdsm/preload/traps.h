@@ -1,0 +1,41 @@
+// System calls that are handed memory of the global range, with an engine whose pages the kernel does not wait for. A
+// seccomp filter has the kernel send SIGSYS for every call that names such memory in an argument, whoever makes it: the
+// program, libc's inner functions, inline assembly. The handler touches the pages, as the program would, makes the
+// call, and does both again if a page was taken away in between (EFAULT).
+//
+// 1. Calls that are made from the gate pass, one page of code at the same address in every process.
+// 2. Threads that the runtime had before have no filter. A filter cannot be taken back: it stays in children, after
+// execve
+//    too, where nothing lies at these addresses unless they are jobs themselves, which have the same gate.
+// 3. A process without the right to make filters gives up gaining rights by execve (no_new_privs), as the kernel
+// demands.
+// 4. The call is made with the signal mask that the program has, so signals interrupt it as ever.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <csignal>
+#include <cstddef>
+#include <span>
+
+#include "base/result.h"
+#include "base/types.h"
+
+namespace dsm::runtime {
+struct Node;
+}
+
+namespace dsm::preload {
+
+// Once, on the program's first thread. An error says why the kernel does not allow it.
+Result<void> trap_system_calls(const runtime::Node& node);
+// SIGSYS is ours: as mem::stands_before_program and mem::set_program_action for that signal.
+bool traps_stand_before(int signal);
+void set_trapped_action(const struct sigaction* action, struct sigaction* before);
+
+// Whether the page may be missing here; a private chunk's cannot, as long as no other node asks for it.
+bool is_shared(std::uintptr_t address);
+// Makes the pages of what the kernel is to read (kRead) or write (kWrite) accessible. False if none is shared.
+bool acquire(const void* data, std::size_t bytes, Access access);
+
+}  // namespace dsm::preload
