@@ -157,9 +157,49 @@ void asked() {
   }
 }
 
+// A block of interleaved memory is freed while another node has an object in it standing and changed: nothing of that
+// object comes home into what lies there next, which has other bounds.
+void freed_standing() {
+  struct Large {
+    std::array<std::uint64_t, 512> words;
+  };
+  static_assert(sizeof(Large) == 4096);
+  auto* large = shared<Large>("large", [] { return block<Large>(1, dsm::interleaved); });
+  std::uint64_t* const words = large->words.data();
+  constexpr std::size_t kFirst = 8;  // words: of another granule
+  const unsigned last = dsm::nodes() - 1;
+  for (std::uint64_t round = 1; round < 20; ++round) {
+    if (dsm::node() == last) {
+      dsm::transfer(large, last);
+      dsm::borrow_mut(large)->words.fill(round * 1000);
+    }
+    meet();
+    if (dsm::node() == 0) {
+      dsm::free(large);
+      void* again = nullptr;
+      while ((again = dsm::alloc(sizeof(Large), 0, dsm::interleaved)) != large) {  // not before all have forgotten it
+        dsm::free(again);
+        std::this_thread::yield();
+      }
+      *dsm::borrow_mut(words + kFirst) = round;
+    }
+    meet();
+    if (dsm::node() == 0) static_cast<void>(*dsm::borrow_shared(words));  // whatever it is
+    meet();
+    EXPECT(*dsm::borrow_shared(words + kFirst) == round);
+    EXPECT(words[kFirst] == round);
+    meet();
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  return run({{"asked", asked}, {"bounded", bounded}, {"held", held}, {"latest", latest}, {"standing", standing}}, argc,
-             argv);
+  return run({{"asked", asked},
+              {"bounded", bounded},
+              {"freed_standing", freed_standing},
+              {"held", held},
+              {"latest", latest},
+              {"standing", standing}},
+             argc, argv);
 }

@@ -172,7 +172,7 @@ TEST(Habit, ObjectsStayWithWhoeverAloneChangesThem) {
 }
 
 TEST(ObjectCache, LosesNothing) {
-  for (const char* check : {"held", "latest", "asked"}) {
+  for (const char* check : {"held", "latest", "asked", "freed_standing"}) {
     Process job({bin("dsmrun"), "-n", "2", "--", bin("hints_cache_node"), check});
     EXPECT_EQ(job.wait(), 0) << check << "\n" << job.out() << job.err();
   }
