@@ -57,6 +57,15 @@ void prepare_environment(const Config& config) {
   });
 }
 
+// What a child would need to be a job of its own it cannot have: memory nodes, or a process without the filter of
+// traps.h.
+const char* obstacle_for_children(const runtime::Node& node) {
+  if (node.config.children == 0) return nullptr;
+  if (node.geometry.memory_nodes != 0) return "what it starts would have no memory nodes";
+  return system_calls_need_care ? "what it starts would have this engine's filter of system calls; choose uffd-thread"
+                                : nullptr;
+}
+
 [[gnu::constructor]] void start() {
   const OwnAllocations own;
   const auto node = [] {
@@ -69,6 +78,10 @@ void prepare_environment(const Config& config) {
   }
   prepare_environment((*node)->config);
   open_front(**node);
+  if (const char* const why = obstacle_for_children(**node)) {
+    log(LogLevel::kError, "preload", "the program is not started: DSM_CHILDREN=1 cannot be had here, since {}", why);
+    ::_exit(cluster::kExitUsage);
+  }
   if (!system_calls_need_care) return;
   if (const auto trapped = trap_system_calls(**node); !trapped) {
     log(LogLevel::kError, "preload",
