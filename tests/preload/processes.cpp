@@ -193,12 +193,15 @@ void forks_again() {
 void streams() { streams_with(false); }
 void streams_with_buffers() { streams_with(true); }
 
-// How many there are that the program has not opened, and may not close.
+// How many there are that the program has neither opened nor inherited.
 std::size_t descriptors_of_others() {
   DIR* const folder = opendir("/proc/self/fd");
   REQUIRE(folder != nullptr);
   std::size_t found = 0;
-  while (const dirent* const entry = readdir(folder)) found += std::atoi(entry->d_name) >= 200 ? 1 : 0;
+  while (const dirent* const entry = readdir(folder)) {
+    const int fd = std::atoi(entry->d_name);
+    if (fd >= 200 && fcntl(fd, F_GETFD) == FD_CLOEXEC) ++found;
+  }
   closedir(folder);
   return found;
 }
