@@ -1,6 +1,7 @@
 // Calls that go to the object, between real processes, one check by name: placed_calls_node NAME.
 #include <dsm/atomic.h>
 #include <dsm/delegate.h>
+#include <dsm/spawn.h>
 
 #include <thread>
 #include <vector>
@@ -87,6 +88,36 @@ void results() {
              many) == 5);
   meet();
   EXPECT(dsm::borrow_shared(big)->words[399] == dsm::nodes() && dsm::borrow_shared(big)->words[7] == 7);
+}
+
+std::uint64_t doubled(std::uint64_t value) { return 2 * value; }
+std::uint64_t tripled(std::uint64_t value) noexcept { return 3 * value; }
+
+// Among the arguments, a function is the same on every node, although its address is not.
+void functions() {
+  using Function = std::uint64_t (*)(std::uint64_t);
+  static_assert(!dsm::travels<Function> && !dsm::travels<Function[2]> && !dsm::travels<std::size_t (Big::*)()>);
+  static_assert(dsm::travels<int Counter::*> && dsm::travels<Function*>);  // a distance, and data
+  auto* counter = shared<Counter>("counter", [] { return dsm::make_object_on<Counter>(dsm::nodes() - 1); });
+  meet();
+  const auto apply = [](Counter& c, std::uint64_t to, Function one, Function other) {
+    c.value += one(to);
+    return other == nullptr ? c.value : other(c.value);
+  };
+  for (int i = 0; i < 10; ++i) {
+    EXPECT(dsm::call_at(counter, apply, std::uint64_t{1}, Function{&doubled}, Function{nullptr}) >= 2);
+    EXPECT(dsm::call_at(counter, apply, std::uint64_t{0}, Function{&doubled}, Function{&tripled}) >= 6);
+    dsm::call_at_async(counter, apply, std::uint64_t{5}, Function{&doubled}, Function{nullptr});
+  }
+  dsm::flush();
+  for (unsigned to = 0; to < dsm::nodes(); ++to) {
+    EXPECT(dsm::spawn_on(
+               to, [](Function f, std::uint64_t value) { return f(value); }, &doubled, 7U)
+               .get() == 14);
+    EXPECT(dsm::spawn_on(to, &tripled, 7U).get() == 21);
+  }
+  meet();
+  EXPECT(dsm::borrow_shared(counter)->value == 120 * dsm::nodes());
 }
 
 // Many posted calls at once, at random, small objects that share granules and large ones.
@@ -225,3 +256,4 @@ int main(int argc, char** argv) {
               {"thread_end", thread_end}},
              argc, argv);
 }
+              {"functions", functions},

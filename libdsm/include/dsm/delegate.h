@@ -136,6 +136,8 @@ auto call_and_wait(T* object, F fn, Args... args) -> typename call_of<T, F, Args
     static_assert(travels<result> && sizeof(result) <= 65536, "the result is copied as bytes; see dsm::travels");
     alignas(result) alignas(8) std::byte place[(sizeof(result) + 7) / 8 * 8];
     call_now(record, &call::run_with_result, call::stride, sizeof(T), place, sizeof(result));
+    static_assert(!is_function_pointer<result>,
+                  "a function's address is another one on each node: it cannot be a result");
     auto* const made = std::launder(reinterpret_cast<result*>(place));
     result moved(std::move(*made));
     std::destroy_at(made);

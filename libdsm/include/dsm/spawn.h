@@ -8,10 +8,11 @@
 //   tree = grown.get();
 //
 // The function is a function pointer of the program or a lambda without captures; arguments and result travel by value
-// (dsm::travels: an own_ptr moves). It runs on one of the node's worker threads and may do whatever a thread of the
-// program may: block, borrow, spawn. When all workers are busy more are started. Tasks of one node begin in the order
-// in which they come. All nodes must run the same program; that is checked. A node has at the most 4096 requests in
-// flight to others; who spawns more waits for a place.
+// (dsm::travels: an own_ptr moves). An argument may be a function pointer of the program, too; one within a struct, or
+// in what a lambda captures, would be an address of this node. The function runs on one of the node's worker threads
+// and may do whatever a thread of the program may: block, borrow, spawn. When all workers are busy more are started.
+// Tasks of one node begin in the order in which they come. All nodes must run the same program; that is checked. A node
+// has at the most 4096 requests in flight to others; who spawns more waits for a place.
 //
 // An exception does not leave its node: get() ends the program with its text, unless failure() was looked at before.
 // Spawning is thread-safe; a future is for one thread at a time.
@@ -126,6 +127,8 @@ struct spawn_of {
   }
   static const char* run(std::byte* data, char (&said)[128]) {
     const auto call = [&](Args&&... args) -> result { return function::get(data)(std::move(args)...); };
+      static_assert(!is_function_pointer<result>,
+                    "a function's address is another one on each node: it cannot be a result");
     try {
       if constexpr (std::is_void_v<result>) {
         arguments::run(data + function::bytes, call);
