@@ -1,6 +1,9 @@
 // The node's object engine, and what is checked of every borrow's arguments.
 #include <unistd.h>
 
+#include <cstdlib>
+
+#include "base/log.h"
 #include "hints/borrow.h"
 #include "hints/checks.h"
 #include "hints/fetch.h"
@@ -65,6 +68,15 @@ void end_for_object(std::uint64_t address, std::size_t bytes, CallSite site) {
                             : bytes > kMostBytes ? "a borrow of more than 64 MiB, which no object may have, at"
                                                  : "a borrow of memory that is not in the global heap:";
   runtime::end_for_misuse(fault, address, site, "", {});
+}
+
+void end_for_borrow_in_call(CallSite site) {
+  log(LogLevel::kError, "borrow",
+      "a borrow{} inside a function that call_at runs: that must touch nothing but its object, as all calls of the "
+      "node "
+      "wait for it (spawn_on runs functions that may do anything); the program ends",
+      runtime::site_text(site).data());
+  std::abort();
 }
 
 void check_own_borrows(std::uint64_t address, std::size_t bytes, bool changes, CallSite site) {

@@ -234,6 +234,26 @@ void mixed() {
   }
 }
 
+// A thread waits for what it has posted while it has borrowed something that none of that waits for.
+void beside_a_borrow() {
+  const auto all = counters(2, false);
+  meet();
+  for (std::uint64_t i = 0; i < 30; ++i) {
+    for (Counter* counter : all) dsm::call_at_async(&counter[0], &add, std::uint64_t{1});
+    const auto held = dsm::borrow_mut(&all[i % all.size()][1]);
+    dsm::flush();
+    ++held->value;
+  }
+  for (std::uint64_t i = 0; i < 30; ++i) {
+    dsm::call_at_async(all[0], &add, std::uint64_t{1});
+    dsm::flush();
+    const auto held = dsm::borrow_mut(all[0]);  // just the one, after its calls
+    dsm::flush();
+  }
+  meet();
+  EXPECT(dsm::borrow_shared(all[0])->value == 60 * dsm::nodes());
+}
+
 // What a thread has posted goes out at its end.
 void thread_end() {
   const auto all = counters(1, false);
@@ -249,11 +269,12 @@ void thread_end() {
 
 int main(int argc, char** argv) {
   return run({{"results", results},
+              {"functions", functions},
               {"posted", posted},
               {"in_order", in_order},
               {"held", held},
               {"mixed", mixed},
+              {"beside_a_borrow", beside_a_borrow},
               {"thread_end", thread_end}},
              argc, argv);
 }
-              {"functions", functions},
