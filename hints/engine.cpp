@@ -63,6 +63,7 @@ Engine& make_engine() {
 // --- checks ---------------------------------------------------------------------------------------------------------
 
 void end_for_object(std::uint64_t address, std::size_t bytes, CallSite site) {
+  if (runtime::my_pins().hint == nullptr) end_for_borrow_in_call(site);  // what it has there is no global address
   const char* const fault = address == 0         ? "a borrow of a null pointer,"
                             : bytes == 0         ? "a borrow of no bytes at"
                             : bytes > kMostBytes ? "a borrow of more than 64 MiB, which no object may have, at"

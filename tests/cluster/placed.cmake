@@ -6,7 +6,7 @@ dsm_program(placed_misuse SOURCES placed_misuse.cpp DEPENDS placed)
 dsm_test(placed_test
   SOURCES placed_test.cpp launcher_run.cpp
   DEPENDS mem cluster base
-  PROGRAMS dsmrun placed_node placed_calls_node placed_work_node placed_containers_node placed_misuse
+  PROGRAMS dsmrun placed_node placed_calls_node placed_work_node placed_containers_node placed_misuse hints_node
   TIMEOUT 900
   LABELS cluster)
 

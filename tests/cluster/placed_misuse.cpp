@@ -60,21 +60,33 @@ void waits_in_call_here() {
   }
   meet();
 }
+Word* other_word() {
+  return shared<Word>("other", [] { return dsm::make_object<Word>(0U); });
+}
 // Small and at home: the quickest borrow that there is.
 void reads_in_call() {
   auto* one = word();
+  auto* other = other_word();
   if (dsm::node() == 0) {
-    static_cast<void>(dsm::borrow_shared(one));
-    dsm::call_at(one, [](Word& w) { static_cast<void>(dsm::borrow_shared(&w)); });
+    static_cast<void>(dsm::borrow_shared(other));
+    dsm::call_at(
+        one, [](Word&, const Word* second) { static_cast<void>(dsm::borrow_shared(second)); }, other);
   }
   meet();
 }
 void locks_in_posted_call() {
   auto* one = word();
+  auto* other = other_word();
   if (dsm::node() == 1) {
-    dsm::call_at_async(one, [](Word& w) { static_cast<void>(w.lock()); });
+    dsm::call_at_async(
+        one, [](Word&, Word* second) { static_cast<void>(second->lock()); }, other);
     dsm::flush();
   }
+  meet();
+}
+void locks_its_own_in_call() {
+  auto* one = word();
+  if (dsm::node() == 1) dsm::call_at(one, [](Word& w) { static_cast<void>(w.lock()); });
   meet();
 }
 
@@ -117,7 +129,7 @@ void calls_neighbour() {
 // Waits for what it has posted to the node before.
 void calls_after_posting() {
   auto* one = word();
-  auto* other = shared<Word>("other", [] { return dsm::make_object<Word>(0U); });
+  auto* other = other_word();
   if (dsm::node() == 1) {
     dsm::call_at_async(one, [](Word&) {});
     auto held = one->lock();
@@ -210,6 +222,7 @@ int main(int argc, char** argv) {
               {"waits_in_call_here", waits_in_call_here},
               {"reads_in_call", reads_in_call},
               {"locks_in_posted_call", locks_in_posted_call},
+              {"locks_its_own_in_call", locks_its_own_in_call},
               {"flushes_while_held", flushes_while_held},
               {"flushes_while_held_here", flushes_while_held_here},
               {"flushes_what_came_first", flushes_what_came_first},

@@ -117,6 +117,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"waits_in_call_here", {"call_at inside a function that call_at runs", "called by"}},
                     Case{"reads_in_call", {"a borrow at ", "placed_misuse.cpp:", kInCall}},
                     Case{"locks_in_posted_call", {"a borrow at ", "placed_misuse.cpp:", kInCall}},
+                    Case{"locks_its_own_in_call", {"a borrow at ", "placed_misuse.cpp:", kInCall}},
                     Case{"flushes_while_held", {"flush() waits", "placed_misuse.cpp:", kOwnBorrow}},
                     Case{"flushes_while_held_here", {"flush() waits", "placed_misuse.cpp:", kOwnBorrow}},
                     Case{"flushes_what_came_first", {"flush() waits", "placed_misuse.cpp:", kOwnBorrow}},

@@ -96,8 +96,8 @@ class vector {
     size_ = 0;
     block_.reset();
   }
-  std::vector<T> copy() const {
-    const auto all = view();
+  std::vector<T> copy(dsm::source_location where = dsm::source_location::current()) const {
+    const auto all = view(where);
     return std::vector<T>(all.begin(), all.end());
   }
   // Its elements move to that node, which is where they should be used.
