@@ -17,6 +17,8 @@ inline void check_object(const Engine& engine, std::uint64_t address, std::size_
   if (!sane) [[unlikely]]
     end_for_object(address, bytes, site);
 }
+// A function that call_at runs borrows.
+[[noreturn]] void end_for_borrow_in_call(CallSite site);
 // The thread has borrowed the object itself, so that the new borrow would wait for ever.
 void check_own_borrows(std::uint64_t address, std::size_t bytes, bool changes, CallSite site);
 // DSM_CHECK=1: a borrow names the same bytes as another, or none of them.

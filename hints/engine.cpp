@@ -1,6 +1,9 @@
 // The node's object engine, and what is checked of every borrow's arguments.
 #include <unistd.h>
 
+#include <cstdlib>
+
+#include "base/log.h"
 #include "hints/borrow.h"
 #include "hints/checks.h"
 #include "hints/fetch.h"
@@ -60,11 +63,21 @@ Engine& make_engine() {
 // --- checks ---------------------------------------------------------------------------------------------------------
 
 void end_for_object(std::uint64_t address, std::size_t bytes, CallSite site) {
+  if (runtime::my_pins().hint == nullptr) end_for_borrow_in_call(site);  // what it has there is no global address
   const char* const fault = address == 0         ? "a borrow of a null pointer,"
                             : bytes == 0         ? "a borrow of no bytes at"
                             : bytes > kMostBytes ? "a borrow of more than 64 MiB, which no object may have, at"
                                                  : "a borrow of memory that is not in the global heap:";
   runtime::end_for_misuse(fault, address, site, "", {});
+}
+
+void end_for_borrow_in_call(CallSite site) {
+  log(LogLevel::kError, "borrow",
+      "a borrow{} inside a function that call_at runs: that must touch nothing but its object, as all calls of the "
+      "node "
+      "wait for it (spawn_on runs functions that may do anything); the program ends",
+      runtime::site_text(site).data());
+  std::abort();
 }
 
 void check_own_borrows(std::uint64_t address, std::size_t bytes, bool changes, CallSite site) {

@@ -54,6 +54,8 @@ inline void count_rest(Engine& engine, ThreadPins& me) {
 }
 
 inline Pin& take(ThreadPins& me, CallSite site) {
+  if (me.hint == nullptr) [[unlikely]]
+    end_for_borrow_in_call(site);
   Pin& pin = me.take();
   pin.begin(site);
   return pin;

@@ -2,6 +2,7 @@
 #include <dsm/delegate.h>
 #include <sys/mman.h>
 
+#include <array>
 #include <bit>
 #include <cstdlib>
 #include <memory>
@@ -17,6 +18,7 @@
 #include "hints/checks.h"
 #include "placed/executor.h"
 #include "placed/image.h"
+#include "placed/inside.h"
 #include "placed/parcel.h"
 #include "placed/taken.h"
 #include "runtime/calls.h"
@@ -33,6 +35,9 @@ using detail::run_records;
 using runtime::Call;
 using runtime::Operation;
 
+// How long a thread that has borrowed something waits for its posted calls before it looks whether they wait for it.
+constexpr std::int64_t kLookNs = 5'000'000;
+
 // A thread's calls to one node.
 struct Way {
   std::uint64_t ring = 0;  // there; 0: not opened yet
@@ -48,6 +53,7 @@ struct Way {
 struct Poster {
   detail::call_lanes lanes;
   Way ways[kMaxNodes];
+  Asker asker;  // who makes it send or wait just now
 
   explicit Poster(runtime::Node& node) : node_(node) {
     const Geometry& geometry = node.geometry;
@@ -68,7 +74,10 @@ struct Poster {
   void begin_batch(NodeId home);
   void put_into_ring(NodeId home, RingSlot& batch);
   void await_room(NodeId home);
-  void fence(NodeId home, std::uint64_t batches, bool all);
+  void fence(NodeId home, std::uint64_t batches, FenceWish wish);
+  void await_none_aside();
+  template <typename WaitsFor>
+  void check_own_borrows(NodeId home, WaitsFor waits_for) const;
   std::uint64_t offset(std::uint64_t address) const { return address - node_.geometry.base; }
 
   runtime::Node& node_;
@@ -85,6 +94,7 @@ thread_local Poster* mine = nullptr;
 struct ThreadEnd {
   ~ThreadEnd() {
     if (mine == nullptr) return;
+    mine->asker = {.what = "the end of a thread"};
     mine->finish_all();
     detail::my_lanes = nullptr;
     const std::lock_guard guard(idle_lock);
@@ -110,24 +120,46 @@ Poster& poster() {
   return *mine;
 }
 
-void check_no_call(const char* what) {
-  if (!in_call()) return;
-  log(LogLevel::kError, "placed",
-      "{} inside a function that call_at runs: that must touch nothing but its object, as all calls of the node wait "
-      "for it (spawn_on runs functions that may do anything); the program ends",
-      what);
-  std::abort();
+[[noreturn]] void end_for_object(const Asker& asker, std::uint64_t object, const char* why) {
+  runtime::end_for_misuse(asker.text() + " at the object", object, asker.site, why, {});
 }
 
-NodeId home_of(std::uint64_t object, std::size_t bytes) {
-  hints::Engine& engine = hints::engine();
-  hints::check_object(engine, object, bytes, {});
-  const proto::ObjectPlace place = engine.objects.place(object, bytes);
-  if (place.scattered) {
-    runtime::end_for_misuse("a call at an object that has several homes, or one that runs nothing:", object, {}, "",
-                            {});
+NodeId home_of(const Asker& asker, std::uint64_t object, std::size_t bytes) {
+  const hints::Engine& engine = hints::engine();
+  if (object == 0) end_for_object(asker, object, "a null pointer names no object");
+  if (bytes > hints::kMostBytes) end_for_object(asker, object, "no object may have more than 64 MiB");
+  if (object - engine.range_begin > engine.range_bytes - bytes) {
+    end_for_object(
+        asker, object,
+        "it is not in the global heap but, say, on a stack, where no other node can find it (try dsm::make)");
   }
-  return place.home;
+  const proto::ObjectPlace place = engine.objects.place(object, bytes);
+  if (!place.scattered) return place.home;
+  end_for_object(
+      asker, object,
+      engine.node.geometry.memory_nodes != 0
+          ? "it lies on a memory node, which runs no functions: calls of several nodes need heaps of the "
+            "nodes' own (try without --memory-nodes, or with -n 1)"
+          : "it has several homes, as it crosses a border of interleaved memory: no node has it whole, to run "
+            "a function on it (try memory that is not interleaved)");
+}
+
+bool is_held(const hints::Pin& pin) { return pin.borrow.stage == proto::BorrowStage::kHeld; }
+
+// Objects that share a granule have one header, and so are had by one thread at a time.
+bool is_same_granule(const hints::Pin& pin, std::uint64_t object) {
+  return pin.address.load() / kObjectGranule == object / kObjectGranule;
+}
+
+void check_not_borrowed(const Asker& asker, std::uint64_t object, std::size_t bytes) {
+  runtime::my_pins().for_each([&](const hints::Pin& pin) {
+    const bool itself = pin.overlaps(object, bytes);
+    if (!is_held(pin) || (!itself && !is_same_granule(pin, object))) return;
+    runtime::end_for_misuse(asker.text() + " at the object", object, asker.site,
+                            itself ? "the same thread has it borrowed already, and would wait for itself:"
+                                   : "the same thread has borrowed another in its 64 bytes, and would wait for itself:",
+                            pin.site);
+  });
 }
 
 // --- batches --------------------------------------------------------------------------------------------------------
@@ -154,7 +186,7 @@ void Poster::begin_batch(NodeId home) {
 }
 
 std::byte* Poster::slot(std::uint64_t object, run_records run, std::size_t stride, std::size_t object_bytes) {
-  const NodeId home = home_of(object, object_bytes);
+  const NodeId home = home_of(asker, object, object_bytes);
   call_lane& lane = lanes.to[home];
   const auto room = [&](std::size_t bytes) {
     return lane.at != nullptr && static_cast<std::size_t>(lane.end - lane.at) >= bytes;
@@ -185,7 +217,7 @@ void Poster::send(NodeId home) {
   batch->bytes = static_cast<std::uint64_t>(lane.at - batch->runs);
   lane = {};
   if (home != node_.self) return put_into_ring(home, *batch);
-  if (way.here.aside.load() >= kMostAside) executor().await_none_aside(way.here);
+  if (way.here.aside.load() >= kMostAside) await_none_aside();
   executor().run_batch({batch->runs, batch->bytes}, way.here);
 }
 
@@ -221,24 +253,57 @@ void Poster::await_room(NodeId home) {
     runtime::execute_or_end(node_, home, {&look, 1});
   }
   if (way.sent - way.taken < kSlots || executor().help()) return;
-  fence(home, way.sent - kSlots / 2, false);
+  fence(home, way.sent - kSlots / 2, FenceWish::kTaken);
+}
+
+// What this thread has borrowed it keeps while it waits: a call of its own that is set aside for that never runs.
+template <typename WaitsFor>
+void Poster::check_own_borrows(NodeId home, WaitsFor waits_for) const {
+  const runtime::Objects& objects = *node_.objects;
+  runtime::my_pins().for_each([&](const hints::Pin& pin) {
+    const std::uint64_t object = pin.address.load();
+    if (!is_held(pin) || objects.place(object, pin.bytes.load()).home != home) return;
+    if (!waits_for(object / kObjectGranule)) return;
+    runtime::end_for_misuse(
+        asker.text() + " waits for a posted call on", object, asker.site,
+        "that call waits for the same thread's borrow of the object, or of another in its 64 bytes, which began",
+        pin.site);
+  });
 }
 
 // Runs calls of others while it waits: they may be what keeps the one that it waits for from going on.
-void Poster::fence(NodeId home, std::uint64_t batches, bool all) {
-  Call call(node_, home, Operation::kCallFence, {ways[home].ring, batches, all ? 1U : 0U});
+void Poster::fence(NodeId home, std::uint64_t batches, FenceWish wish) {
+  const auto ask = [&](std::uint64_t what, FenceWish about) {
+    return std::array{ways[home].ring, what, static_cast<std::uint64_t>(about)};
+  };
+  Call call(node_, home, Operation::kCallFence, ask(batches, wish));
   while (!call.wait_for(0) && executor().help()) {
   }
+  bool holds = false;
+  runtime::my_pins().for_each([&](const hints::Pin& pin) { holds |= is_held(pin); });
+  if (holds) {
+    while (!call.wait_for(kLookNs)) {
+      check_own_borrows(home, [&](std::uint64_t granule) {
+        return Call(node_, home, Operation::kCallFence, ask(granule, FenceWish::kWaitsFor)).wait() != 0;
+      });
+    }
+  }
   call.wait();
+}
+
+void Poster::await_none_aside() {
+  const Source& source = ways[node_.self].here;
+  check_own_borrows(node_.self, [&](std::uint64_t granule) { return executor().waits_for(source, granule); });
+  executor().await_none_aside(source);
 }
 
 void Poster::finish(NodeId home) {
   Way& way = ways[home];
   send(home);
-  if (home == node_.self) return executor().await_none_aside(way.here);
+  if (home == node_.self) return await_none_aside();
   if (way.ended == way.sent) return;
   const std::uint64_t sent = way.sent;
-  fence(home, sent, true);
+  fence(home, sent, FenceWish::kRun);
   way.ended = sent;
 }
 
@@ -257,16 +322,18 @@ void call_here(std::byte* record, run_records run, std::size_t stride, std::uint
                void* result) {
   hints::Pin& pin = hints::borrow_mut(reinterpret_cast<void*>(object), bytes, {});
   void* const at = pin.data.load();
-  run(&at, record, stride, 1, result);
+  run_call(run, &at, record, stride, 1, result);
   hints::end_hinted(pin, true);
 }
 
 }  // namespace
 }  // namespace placed
 
-void flush() {
+void flush(dsm::source_location where) {
   if (placed::mine == nullptr) return;
-  placed::check_no_call("flush()");
+  const placed::Asker asker{.what = "flush()", .site = {where.file_name(), where.line()}};
+  placed::check_no_call(asker);
+  placed::mine->asker = asker;
   placed::mine->finish_all();
 }
 
@@ -278,19 +345,25 @@ std::uint64_t function_offset(const void* function) { return placed::offset_of(f
 const void* function_of_offset(std::uint64_t offset) { return placed::function_at(offset); }
 
 std::byte* call_slot(std::uint64_t object, run_records run, std::size_t stride, std::size_t object_bytes) {
-  placed::check_no_call("call_at_async");
+  const placed::Asker asker{.what = "call_at_async", .from = __builtin_return_address(0)};
+  placed::check_no_call(asker);
+  placed::poster().asker = asker;
   return placed::poster().slot(object, run, stride, object_bytes);
 }
 
 void call_now(std::byte* record, run_records run, std::size_t stride, std::size_t object_bytes, void* result,
               std::size_t result_bytes) {
   runtime::Node& node = runtime::node();
-  placed::check_no_call("call_at");
+  const placed::Asker asker{.what = "call_at", .from = __builtin_return_address(0)};
+  placed::check_no_call(asker);
   std::uint64_t object = 0;
   std::memcpy(&object, record, sizeof object);
-  const NodeId home = placed::home_of(object, object_bytes);
-  hints::check_own_borrows(object, object_bytes, true, {});
-  if (placed::mine != nullptr) placed::mine->finish(home);
+  const NodeId home = placed::home_of(asker, object, object_bytes);
+  placed::check_not_borrowed(asker, object, object_bytes);
+  if (placed::mine != nullptr) {
+    placed::mine->asker = asker;
+    placed::mine->finish(home);
+  }
   if (home == node.self) return placed::call_here(record, run, stride, object, object_bytes, result);
   placed::check_same_program(node, home);
   const bool fits = stride <= runtime::Request::kMaxText && result_bytes <= sizeof(std::uint64_t);

@@ -12,6 +12,7 @@
 #include "heap/heap.h"
 #include "hints/borrow.h"
 #include "placed/image.h"
+#include "placed/inside.h"
 #include "placed/parcel.h"
 #include "placed/taken.h"
 #include "placed/workers.h"
@@ -29,35 +30,13 @@ using runtime::Request;
 // So often a call looks again whether its object can be had, before it is set aside.
 constexpr int kTries = 20;
 
-thread_local unsigned calls_inside = 0;
-
-// Without lanes a call that is posted inside comes to call_slot(), which ends the program.
-struct InCall {
-  InCall() : lanes(std::exchange(detail::my_lanes, nullptr)) { ++calls_inside; }
-  ~InCall() {
-    --calls_inside;
-    detail::my_lanes = lanes;
-  }
-  detail::call_lanes* const lanes;
-};
-
 std::uint64_t object_of(const std::byte* record) {
   std::uint64_t address = 0;
   std::memcpy(&address, record, sizeof address);
   return address;
 }
 
-void run(run_records function, void* const* objects, std::byte* records, std::size_t stride, std::size_t count,
-         void* result) {
-  const InCall inside;
-  function(objects, records, stride, count, result);
-}
-
 Executor* made = nullptr;
-
-}  // namespace
-
-namespace {
 
 // As long as the node, which is never destroyed. The hook comes before main(), and so before the node starts.
 void start_executor(runtime::Node& node) { std::make_unique<Executor>(node).release(); }
@@ -68,7 +47,6 @@ const bool hooked = (runtime::add_start_hook(start_executor), true);
 std::uint64_t SingleCall::object() const { return object_of(record.data()); }
 
 Executor& executor() { return *made; }
-bool in_call() { return calls_inside != 0; }
 
 Executor::Executor(runtime::Node& node) : node_(node) {
   DSM_CHECK(made == nullptr, "two executors in one process");
@@ -94,16 +72,7 @@ void Executor::refuse(Caller caller, const char* what) {
 void Executor::serve() {
   node_.calls->handle(Operation::kCallOpen,
                       [this](Caller caller, const Request&) { node_.calls->reply(caller, open_ring()); });
-  node_.calls->handle(Operation::kCallFence, [this](Caller caller, const Request& request) {
-    {
-      const Locked locked(lock_);
-      if (Incoming* const from = incoming(request.args[0])) {
-        fences_.push_back({caller, from, request.args[1], request.args[2] != 0});
-        return wake();
-      }
-    }
-    refuse(caller, "a ring that is none");
-  });
+  node_.calls->handle(Operation::kCallFence, [this](Caller caller, const Request& request) { fence(caller, request); });
   node_.calls->handle(Operation::kCallAt, [this](Caller caller, const Request& request) {
     SingleCall call;
     call.run =
@@ -127,6 +96,21 @@ void Executor::serve() {
     }
     wake();
   });
+}
+
+void Executor::fence(Caller caller, const Request& request) {
+  const auto wish = static_cast<FenceWish>(request.args[2]);
+  Incoming* from = nullptr;
+  {
+    const Locked locked(lock_);
+    from = incoming(request.args[0]);
+    if (from != nullptr && wish != FenceWish::kWaitsFor) fences_.push_back({caller, from, request.args[1], wish});
+  }
+  if (from == nullptr) return refuse(caller, "a ring that is none");
+  if (wish != FenceWish::kWaitsFor) return wake();
+  const bool waits = waits_for(from->source, request.args[1]);
+  const SignalsBlocked blocked;
+  node_.calls->reply(caller, waits ? 1 : 0);
 }
 
 // The first ring, or the first request, starts the executor's thread.
@@ -240,8 +224,8 @@ void Executor::answer_fences() {
   {
     const Locked locked(lock_);
     std::erase_if(fences_, [&](const Fence& fence) {
-      const bool passed =
-          fence.from->ring->taken.load() >= fence.batches && (!fence.all || fence.from->source.aside.load() == 0);
+      const bool passed = fence.from->ring->taken.load() >= fence.batches &&
+                          (fence.wish == FenceWish::kTaken || fence.from->source.aside.load() == 0);
       if (passed) done.push_back(fence.caller);
       return passed;
     });
@@ -295,7 +279,7 @@ void Executor::run_all(const RunHead& head, run_records function, std::byte* rec
       ++i;
       continue;
     }
-    run(function, taken.objects(), record(i), head.stride, count, nullptr);
+    run_call(function, taken.objects(), record(i), head.stride, count, nullptr);
     taken.let_go();
     i += count;
   }
@@ -309,7 +293,7 @@ void Executor::run_single(SingleCall&& call) {
       continue;
     }
     std::vector<std::byte> result(call.result_bytes);
-    run(call.run, taken.objects(), call.record.data(), call.record.size(), 1, result.data());
+    run_call(call.run, taken.objects(), call.record.data(), call.record.size(), 1, result.data());
     taken.let_go();
     return answer(call, result);
   }
@@ -361,7 +345,8 @@ void Executor::run_aside(std::uint64_t granule) {
     hints::Pin& pin = hints::borrow_mut(reinterpret_cast<void*>(call->object()), call->object_bytes, {});
     void* const object = pin.data.load();
     std::vector<std::byte> result(call->result_bytes);
-    run(call->run, &object, call->record.data(), call->record.size(), 1, result.data());
+    run_call(call->run, &object, call->record.data(), call->record.size(), 1, result.data());
+    std::atomic_ref(call->ran).store(true);  // before its object can be had again: waits_for()
     hints::end_hinted(pin, true);
     Source* const source = call->source;
     SingleCall ended;
@@ -382,6 +367,14 @@ void Executor::run_aside(std::uint64_t granule) {
     futex_wake(source->aside, INT32_MAX, FutexScope::kProcess);
     wake();
   }
+}
+
+bool Executor::waits_for(const Source& source, std::uint64_t granule) {
+  const Locked locked(lock_);
+  const auto found = aside_.find(granule);
+  if (found == aside_.end()) return false;
+  return std::any_of(found->second.begin(), found->second.end(),
+                     [&](SingleCall& call) { return call.source == &source && !std::atomic_ref(call.ran).load(); });
 }
 
 void Executor::await_none_aside(const Source& source) {

@@ -48,6 +48,7 @@ struct SingleCall {
   runtime::Caller caller{};  // else: who waits for the result
   std::uint64_t parcel = 0;  // where the result goes if it does not fit an answer
   std::size_t result_bytes = 0;
+  bool ran = false;  // set aside, and still in its line
   std::uint64_t object() const;
 };
 
@@ -59,6 +60,8 @@ class Executor {
   void run_batch(std::span<std::byte> runs, Source& source);
   // Waits until nothing of the source is set aside.
   void await_none_aside(const Source& source);
+  // Whether a call of the source is set aside for the granule.
+  bool waits_for(const Source& source, std::uint64_t granule);
   // Takes batches that have come, if no other thread does. False: there were none.
   bool help();
   // From any thread, in signal context, too.
@@ -73,7 +76,7 @@ class Executor {
     runtime::Caller caller;
     Incoming* from;
     std::uint64_t batches;
-    bool all;
+    FenceWish wish;
   };
 
   // The service thread takes the lock, too: a handler of the program's, on a thread that has it, might wait for that.
@@ -84,6 +87,7 @@ class Executor {
   };
 
   void serve();
+  void fence(runtime::Caller caller, const runtime::Request& request);
   void refuse(runtime::Caller caller, const char* what);
   std::uint64_t open_ring();
   void start();  // holding lock_
@@ -116,7 +120,5 @@ class Executor {
 };
 
 Executor& executor();
-// A call runs on this thread.
-bool in_call();
 
 }  // namespace dsm::placed

@@ -17,6 +17,13 @@ namespace dsm::placed {
 inline constexpr std::size_t kBatchBytes = 8192;
 inline constexpr std::uint64_t kSlots = 8;
 
+// What a request to look after a ring's calls wishes, and what it is about.
+enum class FenceWish : std::uint64_t {
+  kTaken,     // an answer when so many batches have been taken
+  kRun,       // ... and everything in them has run
+  kWaitsFor,  // at once: 1 if a call from the ring is set aside for this granule
+};
+
 struct RunHead {
   std::uint64_t function;  // by its place in the program
   std::uint32_t stride;

@@ -143,7 +143,7 @@ void contended(ObjectContext& context) {
   const double atomic = rate(
       "atomic rate", [&] { word->fetch_add(1); }, nothing);
   const double calls = rate(
-      "call rate", [&] { dsm::call_at_async(called, [](std::uint64_t& w) { ++w; }); }, dsm::flush);
+      "call rate", [&] { dsm::call_at_async(called, [](std::uint64_t& w) { ++w; }); }, [] { dsm::flush(); });
   const double guarded = rate(
       "guarded rate", [&] { value->lock()->words[0] += 1; }, nothing);
   const auto lock_page = [&] {

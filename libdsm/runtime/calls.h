@@ -40,7 +40,7 @@ enum class Operation : std::uint16_t {
   kObjectForget,    // args: address -> when the node has no copy of the object any more
   kProgram,         // args: the program's id -> 1 if it is this node's, too   (placed: delegation, spawning, channels)
   kCallOpen,        // args: ring -> the node's doorbell, when the ring is looked after
-  kCallFence,       // args: ring, batches, all -> when so many have been taken (all: and everything in them has run)
+  kCallFence,       // args: ring, batches or a granule, what (placed/ring.h) -> when that is so, or whether
   kCallAt,          // args: function, parcel, sizes; text: record -> result
   kSpawn,           // args: function, parcel, bytes; text: arguments -> whether it failed
   kChannelSend,     // args: channel, parcel, bytes; text: value -> how it ended

@@ -110,7 +110,7 @@ struct ThreadPins {
   std::atomic<pid_t> tid{0};  // 0: nobody's
   ThreadPins* next = nullptr;
   std::atomic<PinBlock*> first{nullptr};
-  Pin* hint = nullptr;                     // probably free
+  Pin* hint = nullptr;                     // probably free; none while the thread must not borrow
   PinBlock* hint_block = nullptr;          // the block it is in
   std::atomic<std::uint64_t> raw_page{0};  // number + 1 of a page that it touches raw although it has borrowed of it,
                                            // or has touched so, as long as that is not here for object work again

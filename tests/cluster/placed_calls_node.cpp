@@ -1,6 +1,7 @@
 // Calls that go to the object, between real processes, one check by name: placed_calls_node NAME.
 #include <dsm/atomic.h>
 #include <dsm/delegate.h>
+#include <dsm/spawn.h>
 
 #include <thread>
 #include <vector>
@@ -87,6 +88,36 @@ void results() {
              many) == 5);
   meet();
   EXPECT(dsm::borrow_shared(big)->words[399] == dsm::nodes() && dsm::borrow_shared(big)->words[7] == 7);
+}
+
+std::uint64_t doubled(std::uint64_t value) { return 2 * value; }
+std::uint64_t tripled(std::uint64_t value) noexcept { return 3 * value; }
+
+// Among the arguments, a function is the same on every node, although its address is not.
+void functions() {
+  using Function = std::uint64_t (*)(std::uint64_t);
+  static_assert(!dsm::travels<Function> && !dsm::travels<Function[2]> && !dsm::travels<std::size_t (Big::*)()>);
+  static_assert(dsm::travels<int Counter::*> && dsm::travels<Function*>);  // a distance, and data
+  auto* counter = shared<Counter>("counter", [] { return dsm::make_object_on<Counter>(dsm::nodes() - 1); });
+  meet();
+  const auto apply = [](Counter& c, std::uint64_t to, Function one, Function other) {
+    c.value += one(to);
+    return other == nullptr ? c.value : other(c.value);
+  };
+  for (int i = 0; i < 10; ++i) {
+    EXPECT(dsm::call_at(counter, apply, std::uint64_t{1}, Function{&doubled}, Function{nullptr}) >= 2);
+    EXPECT(dsm::call_at(counter, apply, std::uint64_t{0}, Function{&doubled}, Function{&tripled}) >= 6);
+    dsm::call_at_async(counter, apply, std::uint64_t{5}, Function{&doubled}, Function{nullptr});
+  }
+  dsm::flush();
+  for (unsigned to = 0; to < dsm::nodes(); ++to) {
+    EXPECT(dsm::spawn_on(
+               to, [](Function f, std::uint64_t value) { return f(value); }, &doubled, 7U)
+               .get() == 14);
+    EXPECT(dsm::spawn_on(to, &tripled, 7U).get() == 21);
+  }
+  meet();
+  EXPECT(dsm::borrow_shared(counter)->value == 120 * dsm::nodes());
 }
 
 // Many posted calls at once, at random, small objects that share granules and large ones.
@@ -203,6 +234,26 @@ void mixed() {
   }
 }
 
+// A thread waits for what it has posted while it has borrowed something that none of that waits for.
+void beside_a_borrow() {
+  const auto all = counters(2, false);
+  meet();
+  for (std::uint64_t i = 0; i < 30; ++i) {
+    for (Counter* counter : all) dsm::call_at_async(&counter[0], &add, std::uint64_t{1});
+    const auto held = dsm::borrow_mut(&all[i % all.size()][1]);
+    dsm::flush();
+    ++held->value;
+  }
+  for (std::uint64_t i = 0; i < 30; ++i) {
+    dsm::call_at_async(all[0], &add, std::uint64_t{1});
+    dsm::flush();
+    const auto held = dsm::borrow_mut(all[0]);  // just the one, after its calls
+    dsm::flush();
+  }
+  meet();
+  EXPECT(dsm::borrow_shared(all[0])->value == 60 * dsm::nodes());
+}
+
 // What a thread has posted goes out at its end.
 void thread_end() {
   const auto all = counters(1, false);
@@ -218,10 +269,12 @@ void thread_end() {
 
 int main(int argc, char** argv) {
   return run({{"results", results},
+              {"functions", functions},
               {"posted", posted},
               {"in_order", in_order},
               {"held", held},
               {"mixed", mixed},
+              {"beside_a_borrow", beside_a_borrow},
               {"thread_end", thread_end}},
              argc, argv);
 }

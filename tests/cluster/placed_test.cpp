@@ -37,19 +37,21 @@ TEST_P(Placed, IsRight) {
 
 INSTANTIATE_TEST_SUITE_P(
     Engines, Placed,
-    testing::Combine(testing::Values("uffd-inline", "uffd-thread", "sigsegv"),
-                     testing::Values(Check{"placed_node", "guarded"}, Check{"placed_node", "guarded_and_plain"},
-                                     Check{"placed_node", "atomics"}, Check{"placed_node", "atomics_and_plain"},
-                                     Check{"placed_calls_node", "results"}, Check{"placed_calls_node", "posted"},
-                                     Check{"placed_calls_node", "in_order"}, Check{"placed_calls_node", "held"},
-                                     Check{"placed_calls_node", "mixed"}, Check{"placed_calls_node", "thread_end"},
-                                     Check{"placed_work_node", "values"}, Check{"placed_work_node", "owners"},
-                                     Check{"placed_work_node", "blocking"}, Check{"placed_work_node", "failures"},
-                                     Check{"placed_work_node", "streams"}, Check{"placed_work_node", "owned_values"},
-                                     Check{"placed_containers_node", "vectors"},
-                                     Check{"placed_containers_node", "strings"},
-                                     Check{"placed_containers_node", "maps"}, Check{"placed_containers_node", "arrays"},
-                                     Check{"placed_containers_node", "no_leaks"})),
+    testing::Combine(
+        testing::Values("uffd-inline", "uffd-thread", "sigsegv"),
+        testing::Values(Check{"placed_node", "guarded"}, Check{"placed_node", "guarded_and_plain"},
+                        Check{"placed_node", "atomics"}, Check{"placed_node", "atomics_and_plain"},
+                        Check{"placed_calls_node", "results"}, Check{"placed_calls_node", "functions"},
+                        Check{"placed_calls_node", "beside_a_borrow"}, Check{"placed_calls_node", "posted"},
+                        Check{"placed_calls_node", "in_order"}, Check{"placed_calls_node", "held"},
+                        Check{"placed_calls_node", "mixed"}, Check{"placed_calls_node", "thread_end"},
+                        Check{"placed_work_node", "values"}, Check{"placed_work_node", "owners"},
+                        Check{"placed_work_node", "blocking"}, Check{"placed_work_node", "failures"},
+                        Check{"placed_work_node", "streams"}, Check{"placed_work_node", "owned_values"},
+                        Check{"placed_containers_node", "vectors"}, Check{"placed_containers_node", "ends_of_vectors"},
+                        Check{"placed_containers_node", "strings"}, Check{"placed_containers_node", "chains"},
+                        Check{"placed_containers_node", "shared_chains"}, Check{"placed_containers_node", "maps"},
+                        Check{"placed_containers_node", "arrays"}, Check{"placed_containers_node", "no_leaks"})),
     [](const auto& info) {
       return name_of(std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name);
     });
@@ -80,15 +82,30 @@ TEST(PlacedWork, GoesToNodesOfTheSameProgramOnly) {
 struct Case {
   const char* name;
   std::vector<const char*> said;
+  std::vector<std::string> job{"-n", "2"};
 };
+
+constexpr const char* kInCall = "inside a function that call_at runs";
+constexpr const char* kOwnBorrow = "that call waits for the same thread's borrow of the object";
 
 class PlacedMisuse : public testing::TestWithParam<Case> {};
 
 TEST_P(PlacedMisuse, EndsWithOneClearLine) {
-  Process job({bin("dsmrun"), "-n", "2", "--", bin("placed_misuse"), GetParam().name});
+  std::vector<std::string> command{bin("dsmrun")};
+  command.insert(command.end(), GetParam().job.begin(), GetParam().job.end());
+  command.insert(command.end(), {"--", bin("placed_misuse"), GetParam().name});
+  Process job(command);
   EXPECT_EQ(job.wait(), 128 + SIGABRT) << job.err();
   for (const char* part : GetParam().said)
     EXPECT_NE(job.err().find(part), std::string::npos) << part << "\n" << job.err();
+}
+
+// A call within a call is no less wrong where all objects are at home.
+TEST(PlacedMisuseAlone, EndsOnOneNodeToo) {
+  for (const char* name : {"waits_in_call_here", "reads_in_call", "flushes_while_held_here"}) {
+    Process job({bin("dsmrun"), "-n", "1", "--", bin("placed_misuse"), name});
+    EXPECT_EQ(job.wait(), 128 + SIGABRT) << name << "\n" << job.err();
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -97,6 +114,33 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"guarded_on_stack", {"not in the global heap", "placed_misuse.cpp:"}},
                     Case{"waits_in_call", {"call_at inside a function that call_at runs"}},
                     Case{"posts_in_call", {"call_at_async inside a function that call_at runs"}},
+                    Case{"waits_in_call_here", {"call_at inside a function that call_at runs", "called by"}},
+                    Case{"reads_in_call", {"a borrow at ", "placed_misuse.cpp:", kInCall}},
+                    Case{"locks_in_posted_call", {"a borrow at ", "placed_misuse.cpp:", kInCall}},
+                    Case{"locks_its_own_in_call", {"a borrow at ", "placed_misuse.cpp:", kInCall}},
+                    Case{"flushes_while_held", {"flush() waits", "placed_misuse.cpp:", kOwnBorrow}},
+                    Case{"flushes_while_held_here", {"flush() waits", "placed_misuse.cpp:", kOwnBorrow}},
+                    Case{"flushes_what_came_first", {"flush() waits", "placed_misuse.cpp:", kOwnBorrow}},
+                    Case{"flushes_what_came_first_here", {"flush() waits", "placed_misuse.cpp:", kOwnBorrow}},
+                    Case{"flushes_neighbour", {"flush() waits", "placed_misuse.cpp:", kOwnBorrow}},
+                    Case{"calls_neighbour", {"would wait for itself", "placed_misuse.cpp:", "call_at (called by "}},
+                    Case{"calls_after_posting", {"call_at (called by ", "placed_misuse.cpp:", kOwnBorrow}},
+                    Case{"calls_nothing", {"call_at (called by ", "a null pointer"}},
+                    Case{"posts_to_nothing", {"call_at_async (called by ", "a null pointer"}},
+                    Case{"calls_on_stack", {"call_at (called by ", "not in the global heap"}},
+                    Case{"posts_to_stack", {"call_at_async (called by ", "not in the global heap"}},
+                    Case{"calls_on_memory_node",
+                         {"call_at (called by ", "it lies on a memory node"},
+                         {"-n", "2", "--memory-nodes", "1", "--local-memory", "4M"}},
+                    Case{"calls_across_homes", {"call_at (called by ", "it has several homes"}},
+                    Case{"reads_past_the_end", {"dsm::vector::at at ", "placed_misuse.cpp:", "index 2 of 2 elements"}},
+                    Case{"writes_past_the_end", {"dsm::vector::set at ", "there are no elements"}},
+                    Case{"pops_nothing", {"dsm::vector::pop_back at ", "there are no elements"}},
+                    Case{"looks_past_the_end", {"dsm::dist_array::at at ", "index 10 of 10 elements"}},
+                    Case{"looks_into_nothing", {"dsm::dist_array::at at ", "there are no elements"}},
+                    Case{"gets_twice", {"dsm::future::get() at ", "placed_misuse.cpp:", "the future is empty"}},
+                    Case{"waits_for_nothing", {"dsm::future::wait() at ", "the future is empty"}},
+                    Case{"asks_nothing", {"dsm::future::failure() at ", "the future is empty"}},
                     Case{"throws_in_call", {"has thrown an exception (no luck)"}},
                     Case{"throws_in_spawned", {"spawned on node 1 has thrown an exception: no luck"}},
                     Case{"foreign_function", {"is not the program's own code"}},

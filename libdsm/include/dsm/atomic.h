@@ -34,6 +34,7 @@ std::uint64_t word_xor(void* word, std::uint64_t value, call_site site);
 template <typename T>
 class atomic {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) == 8, "dsm::atomic is for types of 8 bytes");
+  static_assert(travels<T>, "a function's address is another one on each node: it cannot be in a dsm::atomic");
   using place = dsm::source_location;
   // What a difference of one is.
   static constexpr std::uint64_t unit() {

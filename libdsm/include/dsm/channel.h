@@ -37,6 +37,7 @@ void channel_close(const channel_place& place);
 
 template <typename T>
 class channel {
+  static_assert(!detail::is_function_pointer<T>, "a function's address is another one on each node: it cannot be sent");
   static_assert(travels<T> && sizeof(T) <= 65536, "values are copied as bytes; see dsm::travels");
 
  public:

@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <functional>
 #include <optional>
 #include <span>
@@ -25,13 +24,20 @@
 
 namespace dsm {
 
+#pragma GCC visibility push(default)
+namespace detail {
+[[noreturn]] void end_for_index(const char* what, std::size_t index, std::size_t size, call_site site);
+}  // namespace detail
+#pragma GCC visibility pop
+
 // --- vector ---------------------------------------------------------------------------------------------------------
 
 // Read it through view(), change it through edit(); what changes its size may move its elements to this node. As with
 // one own_ptr, threads that use the same vector and change it need a lock. Running out of memory throws std::bad_alloc.
 template <typename T>
 class vector {
-  static_assert(std::is_trivially_copyable_v<T>, "the elements are copied as bytes");
+  static_assert(std::is_trivially_copyable_v<T> && travels<T>,
+                "elements are copied as bytes, which mean the same on all nodes (a function's address does not)");
 
  public:
   vector() = default;
@@ -49,12 +55,22 @@ class vector {
   unsigned home() const { return block_ ? block_.home() : node(); }
 
   // All elements, as long as the guard lives. Of an empty vector an empty guard.
-  [[nodiscard]] shared_ref<T[]> view() const { return block_ ? borrow_shared(block_) : shared_ref<T[]>(); }
-  [[nodiscard]] mut_ref<T[]> edit() { return block_ ? borrow_mut(block_) : mut_ref<T[]>(); }
-  T at(std::size_t index) const { return index < size_ ? view()[index] : missing(index); }
-  void set(std::size_t index, const T& value) {
-    if (index >= size_) missing(index);
-    edit()[index] = value;
+  [[nodiscard]] shared_ref<T[]> view(dsm::source_location where = dsm::source_location::current()) const {
+    if (size_ == 0) return {};
+    return {detail::borrow_owned_shared(block_.bits(), block_.size_bytes(), where), size_};
+  }
+  [[nodiscard]] mut_ref<T[]> edit(dsm::source_location where = dsm::source_location::current()) {
+    if (size_ == 0) return {};
+    return {detail::borrow_owned_mut(&block_.bits(), block_.size_bytes(), where), size_, true};
+  }
+  // An index that is too large ends the program with one line; view() and edit() do not look.
+  T at(std::size_t index, dsm::source_location where = dsm::source_location::current()) const {
+    if (index >= size_) detail::end_for_index("dsm::vector::at", index, size_, where);
+    return view(where)[index];
+  }
+  void set(std::size_t index, const T& value, dsm::source_location where = dsm::source_location::current()) {
+    if (index >= size_) detail::end_for_index("dsm::vector::set", index, size_, where);
+    edit(where)[index] = value;
   }
 
   void reserve(std::size_t wanted) {
@@ -64,25 +80,25 @@ class vector {
   void append(std::span<const T> more) {
     if (more.empty()) return;
     if (size_ + more.size() > capacity()) move_to(std::max(size_ + more.size(), 2 * capacity()));
+    const std::size_t before = std::exchange(size_, size_ + more.size());
     const auto all = edit();
-    std::copy(more.begin(), more.end(), all.begin() + size_);
-    size_ += more.size();
+    std::copy(more.begin(), more.end(), all.begin() + before);
   }
   void assign(std::span<const T> from) {
     size_ = 0;
     append(from);
   }
-  void pop_back() {
-    if (size_ == 0) missing(0);
+  void pop_back(dsm::source_location where = dsm::source_location::current()) {
+    if (size_ == 0) detail::end_for_index("dsm::vector::pop_back", 0, 0, where);
     --size_;
   }
   void clear() {
     size_ = 0;
     block_.reset();
   }
-  std::vector<T> copy() const {
-    const auto all = view();
-    return std::vector<T>(all.begin(), all.begin() + size_);
+  std::vector<T> copy(dsm::source_location where = dsm::source_location::current()) const {
+    const auto all = view(where);
+    return std::vector<T>(all.begin(), all.end());
   }
   // Its elements move to that node, which is where they should be used.
   void send_to(unsigned node) {
@@ -90,7 +106,6 @@ class vector {
   }
 
  private:
-  [[noreturn]] static T missing(std::size_t) { std::abort(); }
   void move_to(std::size_t capacity) {
     auto wider = make_owned<T[]>(capacity);
     if (!wider) throw std::bad_alloc();
@@ -116,7 +131,7 @@ class string {
   bool empty() const { return letters_.empty(); }
   std::string str() const {
     const auto all = letters_.view();
-    return std::string(all.begin(), all.begin() + size());
+    return std::string(all.begin(), all.end());
   }
   string& operator+=(std::string_view more) {
     letters_.append(std::span<const char>(more));
@@ -138,10 +153,15 @@ inline constexpr bool travels<string> = true;
 
 // Made by one node with dsm::make, and known to the others by publish(); all its members are thread-safe, on all nodes.
 // A bucket is a guarded value: what works on an entry fetches it with the bucket's lock in one chain, and writes it
-// back with the release. The number of buckets is chosen once; a bucket that is full goes on in a further one.
+// back with the release. The number of buckets is chosen once; a bucket that is full goes on in a further one, and all
+// but the last of such a chain are full: what is erased is replaced by the chain's last entry, and a further bucket
+// that has become empty is freed.
 template <typename K, typename V, typename Hash = std::hash<K>>
 class unordered_map {
-  static_assert(std::is_trivially_copyable_v<K> && std::is_trivially_copyable_v<V>);
+  static_assert(std::is_trivially_copyable_v<K> && travels<K>,
+                "keys are copied as bytes, which mean the same on all nodes");
+  static_assert(std::is_trivially_copyable_v<V> && travels<V>,
+                "values are copied as bytes, which mean the same on all nodes");
   static constexpr std::size_t entry_bytes = sizeof(std::pair<K, V>);
   static constexpr std::size_t each = entry_bytes >= 120 ? 4 : 480 / entry_bytes;
   struct bucket {
@@ -194,7 +214,9 @@ class unordered_map {
   // Whether it was there.
   bool erase(const K& key) {
     auto first = head(key).lock();
-    return erase_in(*first, key);
+    const bool was = erase_in(*first, key);
+    if (!was) first.release_unchanged();
+    return was;
   }
   // fn(const K&, const V&) on all entries, bucket by bucket; others may change what fn has not come to.
   template <typename F>
@@ -238,13 +260,36 @@ class unordered_map {
     if (const std::size_t i = index_in(one, key); i != one.count) return one.values[i];
     return one.next == nullptr ? std::nullopt : find_in(*one.next->read(), key);
   }
-  // The last entry of the chain's last bucket takes the place of the one that goes only within one bucket.
   static bool erase_in(bucket& one, const K& key) {
-    const std::size_t i = index_in(one, key);
-    if (i == one.count) return one.next != nullptr && erase_in(*one.next->lock(), key);
-    --one.count;
-    one.keys[i] = one.keys[one.count];
-    one.values[i] = one.values[one.count];
+    if (const std::size_t i = index_in(one, key); i != one.count) {
+      take_last(one, one.keys[i], one.values[i]);
+      return true;
+    }
+    if (one.next == nullptr) return false;
+    auto further = one.next->lock();
+    const bool was = erase_in(*further, key);
+    let_go(one, further, was);
+    return was;
+  }
+  // Takes the last entry of the chain off it; false: `one` itself has not been changed by that.
+  static bool take_last(bucket& one, K& key, V& value) {
+    if (one.next == nullptr) {
+      --one.count;
+      key = one.keys[one.count];
+      value = one.values[one.count];
+      return true;
+    }
+    auto further = one.next->lock();
+    return let_go(one, further, take_last(*further, key, value));
+  }
+  // Ends the work with the bucket after `one`, which goes if it is empty: then `one` has been changed, and it says so.
+  static bool let_go(bucket& one, mut_ref<bucket>& further, bool changed) {
+    if (further->count != 0) {
+      if (!changed) further.release_unchanged();
+      return false;
+    }
+    further.release();
+    destroy_object(std::exchange(one.next, nullptr));
     return true;
   }
   template <typename F>
@@ -273,11 +318,13 @@ class unordered_map {
 // `size` elements, in one block on each node, zero at first. Made by one node with dsm::make.
 template <typename T>
 class dist_array {
-  static_assert(std::is_trivially_copyable_v<T>, "the elements are copied as bytes");
+  static_assert(std::is_trivially_copyable_v<T> && travels<T>,
+                "elements are copied as bytes, which mean the same on all nodes (a function's address does not)");
   static constexpr unsigned most = 64;
 
  public:
-  explicit dist_array(std::size_t size) : size_(size), block_(size / nodes() + (size % nodes() != 0 ? 1 : 0)) {
+  explicit dist_array(std::size_t size)
+      : size_(size), block_(std::max<std::size_t>(size / nodes() + (size % nodes() != 0 ? 1 : 0), 1)) {
     if (size > SIZE_MAX / 2 / sizeof(T)) throw std::bad_alloc();
     try {
       for (unsigned n = 0; n < nodes() && begin_of(n) < size_; ++n) make_block(n);
@@ -291,14 +338,19 @@ class dist_array {
   dist_array& operator=(const dist_array&) = delete;
 
   std::size_t size() const { return size_; }
-  // For plain access, hints, atomics and calls, as any global memory.
-  T* at(std::size_t index) const { return blocks_[index / block_] + index % block_; }
-  T& operator[](std::size_t index) const { return *at(index); }
+  // For plain access, hints, atomics and calls, as any global memory. at() ends the program with one line if the index
+  // is too large; operator[] and owner() do not look.
+  T* at(std::size_t index, dsm::source_location where = dsm::source_location::current()) const {
+    if (index >= size_) detail::end_for_index("dsm::dist_array::at", index, size_, where);
+    return place(index);
+  }
+  T& operator[](std::size_t index) const { return *place(index); }
   unsigned owner(std::size_t index) const { return static_cast<unsigned>(index / block_); }
   std::span<T> local() const { return {blocks_[node()], length_of(node())}; }
 
   // fn(index, element) on every element, on its owner's node, all nodes at once; returns when all have. Plain access:
-  // a node that has its block in its hands already works at full speed.
+  // a node that has its block in its hands already works at full speed. fn is copied to the nodes as bytes: a function
+  // of the program, or an object that captures values, and global pointers, but no references.
   template <typename F>
   void for_each(F fn) const {
     std::vector<future<void>> all;
@@ -314,6 +366,7 @@ class dist_array {
   }
 
  private:
+  T* place(std::size_t index) const { return blocks_[index / block_] + index % block_; }
   void make_block(unsigned n) {
     const std::size_t bytes = (length_of(n) * sizeof(T) + 4095) / 4096 * 4096;
     blocks_[n] = static_cast<T*>(alloc(bytes, 4096, on_node(n)));

@@ -9,17 +9,20 @@
 // thread on one object run in order; calls on different objects may run in any order. A call waits its turn while the
 // object is borrowed to be changed, and holds up nothing but later calls on that object (64 bytes of memory are the
 // unit: small objects that share them wait for each other). So a thread that holds such a borrow must not wait for
-// calls on the object that it has posted before. What a posted call has done is seen after flush(); until then it may
+// calls on the object that it has posted before: a flush() that would wait for ever ends the program with a clear line.
+// What a posted call has done is seen after flush(); until then it may
 // lie in this thread's buffer, which goes out when it is full, at flush(), at the thread's next waiting call to that
 // node, and at its end.
 //
 // The function is a function pointer of the program or a lambda without captures, takes T& and then the arguments by
-// value, must not throw, should take well under a microsecond, and touches nothing but the object: it runs on a thread
-// of the home's that serves all. It must not make or post calls itself (that ends the program with a clear line). All
-// nodes must run the same program; that is checked. The calls are thread-safe; not for signal handlers.
+// value (a function pointer, too), must not throw, should take well under a microsecond, and touches nothing but the
+// object: it runs on a thread of the home's that serves all. It must not make or post calls itself, and not borrow
+// (that ends the program with a clear line). All nodes must run the same program; that is checked. The calls are
+// thread-safe; not for signal handlers.
 #pragma once
 
 #include <dsm/packed.h>
+#include <dsm/source_location.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -30,7 +33,7 @@
 namespace dsm {
 
 // Waits until all calls that this thread has posted have run.
-void flush();
+void flush(dsm::source_location where = dsm::source_location::current());
 
 namespace detail {
 
@@ -133,6 +136,8 @@ auto call_and_wait(T* object, F fn, Args... args) -> typename call_of<T, F, Args
   if constexpr (std::is_void_v<result>) {
     call_now(record, &call::run_with_result, call::stride, sizeof(T), nullptr, 0);
   } else {
+    static_assert(!is_function_pointer<result>,
+                  "a function's address is another one on each node: it cannot be a result");
     static_assert(travels<result> && sizeof(result) <= 65536, "the result is copied as bytes; see dsm::travels");
     alignas(result) alignas(8) std::byte place[(sizeof(result) + 7) / 8 * 8];
     call_now(record, &call::run_with_result, call::stride, sizeof(T), place, sizeof(result));

@@ -63,10 +63,18 @@ void transfer(void* object, std::size_t bytes, unsigned node, call_site site);
 
 }  // namespace detail
 
-// Whether an object may live on as a copy of its bytes. Say so for a type of your own that holds owners:
+namespace detail {
+template <typename T>
+inline constexpr bool is_function_pointer = std::is_function_v<std::remove_pointer_t<T>>;
+}  // namespace detail
+
+// Whether an object may live on as a copy of its bytes, on any node. A function's address is another one on each node;
+// within a type of your own nothing can see it. Say so for one that holds owners:
 //   template <> inline constexpr bool dsm::travels<Tree> = true;
 template <typename T>
-inline constexpr bool travels = std::is_trivially_copyable_v<T>;
+inline constexpr bool travels =
+    std::is_trivially_copyable_v<T> && !detail::is_function_pointer<std::remove_all_extents_t<T>> &&
+    !std::is_member_function_pointer_v<std::remove_all_extents_t<T>>;
 
 // --- guards ---------------------------------------------------------------------------------------------------------
 

@@ -31,24 +31,30 @@ struct travelling_function {
     return reinterpret_cast<F&>(place);
   }
 };
-template <typename R, typename... Args>
-struct travelling_function<R (*)(Args...)> {
+template <typename F>
+requires is_function_pointer<F>
+struct travelling_function<F> {
   static constexpr std::size_t bytes = 8;
-  static void put(std::byte* to, R (*const& function)(Args...)) {
+  static void put(std::byte* to, F function) {
     const std::uint64_t offset = function_offset(reinterpret_cast<const void*>(function));
     std::memcpy(to, &offset, sizeof offset);
   }
-  static auto get(const std::byte* from) {
+  static F get(const std::byte* from) {
     std::uint64_t offset = 0;
     std::memcpy(&offset, from, sizeof offset);
-    return reinterpret_cast<R (*)(Args...)>(reinterpret_cast<std::uintptr_t>(function_of_offset(offset)));
+    return reinterpret_cast<F>(reinterpret_cast<std::uintptr_t>(function_of_offset(offset)));
   }
 };
 
-// Values one behind the other, each aligned to 8. What is moved in is as bytes from then on; run() ends its life.
+// Values one behind the other, each aligned to 8. What is moved in is as bytes from then on; run() ends its life. A
+// function pointer among them lies there as its place in the program; 0 is null, as no function is there.
 template <typename... Args>
 struct packed {
-  static_assert(((travels<Args> && alignof(Args) <= 8) && ...), "arguments are copied as bytes; see dsm::travels");
+  static_assert((!std::is_member_function_pointer_v<Args> && ...),
+                "a pointer to a member function is an address, which is another one on each node: give a function "
+                "pointer or a lambda that captures nothing");
+  static_assert(((travels<Args> || is_function_pointer<Args>)&&...), "arguments are copied as bytes; see dsm::travels");
+  static_assert(((alignof(Args) <= 8) && ...), "arguments lie aligned to 8 on their way");
   static constexpr std::array<std::size_t, sizeof...(Args) + 1> offsets() {
     std::array<std::size_t, sizeof...(Args) + 1> all{};
     std::size_t next = 0;
@@ -71,7 +77,22 @@ struct packed {
  private:
   template <std::size_t... I>
   static void put_each([[maybe_unused]] std::byte* to, std::index_sequence<I...>, Args&&... args) {
-    (::new (static_cast<void*>(to + offsets()[I])) Args(std::move(args)), ...);
+    (put_one<Args>(to + offsets()[I], std::move(args)), ...);
+  }
+  template <typename T>
+  static void put_one(std::byte* to, T&& value) {
+    if constexpr (is_function_pointer<T>) {
+      if (value != nullptr) return travelling_function<T>::put(to, value);
+    }
+    ::new (static_cast<void*>(to)) T(std::move(value));
+  }
+  template <typename T>
+  static T* value_at(std::byte* from) {
+    T* const value = std::launder(reinterpret_cast<T*>(from));
+    if constexpr (is_function_pointer<T>) {
+      if (*value != nullptr) *value = travelling_function<T>::get(from);
+    }
+    return value;
   }
   template <typename T>
   struct taken {
@@ -80,8 +101,7 @@ struct packed {
   };
   template <std::size_t... I, typename Call>
   static decltype(auto) run_each([[maybe_unused]] std::byte* from, std::index_sequence<I...>, Call&& call) {
-    return run_taken(std::forward<Call>(call),
-                     taken<Args>{std::launder(reinterpret_cast<Args*>(from + offsets()[I]))}...);
+    return run_taken(std::forward<Call>(call), taken<Args>{value_at<Args>(from + offsets()[I])}...);
   }
   template <typename Call>
   static decltype(auto) run_taken(Call&& call, taken<Args>&&... each) {

@@ -8,10 +8,11 @@
 //   tree = grown.get();
 //
 // The function is a function pointer of the program or a lambda without captures; arguments and result travel by value
-// (dsm::travels: an own_ptr moves). It runs on one of the node's worker threads and may do whatever a thread of the
-// program may: block, borrow, spawn. When all workers are busy more are started. Tasks of one node begin in the order
-// in which they come. All nodes must run the same program; that is checked. A node has at the most 4096 requests in
-// flight to others; who spawns more waits for a place.
+// (dsm::travels: an own_ptr moves). An argument may be a function pointer of the program, too; one within a struct, or
+// in what a lambda captures, would be an address of this node. The function runs on one of the node's worker threads
+// and may do whatever a thread of the program may: block, borrow, spawn. When all workers are busy more are started.
+// Tasks of one node begin in the order in which they come. All nodes must run the same program; that is checked. A node
+// has at the most 4096 requests in flight to others; who spawns more waits for a place.
 //
 // An exception does not leave its node: get() ends the program with its text, unless failure() was looked at before.
 // Spawning is thread-safe; a future is for one thread at a time.
@@ -37,6 +38,7 @@ namespace detail {
 // Runs a function with the arguments at `data`, which takes its result too. Null, or what an exception said.
 using spawned = const char* (*)(std::byte* data, char (&said)[128]);
 class task;
+[[noreturn]] void end_for_no_task(const char* what, call_site site);
 task* spawn_task(unsigned node, spawned run, std::size_t argument_bytes, std::size_t bytes);
 std::byte* task_data(task*);
 void task_send(task*);
@@ -69,16 +71,17 @@ class future {
   }
 
   explicit operator bool() const { return task_ != nullptr; }
-  void wait() const { detail::task_wait(task_.get()); }
+  // These three are for a future that has a function: not an empty one, and not after get().
+  void wait(dsm::source_location where = dsm::source_location::current()) const { wait_for("wait()", where); }
   // Waits; the text of the exception that the function has thrown, if it has.
-  std::optional<std::string> failure() const {
-    wait();
+  std::optional<std::string> failure(dsm::source_location where = dsm::source_location::current()) const {
+    wait_for("failure()", where);
     const char* const said = detail::task_failure(task_.get());
     return said == nullptr ? std::nullopt : std::optional<std::string>(said);
   }
   // Waits; once.
-  R get() {
-    wait();
+  R get(dsm::source_location where = dsm::source_location::current()) {
+    wait_for("get()", where);
     if (detail::task_failure(task_.get()) != nullptr) detail::task_end_for(task_.get());
     const std::unique_ptr<detail::task, detail::task_deleter> done = std::move(task_);
     if constexpr (!std::is_void_v<R>) {
@@ -90,8 +93,12 @@ class future {
   }
 
  private:
+  void wait_for(const char* what, detail::call_site site) const {
+    if (task_ == nullptr) detail::end_for_no_task(what, site);
+    detail::task_wait(task_.get());
+  }
   void drop() {
-    wait();
+    detail::task_wait(task_.get());
     if constexpr (!std::is_void_v<R>) {
       if (detail::task_failure(task_.get()) == nullptr) {
         std::destroy_at(std::launder(reinterpret_cast<R*>(detail::task_data(task_.get()))));
@@ -120,6 +127,8 @@ struct spawn_of {
     if constexpr (std::is_void_v<result>) {
       return 0;
     } else {
+      static_assert(!is_function_pointer<result>,
+                    "a function's address is another one on each node: it cannot be a result");
       static_assert(travels<result> && alignof(result) <= 8, "the result is copied as bytes; see dsm::travels");
       return sizeof(result);
     }
