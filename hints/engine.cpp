@@ -74,8 +74,7 @@ void end_for_object(std::uint64_t address, std::size_t bytes, CallSite site) {
 void end_for_borrow_in_call(CallSite site) {
   log(LogLevel::kError, "borrow",
       "a borrow{} inside a function that call_at runs: that must touch nothing but its object, as all calls of the "
-      "node "
-      "wait for it (spawn_on runs functions that may do anything); the program ends",
+      "node wait for it (spawn_on runs functions that may do anything); the program ends",
       runtime::site_text(site).data());
   std::abort();
 }

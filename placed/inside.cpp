@@ -44,8 +44,7 @@ void check_no_call(const Asker& asker) {
   if (!in_call()) return;
   log(LogLevel::kError, "placed",
       "{} inside a function that call_at runs{}{}: that must touch nothing but its object, as all calls of the node "
-      "wait "
-      "for it (spawn_on runs functions that may do anything); the program ends",
+      "wait for it (spawn_on runs functions that may do anything); the program ends",
       asker.what, runtime::site_text(asker.site).data(),
       std::string_view(asker.text()).substr(std::strlen(asker.what)));
   std::abort();
