@@ -23,6 +23,7 @@ struct Node;
 enum class Operation : std::uint16_t {
   kAllocate,        // args: bytes, alignment, heap kind -> block or 0
   kUsableSize,      // args: block -> bytes
+  kBlockState,      // args: block, frees -> what is known of it   (block_checks.h)
   kInterleaved,     // args: bytes, fresh -> address or 0          (node 0)
   kPublish,         // args: pointer; text: name                    (node 0)
   kLookup,          // args: timeout ms (-1: for ever); text: name -> pointer or 0   (node 0)
