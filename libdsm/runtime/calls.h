@@ -23,7 +23,6 @@ struct Node;
 enum class Operation : std::uint16_t {
   kAllocate,        // args: bytes, alignment, heap kind -> block or 0
   kUsableSize,      // args: block -> bytes
-  kBlockState,      // args: block, frees -> what is known of it   (block_checks.h)
   kInterleaved,     // args: bytes, fresh -> address or 0          (node 0)
   kPublish,         // args: pointer; text: name                    (node 0)
   kLookup,          // args: timeout ms (-1: for ever); text: name -> pointer or 0   (node 0)
@@ -47,6 +46,7 @@ enum class Operation : std::uint16_t {
   kChannelSend,     // args: channel, parcel, bytes; text: value -> how it ended
   kChannelReceive,  // args: channel, parcel, what -> how it ended
   kChannelClose,    // args: channel, whether to destroy it
+  kBlockState,      // args: block, frees -> what is known of it   (block_checks.h)
   kCount
 };
 
