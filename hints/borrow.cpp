@@ -23,6 +23,11 @@ bool stands_here(Engine& engine, ThreadPins& me, std::uint64_t address) {
   return copy != nullptr && copy->standing.load(std::memory_order_relaxed);
 }
 
+void check_with_others(const Engine& engine, std::uint64_t address, std::size_t bytes, CallSite site) {
+  check_in_use(engine, address, site);
+  check_overlaps(address, bytes, site);
+}
+
 Pin& with_callers(const Engine& engine, Pin& pin) {
   if (engine.check) [[unlikely]]
     runtime::note_callers(pin);
@@ -42,7 +47,7 @@ Pin& borrow_shared_slowly(const void* object, std::size_t bytes, CallSite site, 
   Engine& here = engine();
   const auto address = reinterpret_cast<std::uint64_t>(object);
   check_object(here, address, bytes, site);
-  if (here.check) check_overlaps(address, bytes, site);
+  if (here.check) check_with_others(here, address, bytes, site);
   ThreadPins& me = runtime::my_pins();
   if (is_here(here, address, bytes)) return with_callers(here, shared_here(here, me, address, bytes, site));
   return with_callers(here, shared_elsewhere(here, me, address, bytes, site, colour));
@@ -52,7 +57,7 @@ Pin& borrow_mut(void* object, std::size_t bytes, CallSite site) {
   Engine& here = engine();
   const auto address = reinterpret_cast<std::uint64_t>(object);
   check_object(here, address, bytes, site);
-  if (here.check) check_overlaps(address, bytes, site);
+  if (here.check) check_with_others(here, address, bytes, site);
   ThreadPins& me = runtime::my_pins();
   if (is_here(here, address, bytes)) return with_callers(here, mut_here(here, me, address, bytes, site));
   return with_callers(here, mut_elsewhere(here, me, address, bytes, site));
@@ -95,6 +100,7 @@ void transfer(void* object, std::size_t bytes, unsigned node, CallSite site) {
   Engine& here = engine();
   const auto address = reinterpret_cast<std::uint64_t>(object);
   check_object(here, address, bytes, site);
+  if (here.check) check_in_use(here, address, site);
   if (node >= here.node.geometry.program_nodes()) {
     runtime::end_for_misuse("a transfer to a node that does not exist, of", address, site, "", {});
   }

@@ -21,6 +21,8 @@ inline void check_object(const Engine& engine, std::uint64_t address, std::size_
 [[noreturn]] void end_for_borrow_in_call(CallSite site);
 // The thread has borrowed the object itself, so that the new borrow would wait for ever.
 void check_own_borrows(std::uint64_t address, std::size_t bytes, bool changes, CallSite site);
+// DSM_CHECK=1: what this node keeps and no block in use has is not to be borrowed.
+void check_in_use(const Engine& engine, std::uint64_t address, CallSite site);
 // DSM_CHECK=1: a borrow names the same bytes as another, or none of them.
 void check_overlaps(std::uint64_t address, std::size_t bytes, CallSite site);
 

@@ -7,6 +7,8 @@
 #include "hints/borrow.h"
 #include "hints/checks.h"
 #include "hints/fetch.h"
+#include "runtime/block_checks.h"
+#include "runtime/blocks.h"
 
 namespace dsm::hints {
 namespace {
@@ -77,6 +79,13 @@ void end_for_borrow_in_call(CallSite site) {
       "node wait for it (spawn_on runs functions that may do anything); the program ends",
       runtime::site_text(site).data());
   std::abort();
+}
+
+void check_in_use(const Engine& engine, std::uint64_t address, CallSite site) {
+  const runtime::Node& node = engine.node;
+  if (node.checks == nullptr || !node.blocks->kept_here(address) || !node.checks->is_free(address)) return;
+  runtime::end_for_misuse("a borrow of what is in no block of the heap, since it was freed or never allocated,",
+                          address, site, "", {});
 }
 
 void check_own_borrows(std::uint64_t address, std::size_t bytes, bool changes, CallSite site) {

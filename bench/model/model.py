@@ -163,7 +163,9 @@ def main():
     fit = [int(word) for word in options.fit.split(",")]
     try:
         summary = rows.Summary(rows.read(options.raw))
-    except (OSError, rows.Refused) as problem:
+    except OSError as problem:
+        sys.exit(f"model: cannot read {options.raw}: {problem.strerror}; scripts/compare --out DIR makes DIR/raw.csv")
+    except rows.Refused as problem:
         sys.exit(f"model: {problem}")
     checked = validation(summary, fit)
     if checked:

@@ -72,7 +72,7 @@ std::error_code start() {
   return started ? std::error_code{} : api::to_error_code(started.error());
 }
 
-void finish() { runtime::finish_node(); }
+void finish() { runtime::finish_node(runtime::Finish::kCalled); }
 unsigned node() { return runtime::node().self; }
 unsigned nodes() { return runtime::node().geometry.program_nodes(); }
 
@@ -83,7 +83,9 @@ unsigned nodes() { return runtime::node().geometry.program_nodes(); }
 }
 
 void* api::alloc_at(std::size_t bytes, std::size_t alignment, placement where, const void* call) {
-  const runtime::Node& node = runtime::node();
+  const runtime::Node* const running = runtime::node_unless_finished();
+  if (running == nullptr) return nullptr;
+  const runtime::Node& node = *running;
   const bool power_of_two = (alignment & (alignment - 1)) == 0;
   if (!power_of_two || (where.where == placement::kind::on_node && where.node >= node.geometry.program_nodes()))
     return nullptr;
@@ -96,14 +98,18 @@ void* api::alloc_at(std::size_t bytes, std::size_t alignment, placement where, c
   return recorded(node, node.sites->allocate(*serving, least, alignment, place, named), bytes, call);
 }
 
-void free(void* block) { runtime::node().blocks->release(block); }
+void free(void* block) {
+  if (const runtime::Node* const node = runtime::node_unless_finished()) node->blocks->release(block);
+}
 
 [[gnu::noinline]] void* realloc(void* block, std::size_t bytes) {
   return api::realloc_at(block, bytes, __builtin_return_address(0));
 }
 
 void* api::realloc_at(void* block, std::size_t bytes, const void* call) {
-  const runtime::Node& node = runtime::node();
+  const runtime::Node* const running = runtime::node_unless_finished();
+  if (running == nullptr) return nullptr;
+  const runtime::Node& node = *running;
   const std::size_t least = std::max<std::size_t>(bytes, 1);
   void* const resized =
       node.sites == nullptr ? node.blocks->resize(block, least) : node.sites->resize(block, least, call);
@@ -123,7 +129,9 @@ unsigned home(const void* address) {
 }
 
 void* api::alloc_collective_at(std::size_t bytes, placement where, const void* call) {
-  const runtime::Node& node = runtime::node();
+  const runtime::Node* const running = runtime::node_unless_finished();
+  if (running == nullptr) return nullptr;
+  const runtime::Node& node = *running;
   if (where.where == placement::kind::on_node && where.node >= node.geometry.program_nodes()) return nullptr;
   const bool named = where.where != placement::kind::local;
   // "Local" is the node that allocates for all: node 0.

@@ -46,7 +46,8 @@ namespace dsm {
     "memory for blocks that are served on pages of their own (--auto-from)")                                          \
   X(number, keep_us, "0", 0, 1000000, false, "microseconds a contended page is kept while the program changes it")    \
   X(number, log, "1", 0, 3, false, "log level: 0 errors, 1 warnings, 2 information, 3 debugging")                     \
-  X(number, check, "0", 0, 1, false, "1 turns on the costly checks")                                                  \
+  X(number, check, "0", 0, 1, false,                                                                                  \
+    "1 turns on the costly checks: of borrows and of dsm::free (of no malloc and free under --preload)")              \
   X(number, finish_ms, "0", 0, INT32_MAX, false, "milliseconds a finished node waits for the others; 0 for ever")
 
 struct Config {

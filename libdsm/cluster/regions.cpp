@@ -24,6 +24,9 @@ namespace {
 constexpr std::uint64_t kAddressSpaceEnd = std::uint64_t{1} << 47;
 constexpr std::uint64_t kReserve = std::uint64_t{4} << 40;
 
+// A node may be without a launcher, whose options these are.
+constexpr const char* kUseSmaller = "use a smaller --slice (DSM_SLICE) or --interleaved (DSM_INTERLEAVED)";
+
 std::string size_text(std::uint64_t bytes) {
   if (bytes >= std::uint64_t{1} << 40) return fmt::format("{:.1f} TiB", static_cast<double>(bytes) / 0x1p40);
   if (bytes >= std::uint64_t{1} << 30) return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / 0x1p30);
@@ -54,12 +57,11 @@ std::string probe_base(const Geometry& geometry) {
     if (error == EEXIST) {
       return fmt::format(
           "the global range would lie from {:#x} to {:#x}, where a process already has something; choose another "
-          "--base "
-          "(the default is {:#x})",
+          "--base (DSM_BASE; the default is {:#x})",
           geometry.base, geometry.base + geometry.memory_bytes(), kDefaultBase);
     }
-    return fmt::format("this system refuses {} of address space at {:#x}: {}; use a smaller --slice or --interleaved",
-                       size_text(geometry.memory_bytes()), geometry.base, describe({Errc::kNoMemory, error, "mmap"}));
+    return fmt::format("this system refuses {} of address space at {:#x}: {}; {}", size_text(geometry.memory_bytes()),
+                       geometry.base, describe({Errc::kNoMemory, error, "mmap"}), kUseSmaller);
   }
   ::munmap(got, geometry.memory_bytes());
   return "";
@@ -96,27 +98,29 @@ bool fits_processor(const Geometry& geometry) {
 
 std::string address_space_complaint(const Geometry& geometry) {
   const std::uint64_t needed = address_space_needed(geometry);
+  if (needed > kAddressSpaceEnd - kReserve) {
+    return fmt::format(
+        "{} nodes with slices of {} and an interleaved region of {} need {} of address space each, more than a process "
+        "has; {}, or fewer nodes",
+        geometry.nodes, size_text(geometry.slice_bytes), size_text(geometry.interleaved_bytes), size_text(needed),
+        kUseSmaller);
+  }
   if (!fits_processor(geometry)) {
     return fmt::format(
-        "{} nodes with slices of {} and an interleaved region of {} need {} of address space each from {:#x} on, more "
-        "than a process has; use a smaller --slice or --interleaved, or fewer nodes",
-        geometry.nodes, size_text(geometry.slice_bytes), size_text(geometry.interleaved_bytes), size_text(needed),
-        geometry.base);
+        "the global range of {} nodes would lie from {:#x} to {:#x}, but a process's addresses end at {:#x}; choose a "
+        "lower --base (DSM_BASE; the default is {:#x})",
+        geometry.nodes, geometry.base, geometry.base + geometry.memory_bytes(), kAddressSpaceEnd, kDefaultBase);
   }
   rlimit limit{};
   if (::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < needed) {
-    return fmt::format(
-        "the limit on address space is {}, but a node needs {}; raise it (ulimit -v unlimited) or use a smaller "
-        "--slice "
-        "and --interleaved",
-        size_text(limit.rlim_cur), size_text(needed));
+    return fmt::format("the limit on address space is {}, but a node needs {}; raise it (ulimit -v unlimited), or {}",
+                       size_text(limit.rlim_cur), size_text(needed), kUseSmaller);
   }
   const std::uint64_t largest = std::max(geometry.memory_bytes(), meta_file_bytes(geometry));
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < largest) {
     return fmt::format(
         "the limit on file size is {}, but shared memory needs files (sparse ones, of no disk) of {}; raise it (ulimit "
-        "-f "
-        "unlimited)",
+        "-f unlimited)",
         size_text(limit.rlim_cur), size_text(largest));
   }
   return probe_base(geometry);

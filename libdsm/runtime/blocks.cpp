@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/signals.h"
+#include "runtime/block_checks.h"
 #include "runtime/forks.h"
 #include "runtime/leases.h"
 #include "runtime/node.h"
@@ -135,11 +136,13 @@ void Blocks::release(void* block) {
   if (block == nullptr) return;
   const std::uint64_t address = value_of(block);
   const Owner whose = owner(block, "free");
+  if (node_.checks != nullptr) [[unlikely]]
+    node_.checks->check_free(block, server_of(address, whose));
   if (whose == Owner::kHere) {
     count(node_.stats->free_local);
     return release_here(block);
   }
-  if (in_forked_child()) return;
+  if (in_forked_child() || node_finished()) return;
   count(node_.stats->free_remote);
   if (whose == Owner::kInterleaved) return release_interleaved(block);
   const SignalsBlocked blocked;
@@ -149,7 +152,7 @@ void Blocks::release(void* block) {
 
 // Its objects' lives end first, as those of a heap's block do at its home (release_here).
 void Blocks::release_interleaved(void* block) {
-  const std::size_t bytes = usable_size(block);
+  const std::size_t bytes = size_of(block, Owner::kInterleaved);
   if (bytes == 0) {
     log(LogLevel::kError, "heap", "free({}): no interleaved block begins here; the program ends", block);
     std::abort();
@@ -199,16 +202,15 @@ void Blocks::on_frees(NodeId from, std::span<const std::uint64_t> blocks) {
 
 std::size_t Blocks::usable_size(const void* block) {
   if (block == nullptr) return 0;
+  const Owner whose = owner(block, "usable_size");
+  if (node_.checks != nullptr) node_.checks->check_use(block, server_of(value_of(block), whose), "usable_size");
+  return size_of(block, whose);
+}
+
+std::size_t Blocks::size_of(const void* block, Owner whose) {
+  if (whose == Owner::kHere) return node_.heap->usable_size(block);
   const std::uint64_t address = value_of(block);
-  switch (owner(block, "usable_size")) {
-    case Owner::kHere:
-      return node_.heap->usable_size(block);
-    case Owner::kInterleaved:
-      return Call(node_, 0, Operation::kUsableSize, {address, 0, 0}).wait();
-    case Owner::kElsewhere:
-      break;
-  }
-  return Call(node_, keeper_of(address), Operation::kUsableSize, {address, 0, 0}).wait();
+  return Call(node_, server_of(address, whose), Operation::kUsableSize, {address, 0, 0}).wait();
 }
 
 // The bytes of a block that moves are copied by the calling thread, through the application view like the program's
@@ -218,12 +220,12 @@ void* Blocks::resize(void* block, std::size_t bytes) {
   if (block == nullptr) return allocate(bytes, 0, here);
   const std::uint64_t address = value_of(block);
   const Owner whose = owner(block, "realloc");
+  if (node_.checks != nullptr) node_.checks->check_use(block, server_of(address, whose), "realloc");
   if (whose == Owner::kHere) return node_.heap->resize(block, bytes == 0 ? 1 : bytes);
-  const std::size_t old_bytes = usable_size(block);
+  const std::size_t old_bytes = size_of(block, whose);
   if (bytes <= old_bytes && bytes > old_bytes / 2) return block;
-  const NodeId keeper = whose == Owner::kInterleaved ? NodeId{0} : keeper_of(address);
   const auto kind = whose == Owner::kInterleaved ? Place::Kind::kInterleaved : Place::Kind::kNode;
-  void* moved = allocate(bytes, 0, {kind, keeper});
+  void* moved = allocate(bytes, 0, {kind, server_of(address, whose)});
   if (moved == nullptr) return nullptr;
   std::memcpy(moved, block, std::min(old_bytes, bytes));
   release(block);
@@ -267,8 +269,17 @@ void Blocks::serve() {
     const std::uint64_t count = (std::max<std::uint64_t>(request.args[0], 1) + kGranuleBytes - 1) / kGranuleBytes;
     const bool sane = request.args[0] <= node_.geometry.interleaved_bytes;
     const std::uint64_t first = sane ? take_granules(count, request.args[1] != 0) : Granules::kNone;
-    const std::uint64_t region = node_.geometry.address_of(node_.geometry.interleaved_first());
-    calls.reply(caller, first == Granules::kNone ? 0 : region + first * kGranuleBytes);
+    if (first == Granules::kNone) return calls.reply(caller, 0);
+    const std::uint64_t block = node_.geometry.address_of(node_.geometry.interleaved_first()) + first * kGranuleBytes;
+    if (node_.checks != nullptr) node_.checks->enter(block, count * kGranuleBytes);
+    calls.reply(caller, block);
+  });
+  calls.handle(Operation::kBlockState, [&](Caller caller, const Request& request) {
+    const auto [address, frees, none] = request.args;
+    constexpr BlockFinding kUnchecked{BlockState::kLive, kNoNode, 0};
+    const bool checked = node_.checks != nullptr;
+    const BlockFinding found = checked ? node_.checks->look(address, frees != 0, caller.node) : kUnchecked;
+    calls.reply(caller, found.packed());
   });
 }
 

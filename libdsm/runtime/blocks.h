@@ -56,6 +56,9 @@ class Blocks {
   std::size_t usable_size(const void* block);
   bool is_here(const void* block) const { return owner(block, "realloc") == Owner::kHere; }
 
+  // The address is in memory of this node's heap.
+  bool kept_here(std::uint64_t address) const;
+
   // Sends what is left in the batches.
   void flush();
   // A block whose objects nobody has anything of any more; on any thread.
@@ -74,7 +77,10 @@ class Blocks {
   void send_frees(NodeId home, std::span<const std::uint64_t> blocks);
   void serve();
   NodeId keeper_of(std::uint64_t address) const;
-  bool kept_here(std::uint64_t address) const;
+  NodeId server_of(std::uint64_t address, Owner whose) const {
+    return whose == Owner::kInterleaved ? NodeId{0} : keeper_of(address);
+  }
+  std::size_t size_of(const void* block, Owner whose);
   std::uint64_t take_granules(std::uint64_t count, bool fresh);
 
   Node& node_;

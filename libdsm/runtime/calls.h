@@ -46,6 +46,7 @@ enum class Operation : std::uint16_t {
   kChannelSend,     // args: channel, parcel, bytes; text: value -> how it ended
   kChannelReceive,  // args: channel, parcel, what -> how it ended
   kChannelClose,    // args: channel, whether to destroy it
+  kBlockState,      // args: block, frees -> what is known of it   (block_checks.h)
   kCount
 };
 

@@ -42,10 +42,10 @@ PlaceText place_text(std::uint64_t at, At kind) {
   return text;
 }
 
-void say_callers(const char* what, std::span<const std::uint64_t> frames, At first) {
-  log(LogLevel::kError, "borrow", "{}", what);
+void say_callers(const char* what, std::span<const std::uint64_t> frames, At first, const char* subsystem) {
+  log(LogLevel::kError, subsystem, "{}", what);
   for (std::size_t i = 0; i < frames.size() && frames[i] != 0; ++i) {
-    log(LogLevel::kError, "borrow", "  {}", place_text(frames[i], i == 0 ? first : At::kCall).data());
+    log(LogLevel::kError, subsystem, "  {}", place_text(frames[i], i == 0 ? first : At::kCall).data());
   }
 }
 

@@ -29,7 +29,8 @@ using PlaceText = std::array<char, 128>;
 enum class At : std::uint8_t { kCall, kAccess };  // a return address; the instruction itself
 PlaceText place_text(std::uint64_t at, At kind);
 // A line that says what, and one for each of the addresses up to the first that is 0, of which `first` is the first.
-void say_callers(const char* what, std::span<const std::uint64_t> frames, At first = At::kCall);
+void say_callers(const char* what, std::span<const std::uint64_t> frames, At first = At::kCall,
+                 const char* subsystem = "borrow");
 
 // Who called there; empty if that was not noted.
 std::span<const std::uint64_t> callers_of(const CallSite& site);

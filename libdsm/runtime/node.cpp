@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -17,6 +18,7 @@
 #include "cluster/network.h"
 #include "net/shm_transport.h"
 #include "net/verbs_transport.h"
+#include "runtime/block_checks.h"
 #include "runtime/blocks.h"
 #include "runtime/calls.h"
 #include "runtime/chunks.h"
@@ -35,7 +37,8 @@ namespace dsm::runtime {
 namespace {
 
 std::mutex start_lock;
-Node* running = nullptr;
+std::atomic<Node*> running{nullptr};  // what the program may use
+std::atomic<bool> all_finished{false};
 pid_t running_process = 0;
 
 // jemalloc itself has four arenas a CPU, and what an unmodified program is compared with is jemalloc.
@@ -159,6 +162,11 @@ Result<void> make_parts(Node& node) {
                               static_cast<std::uint64_t>(node.config.apart_memory));
   if (!heap) return tl::unexpected(heap.error());
   node.heap = std::move(*heap);
+  // An unmodified program's blocks go from jemalloc and to it past our heap.
+  if (node.config.check != 0 && node.program == Program::kLinked) {
+    node.checks = std::make_unique<BlockChecks>(node);
+    node.heap = node.checks->watch(std::move(node.heap));
+  }
   node.blocks = std::make_unique<Blocks>(node);
   node.roots = std::make_unique<Roots>(node);
   node.service = std::make_unique<Service>(node);
@@ -217,7 +225,12 @@ Node::~Node() = default;
 Result<Node*> start_node(Program program) {
   const OwnAllocations own;
   const std::lock_guard guard(start_lock);
-  if (running != nullptr) return running;
+  if (Node* const there = running) return there;
+  if (all_finished) {
+    const Error error{Errc::kNotStarted, 0, "dsm::start() after dsm::finish(): a process joins a job once"};
+    log(LogLevel::kError, "start", "{}", describe(error));
+    return tl::unexpected(error);
+  }
   auto node = std::make_unique<Node>();
   node->program = program;
   if (auto started = take_steps(*node); !started) {
@@ -231,37 +244,50 @@ Result<Node*> start_node(Program program) {
   ::on_exit(
       // NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDeleteLeaks): that is no leak
       [](int status, void*) {
-        if (status == 0) finish_node();
+        if (status == 0) finish_node(Finish::kExit);
       },
       nullptr);  // a failed node ends the job
-  return running;
+  return running.load();
 }
 
 bool node_running() { return running != nullptr; }
+bool node_finished() { return all_finished; }
 
 bool quiet(const Node& node) { return node.program == Program::kUnmodified && node.geometry.nodes == 1; }
 
-Node& node() {
-  if (running == nullptr) {
+Node* node_unless_finished() {
+  Node* const node = running.load(std::memory_order_acquire);
+  if (node == nullptr && !all_finished) {
     log(LogLevel::kError, "start", "libdsm was used before dsm::start() or after it had failed; the program ends");
     std::abort();
   }
-  return *running;
+  return node;
 }
 
-void finish_node() {
+Node& node() {
+  Node* const node = node_unless_finished();
+  if (node == nullptr) {
+    log(LogLevel::kError, "start", "libdsm was used after dsm::finish(); the program ends");
+    std::abort();
+  }
+  return *node;
+}
+
+void finish_node(Finish how) {
   static std::once_flag once;
-  if (running == nullptr || ::getpid() != running_process) return;  // a forked child leaves nothing
+  Node* const node = running;
+  if (node == nullptr || ::getpid() != running_process) return;  // a forked child leaves nothing
   const OwnAllocations own;
-  std::call_once(once, [] {
-    running->blocks->flush();
-    if (running->recorder != nullptr) running->recorder->finish();
+  std::call_once(once, [node] {
+    node->blocks->flush();
+    if (node->recorder != nullptr) node->recorder->finish();
     // Without a limit it is another node's end that has broken the job up, which the watcher tells.
-    if (!running->job->finish(running->config.finish_ms) && running->config.finish_ms != 0) {
-      log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)",
-          running->config.finish_ms);
+    if (!node->job->finish(node->config.finish_ms) && node->config.finish_ms != 0) {
+      log(LogLevel::kWarn, "job", "not all nodes have finished within {} ms (DSM_FINISH_MS)", node->config.finish_ms);
     }
   });
+  all_finished = true;
+  if (how == Finish::kCalled) running = nullptr;
 }
 
 }  // namespace dsm::runtime

@@ -25,6 +25,7 @@ class Pages;        // pages.h: runs the protocol
 class Holds;        // holds.h: keeps pages until they have been used
 class Service;      // service.h: the message loop
 class Calls;        // calls.h: requests to other nodes and their replies
+class BlockChecks;  // block_checks.h: the blocks in use, where mistakes are looked for
 class Blocks;       // blocks.h: allocation and free of any node's memory
 class Objects;      // objects.h: object mode
 class Sites;        // sites.h: allocation sites that are served otherwise
@@ -62,6 +63,7 @@ struct Node {
   std::unique_ptr<Calls> calls;
   std::unique_ptr<Objects> objects;
   std::unique_ptr<heap::ChunkSource> chunks;
+  std::unique_ptr<BlockChecks> checks;  // only with DSM_CHECK=1, in a program that is linked with libdsm
   std::unique_ptr<heap::Heap> heap;
   std::unique_ptr<Blocks> blocks;
   std::unique_ptr<Sites> sites;  // only if a profile says so
@@ -76,10 +78,16 @@ struct Node {
 Result<Node*> start_node(Program program = Program::kLinked);
 // The running node. Ends the program with a clear line if there is none.
 Node& node();
+// Likewise; nullptr after finish().
+Node* node_unless_finished();
 bool node_running();
+// All nodes have finished, and the others may be gone.
+bool node_finished();
 // The node is an unmodified program's only one: private memory is all there is.
 bool quiet(const Node& node);
-// Waits for all nodes and leaves the job.
-void finish_node();
+// Waits for all nodes and leaves the job. kCalled: the program goes on, and is not to use the node any more; kExit:
+// what still runs while the process ends, as static objects' destructors do, may use what is here.
+enum class Finish : std::uint8_t { kCalled, kExit };
+void finish_node(Finish how);
 
 }  // namespace dsm::runtime

@@ -27,10 +27,14 @@ std::uint64_t lent_chunks = 0;
 constexpr std::size_t kPagesAtOnce = 64;
 alignas(kPageBytes) std::byte buffer[kPagesAtOnce * kPageBytes];
 
+const char* folder_of_file() {
+  const char* const folder = std::getenv("TMPDIR");
+  return folder != nullptr && *folder != '\0' ? folder : "/var/tmp";
+}
+
 int open_file() {
-  const char* folder = std::getenv("TMPDIR");
   char path[4096];
-  std::snprintf(path, sizeof path, "%s/dsm-fork-XXXXXX", folder != nullptr && *folder != '\0' ? folder : "/var/tmp");
+  std::snprintf(path, sizeof path, "%s/dsm-fork-XXXXXX", folder_of_file());
   const int fd = ::mkostemp(path, O_CLOEXEC);
   if (fd >= 0) ::unlink(path);
   return fd;
@@ -95,7 +99,8 @@ void take_snapshot(Node& node) {
   }
   if (whole) return;
   log(LogLevel::kError, "fork",
-      "the heap cannot be copied for a forked child: {}; is there room in TMPDIR or /var/tmp?", strerrordesc_np(errno));
+      "the heap cannot be copied for a forked child, to a file in {} (the folder is TMPDIR's, else /var/tmp): {}",
+      folder_of_file(), strerrordesc_np(errno));
 }
 
 void thaw(Node& node) {

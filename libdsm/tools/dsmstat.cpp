@@ -44,6 +44,15 @@ int complain_and(int exit_code, fmt::format_string<Args...> format, Args&&... ar
   return exit_code;
 }
 
+// "" for what can be a pid.
+std::string complaint_about_pid(const std::string& text) {
+  pid_t pid = 0;
+  const char* const end = text.data() + text.size();
+  const auto read = std::from_chars(text.data(), end, pid);
+  if (read.ec == std::errc{} && read.ptr == end && pid > 0) return "";
+  return fmt::format("{} is no pid; wanted is that of the job's dsmrun, which dsmstat --list shows", text);
+}
+
 bool may_look_at(const JobName& job) { return ::geteuid() == 0 || job.user == ::geteuid(); }
 
 std::string list_text(const std::vector<JobName>& jobs) {
@@ -226,7 +235,7 @@ int main(int argc, char** argv) {
     Request request;
     CLI::App app("Shows the counters of a job that dsmrun has started on this host.", "dsmstat");
     app.set_help_flag("-h,--help", "print this and exit");
-    app.add_option("JOB", request.job, "pid of the job's dsmrun")->type_name("")->check(CLI::PositiveNumber);
+    app.add_option("JOB", request.job, "pid of the job's dsmrun")->type_name("")->check(complaint_about_pid);
     app.add_flag("--json", request.json, "one JSON object a line instead of a table");
     app.add_flag("--prometheus", request.prometheus, "one reading in Prometheus' text format, and end");
     app.add_flag("--once", request.once, "show it once and end");

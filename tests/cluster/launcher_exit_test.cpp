@@ -105,9 +105,12 @@ Start limited(int resource, rlim_t limit) {
 
 TEST(LauncherExit, WhatTheMachineLacksIs69) {
   expect_refusal(refused("-n 48 --slice 64G /bin/true"), 69, "use a smaller --slice");
-  expect_refusal(refused("-n 2 --slice 4T --base 0x7ff000000000 /bin/true"), 69, "address space");
+  for (const char* wanted : {"--slice 4T --base 0x7ff000000000", "--slice 2M --base 0x7fff00000000"}) {
+    expect_refusal(refused(std::string("-n 2 ") + wanted + " /bin/true"), 69, "choose a lower --base");
+  }
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // these need terabytes for themselves
   expect_refusal(refused("-n 2 /bin/true"), 69, "ulimit -v", limited(RLIMIT_AS, rlim_t{10} << 30));
+  expect_refusal(refused("-n 2 /bin/true"), 69, "DSM_SLICE", limited(RLIMIT_AS, rlim_t{10} << 30));
 #endif
   expect_refusal(refused("-n 2 /bin/true"), 69, "ulimit -f", limited(RLIMIT_FSIZE, rlim_t{1} << 20));
   expect_refusal(refused("-n 20 /bin/true"), 69, "open files", limited(RLIMIT_NOFILE, 100));

@@ -118,6 +118,11 @@ TEST_F(LauncherStat, SaysWhatIsWrong) {
   EXPECT_NE(unknown.err().find("no job 1"), std::string::npos) << unknown.err();
   Process wrong(stat("--interval soon"));
   EXPECT_EQ(wrong.wait(), 64);
+  for (const char* text : {"abc", "-5", "0", "12x", "99999999999"}) {
+    Process no_pid(stat(std::string(text) + " --once"));
+    EXPECT_EQ(no_pid.wait(), 64);
+    EXPECT_NE(no_pid.err().find(std::string(text) + " is no pid"), std::string::npos) << no_pid.err();
+  }
 
   Process first(job("-n 1", "count"));
   Process second(job("-n 2", "count"));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "tests/command_line.h"
 #include "tests/litmus/runner.h"
 
 namespace {
@@ -119,7 +120,7 @@ int main(int argc, char** argv) {
   Request request;
   CLI::App app{kAbout, "litmus"};
   declare(app, request);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
   if (dsm::start()) return 1;
   const unsigned workers = dsm::nodes() * request.options.threads;
   if (workers < litmus::kRolesMax || workers > litmus::kWorkersMax) {

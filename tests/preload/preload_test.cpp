@@ -64,6 +64,7 @@ TEST(Preload, AnAddressSpaceThatIsTooSmallIsNamed) {
                   }));
   EXPECT_EQ(process.wait(), 69);
   EXPECT_NE(process.err().find("limit on address space is"), std::string::npos) << process.err();
+  EXPECT_NE(process.err().find("DSM_SLICE"), std::string::npos) << "there is no dsmrun: " << process.err();
 }
 
 TEST(Preload, ASmallStackWillDo) {
@@ -105,6 +106,15 @@ INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes,
 
 TEST(PreloadOverMemoryNodes, ShadowedBlocksSurviveEviction) {
   expect_good(bounded({bin("stress_malloc"), "--seconds", "3", "--threads", "8"}), {});
+}
+
+TEST(PreloadOverMemoryNodes, AForkThatFindsNoFolderSaysSo) {
+  Start start;
+  start.environment = {"TMPDIR=/nonexistent"};
+  Process process(bounded({bin("processes"), "child_has_a_copy"}), start);
+  EXPECT_NE(process.wait(), 0);
+  EXPECT_NE(process.err().find("a file in /nonexistent"), std::string::npos) << process.err();
+  EXPECT_NE(process.err().find("No such file or directory"), std::string::npos) << process.err();
 }
 
 // Several program nodes: the heap is memory that they share, which a forked child has none of.

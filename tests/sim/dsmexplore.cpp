@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/command_line.h"
 #include "tests/sim/explorer.h"
 
 namespace dsm::sim {
@@ -84,7 +85,7 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", command.limits.seconds, "stop a space after so long");
   app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.cpp)");
   app.add_option("--proof", command.proof, "write the figures to this file too, as scripts/proof-report reads them");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
   if (command.list) {
     for (const Space& space : spaces()) fmt::print("{:<16} {}\n", space.name, describe(space.options));
     return 0;

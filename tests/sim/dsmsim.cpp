@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/command_line.h"
 #include "tests/sim/run.h"
 
 namespace dsm::sim {
@@ -211,7 +212,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember(names));
   app.add_option("--chance", command.overrides.chance, "another course of the same seed, as shrinking finds them");
   app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
   const std::optional<Mutation> mutation = mutation_named(command.mutation);
   if (!mutation) {
     fmt::print(stderr, "dsmsim: there is no mutation '{}'; the names stand in tests/sim/options.cpp\n",

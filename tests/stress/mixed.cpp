@@ -11,7 +11,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -25,11 +24,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tests/command_line.h"
+
 namespace {
 
 struct Options {
-  unsigned threads = 2, objects = 48;
-  unsigned raw = 10, transfers = 3, owned = 33, inside = 10, forks = 1;
+  unsigned threads = 2, objects = 48, raw = 10, transfers = 3, owned = 33, inside = 10, forks = 1;
   double seconds = 10;
   std::uint64_t seed = 1;
 };
@@ -395,6 +395,6 @@ int main(int argc, char** argv) {
   app.add_option("--forks", options.forks, "forks among a thousand operations")->check(CLI::Range(0, 1000));
   app.add_option("--seconds", options.seconds, "how long")->check(CLI::PositiveNumber);
   app.add_option("--seed", options.seed, "of the choices each thread makes");
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
   return run(options);
 }

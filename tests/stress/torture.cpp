@@ -15,6 +15,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/command_line.h"
+
 namespace {
 
 constexpr std::size_t kPageBytes = 4096;
@@ -192,7 +194,7 @@ int main(int argc, char** argv) {
   app.add_option("--placement", options.placement, "homes of the pages: spread, one, interleaved")
       ->check(CLI::IsMember({"spread", "one", "interleaved"}))
       ->capture_default_str();
-  CLI11_PARSE(app, argc, argv);
+  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
   if (dsm::start()) return 1;
 
   const unsigned threads = dsm::nodes() * options.threads;

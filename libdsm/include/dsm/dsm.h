@@ -31,7 +31,9 @@ namespace dsm {
 std::error_code start();
 
 // Waits until every node's program has finished (called start() and then finish() or left main); then this node's
-// memory may go. Called by itself at exit. After it no other call of libdsm is valid.
+// memory may go. Called by itself at exit. Once a program has called it, a second start() fails, alloc() and the like
+// give nullptr, free() does nothing, and what else needs the node ends the program with a clear line; borrows are not
+// checked for it, and not valid.
 void finish();
 
 unsigned node();   // this node's number, from 0
@@ -52,8 +54,10 @@ constexpr placement on_node(unsigned node) { return {placement::kind::on_node, n
 // At least `bytes` bytes aligned to `alignment` (a power of two; 0 for 16). nullptr if memory is used up or the
 // arguments make no sense; alloc(0) gives a unique pointer. The content is undefined, as malloc's.
 [[nodiscard]] void* alloc(std::size_t bytes, std::size_t alignment = 0, placement where = local);
-// From any node, whatever the block's home. free(nullptr) does nothing; a pointer that is no block of the heap is a
-// diagnostic and an abort.
+// From any node, whatever the block's home. free(nullptr) does nothing; a pointer to memory that the heap does not use
+// is a diagnostic and an abort. With DSM_CHECK=1 (dsmrun --check 1) so is any that is not the begin of a block in use,
+// as after a free; without it such a free need not be noticed, and breaks the heap. The same for realloc() and
+// usable_size().
 void free(void* block);
 // As realloc: the block stays at its home. On failure nullptr, and the block is untouched.
 [[nodiscard]] void* realloc(void* block, std::size_t bytes);

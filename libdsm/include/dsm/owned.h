@@ -45,6 +45,7 @@ class owner {
   explicit operator bool() const { return bits_ != 0; }
   // The object's global address. Only for L1 hints and plain access; it changes when the object moves.
   T* address() const { return reinterpret_cast<T*>(address_of_bits(bits_)); }
+  // Of its bytes: in a job with memory nodes one of these, whichever program node has the object.
   unsigned home() const { return dsm::home(address()); }
 
   // For sending an owner as 8 bytes: leak() here, adopt() there, once.
@@ -150,7 +151,8 @@ constexpr std::size_t array_bytes(std::size_t count, std::size_t each) {
 }
 }  // namespace detail
 
-// A new object, homed at this node. Empty if memory is used up.
+// A new object, homed at this node; with memory nodes its bytes are at one of them, which is what home() says, and its
+// header at this node. Empty if memory is used up.
 template <typename T, typename... Args>
 requires(!std::is_array_v<T>) [[nodiscard]] own_ptr<T> make_owned(Args&&... args) {
   static_assert(travels<T>, "the object is copied as bytes; see dsm::travels");
@@ -199,7 +201,8 @@ template <typename T>
   return {detail::borrow_owned_mut(&owner.bits(), owner.size_bytes(), where), owner.size(), true};
 }
 
-// Moves the object to `node`'s memory and returns its owner, to be kept or sent there.
+// Moves the object to `node`'s memory and returns its owner, to be kept or sent there. With memory nodes the header
+// moves to `node`, and the bytes to a memory node's that `node` has allocated: home() is never `node` then.
 template <typename T>
 [[nodiscard]] own_ptr<T> transfer(own_ptr<T>&& owner, unsigned node,
                                   dsm::source_location where = dsm::source_location::current()) {

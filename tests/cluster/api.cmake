@@ -1,0 +1,7 @@
+dsm_program(api_misuse SOURCES api_misuse.cpp DEPENDS hints)
+dsm_test(api_misuse_test
+  SOURCES api_misuse_test.cpp launcher_run.cpp
+  DEPENDS cluster base
+  PROGRAMS dsmrun api_misuse
+  TIMEOUT 600
+  LABELS cluster)
