@@ -1,9 +1,10 @@
 // The end and the beginning of a block's life as pure code: what happens to the headers of its granules, so that
 // nothing that any node still has of it is taken for what lies there next. The runtime and the simulator do the same.
 //
-// A free is done by the node whose heap has the block, in this order: if the page's latch says that copies may exist,
-// each granule's header is swapped for end_of_life(); who is named there is told to forget and answers; then the block
-// goes back to the heap. A shared copy needs no telling: the version has gone on. Two things do:
+// A free is done by the node whose heap has the block (of an interleaved one by whoever frees it), in this order: if
+// the page's latch says that copies may exist, each granule's header is swapped for end_of_life(); who is named there
+// is told to forget and answers; then the block goes back to the heap. A shared copy needs no telling: the version has
+// gone on. Two things do:
 //   1. What a standing owner keeps it uses without a look at the header.
 //   2. So does whoever has a copy of the colour that an owned pointer names, and there are 2^16 colours. When the
 //      version begins them anew (colour_wraps), no copy of the last round may stay. The free is one of those who raise
