@@ -18,14 +18,9 @@
 namespace dsm::preload {
 namespace {
 
-// A page that is taken away each time is fought over by others, who get on.
-constexpr int kMostTries = 1000;
-// More of a vector is not looked after at once, since it might not fit the local memory; the call then ends short.
-constexpr std::size_t kMostBytes = std::size_t{1} << 20;
-
 bool acquire_parts(std::span<const iovec> parts, Access access) {
   bool any = acquire(parts.data(), parts.size_bytes(), Access::kRead);
-  std::size_t left = kMostBytes;
+  std::size_t left = kMostAcquired;
   for (const iovec& part : parts) {
     const std::size_t bytes = std::min(part.iov_len, left);
     any |= acquire(part.iov_base, bytes, access);

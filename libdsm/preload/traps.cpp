@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -29,7 +28,7 @@ namespace {
 
 using Arguments = std::array<std::uint64_t, 6>;
 
-// Below where the global range lies unless it is told otherwise; nothing else maps memory so low and so high.
+// Below where the global range lies unless it is told otherwise; where nothing else maps memory.
 constexpr std::uint64_t kGate = 0x1ffe'0000'0000;
 // long gate(long number, long arguments[0..5])
 constexpr unsigned char kGateCode[] = {
@@ -119,20 +118,15 @@ struct Buffer {
 constexpr Buffer kBuffers[] = {
     {SYS_read, 1, 2, Access::kWrite, true, -1},      {SYS_write, 1, 2, Access::kRead, true, -1},
     {SYS_pread64, 1, 2, Access::kWrite, true, 3},    {SYS_pwrite64, 1, 2, Access::kRead, true, 3},
-    {SYS_recvfrom, 1, 2, Access::kWrite, false, -1}, {SYS_sendto, 1, 2, Access::kRead, false, -1},
+    {SYS_recvfrom, 1, 2, Access::kWrite, false, -1}, {SYS_sendto, 1, 2, Access::kRead, true, -1},
     {SYS_getrandom, 0, 1, Access::kWrite, true, -1}, {SYS_getdents64, 1, 2, Access::kWrite, false, -1},
     {SYS_readlink, 1, 2, Access::kWrite, false, -1}, {SYS_readlinkat, 2, 3, Access::kWrite, false, -1},
     {SYS_getcwd, 0, 1, Access::kWrite, false, -1},
 };
-// What is here at a time of a buffer that may be larger than the local memory.
-constexpr std::size_t kPieceBytes = std::size_t{1} << 20;
 // What the kernel reads or writes behind a pointer that no length is known for: a name, a struct stat.
 constexpr std::size_t kUnknownBytes = 512;
-// A page that is taken away each time is fought over by others, who get on.
-constexpr int kMostTries = 1000;
 constexpr int kFromFilter = 1;  // si_code, SYS_SECCOMP in the kernel's headers
 
-std::atomic<bool> trapping{false};
 constinit struct sigaction program_action {};
 
 long through_gate(long number, const Arguments& with) {
@@ -151,10 +145,17 @@ void touch(std::uintptr_t address, Access access) {
 
 constexpr std::uint32_t high(std::uint64_t value) { return static_cast<std::uint32_t>(value >> 32); }
 
-// As the filter sees it: by the upper half. Little more than the range is, which is large.
+// The upper halves of the range's addresses, by which the filter knows them. Little more than the range is, which is
+// large.
+struct UpperHalves {
+  explicit UpperHalves(const Geometry& geometry)
+      : first(high(geometry.base)), last(high(geometry.base + geometry.memory_bytes() - 1)) {}
+  std::uint32_t first, last;
+};
+
 bool is_trapped(std::uint64_t argument) {
-  const Geometry& geometry = front_node()->geometry;
-  return high(argument) >= high(geometry.base) && high(argument) <= high(geometry.base + geometry.memory_bytes() - 1);
+  const UpperHalves halves(front_node()->geometry);
+  return high(argument) >= halves.first && high(argument) <= halves.last;
 }
 
 unsigned pointers_of(long number) {
@@ -183,7 +184,8 @@ bool acquire_all(long number, const Buffer* buffer, const Arguments& with) {
     const auto argument = static_cast<std::size_t>(i);
     if ((pointers >> i & 1) == 0 || !is_trapped(with[argument])) continue;
     const bool known = buffer != nullptr && buffer->data == i;
-    const std::size_t bytes = known ? with[static_cast<std::size_t>(buffer->bytes)] : kUnknownBytes;
+    const std::size_t bytes =
+        known ? std::min(with[static_cast<std::size_t>(buffer->bytes)], kMostAcquired) : kUnknownBytes;
     any |= acquire(reinterpret_cast<const void*>(with[argument]), bytes, known ? buffer->access : Access::kWrite);
   }
   return any;
@@ -210,7 +212,7 @@ long call_in_pieces(long number, const Buffer& buffer, Arguments with) {
   const auto given = [&](int argument) -> std::uint64_t& { return with[static_cast<std::size_t>(argument)]; };
   const std::uint64_t all = given(buffer.bytes);
   for (std::uint64_t done = 0;;) {
-    given(buffer.bytes) = std::min<std::uint64_t>(all - done, kPieceBytes);
+    given(buffer.bytes) = std::min<std::uint64_t>(all - done, kMostAcquired);
     const long result = call_once(number, &buffer, with);
     if (result <= 0) return done != 0 ? static_cast<long>(done) : result;
     const auto some = static_cast<std::uint64_t>(result);
@@ -266,13 +268,12 @@ constexpr sock_filter kAllow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 constexpr sock_filter kTrap = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP);
 
 // Looks at the arguments that `pointers` has, by their upper halves.
-void add_look(std::vector<sock_filter>& code, unsigned pointers, const Geometry& geometry) {
-  const std::uint32_t begin = high(geometry.base), end = high(geometry.base + geometry.memory_bytes() - 1);
+void add_look(std::vector<sock_filter>& code, unsigned pointers, const UpperHalves& halves) {
   for (std::size_t argument = 0; argument < 6; ++argument) {
     if ((pointers >> argument & 1) == 0) continue;
     code.push_back(load(offsetof(seccomp_data, args) + argument * 8 + 4));
-    code.push_back(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, begin, 0, 2));
-    code.push_back(BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, end, 1, 0));
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, halves.first, 0, 2));
+    code.push_back(BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, halves.last, 1, 0));
     code.push_back(kTrap);
   }
   code.push_back(kAllow);
@@ -297,7 +298,7 @@ std::vector<sock_filter> filter_for(const Geometry& geometry) {
     std::size_t& look = looks[kCalls[i].pointers];
     if (look == 0) {
       look = code.size();
-      add_look(code, kCalls[i].pointers, geometry);
+      add_look(code, kCalls[i].pointers, UpperHalves(geometry));
     }
     code[jumps[i]].k = static_cast<std::uint32_t>(look - jumps[i] - 1);
   }
@@ -340,11 +341,12 @@ Result<void> trap_system_calls(const runtime::Node& node) {
   action.sa_sigaction = on_trap;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
   ::sigaction(SIGSYS, &action, &program_action);
-  trapping.store(true);
   return set_filter(node.geometry);
 }
 
-bool traps_stand_before(int signal) { return signal == SIGSYS && trapping.load(std::memory_order_relaxed); }
+bool traps_stand_before(int signal) {
+  return signal == SIGSYS && system_calls_need_care.load(std::memory_order_relaxed);
+}
 
 void set_trapped_action(const struct sigaction* action, struct sigaction* before) {
   const struct sigaction was = program_action;

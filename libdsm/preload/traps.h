@@ -33,6 +33,11 @@ Result<void> trap_system_calls(const runtime::Node& node);
 bool traps_stand_before(int signal);
 void set_trapped_action(const struct sigaction* action, struct sigaction* before);
 
+// What of a buffer, or of a vector's, is made accessible for one call: all of it might not fit the local memory. The
+// kernel ends the call short where it comes to the rest.
+inline constexpr std::size_t kMostAcquired = std::size_t{1} << 20;
+// How often a call is made that meets a missing page each time: others fight over the page, and get on.
+inline constexpr int kMostTries = 1000;
 // Whether the page may be missing here; a private chunk's cannot, as long as no other node asks for it.
 bool is_shared(std::uintptr_t address);
 // Makes the pages of what the kernel is to read (kRead) or write (kWrite) accessible. False if none is shared.

@@ -166,6 +166,19 @@ void sockets() {
   parts[1] = {text + 5000, 5000};
   push_out();
   REQUIRE(writev(ends[0], parts, 2) == 10'000 && recv(ends[1], back, 1 << 16, 0) == 10'000 && is_pattern(back, 10'000));
+  // A buffer that is larger than the local memory: what comes fills a part of it.
+  constexpr std::size_t kLarge = 12 << 20;
+  auto* const large = fresh<char>(kLarge);
+  std::thread sender([&] {
+    for (std::size_t sent = 0; sent < kLarge; sent += 1 << 16) REQUIRE(send(ends[0], text, 1 << 16, 0) == 1 << 16);
+  });
+  for (std::size_t got = 0; got < kLarge;) {
+    const ssize_t some = recv(ends[1], large + got, kLarge - got, 0);
+    REQUIRE(some > 0);
+    got += static_cast<std::size_t>(some);
+  }
+  sender.join();
+  for (std::size_t at = 0; at < kLarge; at += 1 << 16) REQUIRE(is_pattern(large + at, 1 << 16));
   close(ends[0]);
   close(ends[1]);
 }
