@@ -39,10 +39,11 @@ constinit std::atomic<void (*)()> visitor{nullptr};
 // A word that a forked child finds zero: the kernel wipes its page at fork.
 std::atomic<int>* home_process = nullptr;
 
-// The global range, in a forked child; else empty.
+// The global range, and what a forked child does about it.
 struct {
   std::uintptr_t base;
   std::size_t bytes;
+  bool (*adopt)();
 } constinit not_inherited{};
 
 // The access that this thread is stepping over: with the trap flag in its registers the processor raises SIGTRAP behind
@@ -148,6 +149,18 @@ bool is_visit(const siginfo_t& info) {
   return info.si_code == SI_QUEUE && info.si_value.sival_ptr == &visitor && info.si_pid == ::getpid();
 }
 
+// In a forked child, which may have something there from now on. si_code > 0: the kernel's own, for an access of this
+// thread; kill() and its kin are not ours.
+bool adopted(const siginfo_t& info) {
+  const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
+  if (info.si_code <= 0 || address - not_inherited.base >= not_inherited.bytes) return false;
+  if (not_inherited.adopt()) return true;
+  log(LogLevel::kError, "fork",
+      "address {:#x} is memory that the job's nodes share, and a forked child has none of it; process {} ends", address,
+      getpid());
+  return false;
+}
+
 void on_signal(int signal, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   if (is_visit(*info)) {
@@ -160,15 +173,8 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   FaultReceiver* receiver = hook.receiver.load(std::memory_order_acquire);
   in_signal = true;
   const bool inherited = home_process->load(std::memory_order_relaxed) == 0;
-  // si_code > 0: the kernel's own, for an access of this thread; kill() and its kin are not ours.
-  const auto address = reinterpret_cast<std::uintptr_t>(info->si_addr);
-  if (inherited && info->si_code > 0 && address - not_inherited.base < not_inherited.bytes) {
-    log(LogLevel::kError, "fork",
-        "address {:#x} is memory that the job's nodes share, and a forked child has none of it; process {} ends",
-        address, getpid());
-  }
   const bool done =
-      step_ended(signal, *info, registers, inherited) ||
+      step_ended(signal, *info, registers, inherited) || (inherited && adopted(*info)) ||
       (receiver != nullptr && !inherited && info->si_code > 0 && receiver->on_signal_sig(*info, registers));
   if (!done) deliver(signal, *info, registers);
   in_signal = false;
@@ -191,7 +197,9 @@ bool set_program_action(int signal, const struct sigaction* action, struct sigac
   return true;
 }
 
-void note_forked_child(std::uintptr_t base, std::size_t bytes) { not_inherited = {base, bytes}; }
+void prepare_forked_child(std::uintptr_t base, std::size_t bytes, bool (*adopt)()) {
+  not_inherited = {base, bytes, adopt};
+}
 
 namespace {
 

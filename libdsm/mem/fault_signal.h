@@ -5,7 +5,7 @@
 // 1. A fault that is not ours reaches the program as if we were not there: its handler with the same arguments and the
 //    mask it asked for, or the default action with the same signal.
 // 2. errno is preserved.
-// 3. A forked child has none of our memory: its faults are its own (see inherited below).
+// 3. A forked child has none of our memory: its faults are its own, but for what it adopts (prepare_forked_child).
 #pragma once
 
 #include <ucontext.h>
@@ -39,9 +39,9 @@ bool stands_before_program(int signal);
 // and nothing happens, unless ours stands in front of it. Safe in signal context.
 bool set_program_action(int signal, const struct sigaction* action, struct sigaction* before);
 
-// In a forked child: an access to the global range that finds nothing there is named in one line before it ends the
-// process.
-void note_forked_child(std::uintptr_t base, std::size_t bytes);
+// Before a fork. In the child, an access to the global range that finds nothing there is tried again if adopt() (called
+// in signal context) says that something is there now; else it is named in one line before it ends the process.
+void prepare_forked_child(std::uintptr_t base, std::size_t bytes, bool (*adopt)());
 
 // Gives the program a signal for the fault at `address`: SIGSEGV (no such memory) or SIGBUS (memory lost). Returns if
 // the program's handler does.

@@ -16,17 +16,20 @@ class UffdInline final : public UffdEngine, private FaultReceiver {
 
  private:
   Result<void> begin() override {
-    auto taken = take_signal(SIGBUS, *this);
-    return taken ? take_steps() : taken;
+    for (const int signal : {SIGBUS, SIGSEGV}) {  // SIGSEGV: only in forked children (fault_signal.h)
+      if (auto taken = take_signal(signal, *this); !taken) return taken;
+    }
+    return take_steps();
   }
   void end() override {
     give_back_steps();
+    give_back_signal(SIGSEGV);
     give_back_signal(SIGBUS);
   }
 
   bool on_signal_sig(siginfo_t& info, ucontext_t& context) override {
     const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
-    if (info.si_code != BUS_ADRERR || !geometry().holds(address)) return false;
+    if (info.si_signo != SIGBUS || info.si_code != BUS_ADRERR || !geometry().holds(address)) return false;
     answer_fault_sig(sink(), geometry(), info, context);
     return true;
   }

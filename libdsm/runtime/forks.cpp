@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <csignal>
+#include <utility>
 
 #include "base/no_memory.h"
 #include "mem/fault_signal.h"
@@ -15,7 +16,8 @@ namespace {
 
 bool forked = false;
 bool inherited = true;
-sigset_t mask_before;  // of the thread that forks; under the chunks' locks
+Node* forking_node = nullptr;  // in whose memory a child looks for its heap, once
+sigset_t mask_before;          // of the thread that forks; under the chunks' locks
 
 // None if the heap is memory that memory nodes lend.
 SliceChunks* private_chunks(Node& node) {
@@ -24,6 +26,12 @@ SliceChunks* private_chunks(Node& node) {
 
 // A child that forks again has ordinary memory, which the kernel copies.
 bool needs_snapshot(const Node& node) { return node.geometry.memory_nodes != 0 && !forked; }
+
+// Before the handlers, libc itself touches the heap in the child: it resets the locks of streams.
+bool adopt_heap() {
+  Node* const node = std::exchange(forking_node, nullptr);
+  return node != nullptr && adopt_snapshot(*node);
+}
 
 void release(Node& node) {
   const sigset_t mask = mask_before;
@@ -42,6 +50,9 @@ void prepare_fork(Node& node) {
   pthread_sigmask(SIG_SETMASK, &all, &before);
   if (SliceChunks* const chunks = private_chunks(node); chunks != nullptr) chunks->hold_for_fork();
   mask_before = before;
+  if (forked) return;
+  forking_node = &node;
+  mem::prepare_forked_child(node.geometry.base, node.geometry.memory_bytes(), adopt_heap);
   if (needs_snapshot(node)) take_snapshot(node);
 }
 
@@ -60,8 +71,8 @@ void fork_done_in_child(Node& node) {
   void* const own = ::mmap(reinterpret_cast<void*>(first), end - first, PROT_READ | PROT_WRITE, kFlags, -1, 0);
   if (own == MAP_FAILED) end_without_memory("a forked child's counters");
   if (node.recorder != nullptr) node.recorder->detach();
-  mem::note_forked_child(node.geometry.base, node.geometry.memory_bytes());
-  inherited = node.geometry.memory_nodes == 0 || adopt_snapshot(node);
+  adopt_heap();
+  inherited = node.geometry.memory_nodes == 0 || snapshot_adopted();
   release(node);
 }
 

@@ -92,13 +92,15 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
   Entry& entry = table_[page];
   Room room(node_.local.get());
   lock_with_room(page, entry, room);
-  if (wanted == Access::kWrite && frozen_.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+  const std::uint32_t frozen_by = wanted == Access::kWrite ? frozen_.load(std::memory_order_relaxed) : 0;
+  if (frozen_by != 0 && frozen_by != static_cast<std::uint32_t>(tid)) [[unlikely]] {
     entry.lock.unlock();
     return wait_thawed();
   }
   if (allows(entry.page.access, wanted)) {
     if (wanted == Access::kWrite) note_second_store(entry);
     map_again(page, entry);
+    if (frozen_by != 0) node_.engine->map({page, 1}, Access::kWrite);
     entry.lock.unlock();
     room.drop();
     if (node_.local != nullptr) node_.local->rest_some();

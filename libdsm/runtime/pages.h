@@ -41,8 +41,9 @@ class Pages final : public mem::FaultSink {
   mem::FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) override;
   void on_ran(std::uintptr_t address, pid_t tid) override;
 
-  // While frozen no store to shared memory begins to succeed: write faults wait. The pages that can be written already
-  // are lowered by lower_all(), which leaves the protocol's knowledge of them as it is. snapshot.h says what for.
+  // While frozen no store to shared memory begins to succeed: write faults wait, but for those of the thread that froze
+  // it. The pages that can be written already are lowered by lower_all(), which leaves the protocol's knowledge of them
+  // as it is. snapshot.h says what for.
   void freeze(bool on);
   void lower_all(PageId first, std::uint64_t count);
   // What the engine may give of an access that the protocol has granted (a read may be granted the right to write).
@@ -126,8 +127,8 @@ class Pages final : public mem::FaultSink {
   PageTable table_;
   Workspace* spaces_;
   std::array<FutexLock, kWorkspaces> space_locks_;
-  std::atomic<std::uint32_t> frozen_{0};
-  std::byte* landings_;  // kLandings pages for batches of one page
+  std::atomic<std::uint32_t> frozen_{0};  // the tid of who froze it; a futex
+  std::byte* landings_;                   // kLandings pages for batches of one page
   std::atomic<std::uint64_t> landings_used_{0};
   FutexLock stream_lock_;
   proto::Streams read_streams_, write_streams_;

@@ -18,14 +18,16 @@ bool Pages::private_fault_again(std::uintptr_t address) const {
 }
 
 void Pages::freeze(bool on) {
-  frozen_.store(on ? 1 : 0);
+  frozen_.store(on ? static_cast<std::uint32_t>(current_tid()) : 0);
   if (!on) futex_wake(frozen_, INT32_MAX, FutexScope::kProcess);
 }
 
 // A handler thread goes on: the end of the frost lets those who wait fault again.
 mem::FaultVerdict Pages::wait_thawed() {
   if (!node_.engine->faults_inline()) return mem::FaultVerdict::kPending;
-  while (frozen_.load() != 0) futex_wait(frozen_, 1, FutexScope::kProcess);
+  for (std::uint32_t who = frozen_.load(); who != 0; who = frozen_.load()) {
+    futex_wait(frozen_, who, FutexScope::kProcess);
+  }
   return mem::FaultVerdict::kRetry;
 }
 

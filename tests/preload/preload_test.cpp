@@ -37,6 +37,9 @@ INSTANTIATE_TEST_SUITE_P(Allocation, Corners,
                                          "operators", "before_main", "thread_ends", "many_threads", "libraries"),
                          [](const auto& test) { return std::string(test.param); });
 
+const auto kOfProcesses = testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
+                                          "starting_programs", "locks_of_libraries", "streams", "streams_with_buffers",
+                                          "descriptors", "own_handler", "stack_overflow", "blocked_signals");
 class Processes : public testing::TestWithParam<const char*> {};
 TEST_P(Processes, AsWithoutUs) { expect_good({bin("processes"), GetParam()}, preloaded()); }
 TEST_P(Processes, UnderDsmrun) { expect_good({bin("dsmrun"), "--preload", "--", bin("processes"), GetParam()}, {}); }
@@ -45,11 +48,7 @@ TEST_P(Processes, BesideAnotherNode) {
     expect_good({bin("dsmrun"), "-n", "2", "--preload", "--engine", engine, "--", bin("processes"), GetParam()}, {});
   }
 }
-INSTANTIATE_TEST_SUITE_P(Program, Processes,
-                         testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
-                                         "starting_programs", "streams", "streams_with_buffers", "descriptors",
-                                         "own_handler", "stack_overflow", "blocked_signals"),
-                         [](const auto& test) { return std::string(test.param); });
+INSTANTIATE_TEST_SUITE_P(Program, Processes, kOfProcesses, [](const auto& test) { return std::string(test.param); });
 
 TEST(Preload, ChildrenRunOnTheLibraryWhenAskedTo) {
   expect_good({bin("processes"), "starting_programs"}, preloaded({"DSM_CHILDREN=1"}));
@@ -98,10 +97,7 @@ TEST_P(Corners, OverMemoryNodes) { expect_good(bounded({bin("corners"), GetParam
 
 class OverMemoryNodes : public testing::TestWithParam<const char*> {};
 TEST_P(OverMemoryNodes, AsWithoutUs) { expect_good(bounded({bin("processes"), GetParam()}), {}); }
-INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes,
-                         testing::Values("child_has_a_copy", "fork_among_threads", "one_moment", "grandchildren",
-                                         "starting_programs", "streams", "streams_with_buffers", "descriptors",
-                                         "own_handler", "stack_overflow", "blocked_signals"),
+INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes, kOfProcesses,
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(PreloadOverMemoryNodes, ShadowedBlocksSurviveEviction) {
@@ -160,14 +156,17 @@ TEST(PreloadPrograms, ShellsStartPrograms) {
   const std::string script = "x=$(echo goo | cat); (echo ${x}D | tr D d); y=$( (/bin/echo o) ); test $y = o";
   expect_good({bin("dsmrun"), "--preload", "--", "/bin/bash", "-c", script}, {});
   expect_good({"/bin/bash", "-c", script}, preloaded());
+  Start bare;  // without HOME and SHELL it looks them up, and libc then has a lock of its own in the heap
+  bare.in_child = [] { ::clearenv(); };
   expect_good(
-      {bin("dsmrun"), "--preload", "--memory-nodes", "1", "--local-memory", "4M", "--", "/bin/bash", "-c", script}, {});
+      {bin("dsmrun"), "--preload", "--memory-nodes", "1", "--local-memory", "4M", "--", "/bin/bash", "-c", script},
+      bare);
 }
 
 // While pages go and come all the time.
 TEST(PreloadOverMemoryNodes, ASnapshotIsOfOneMoment) {
   for (const char* engine : {"uffd-thread", "uffd-inline", "sigsegv"}) {
-    for (const char* what : {"one_moment", "child_has_a_copy", "fork_among_threads"}) {
+    for (const char* what : {"one_moment", "child_has_a_copy", "fork_among_threads", "locks_of_libraries"}) {
       expect_good({bin("dsmrun"), "--preload", "--engine", engine, "--memory-nodes", "1", "--local-memory", "4M", "--",
                    bin("processes"), what},
                   {});

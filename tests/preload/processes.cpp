@@ -1,6 +1,7 @@
 // fork, exec, signals, descriptors and limits of a program that knows nothing of libdsm: `processes CASE [argument]`.
 #include <dirent.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -17,6 +18,8 @@
 #include <vector>
 
 #include "check.h"
+
+extern "C" void early_use_lock();
 
 namespace {
 
@@ -190,6 +193,24 @@ void forks_again() {
   REQUIRE(ended(child) == 0 && text[0] == 1);
 }
 
+// Libraries have locks in allocated memory that a fork finds: libc's of a stream and of its databases, this program's.
+void locks_of_libraries() {
+  early_use_lock();
+  std::FILE* const file = std::fopen("/proc/self/status", "r");
+  char line[200];
+  REQUIRE(file != nullptr && std::fgets(line, sizeof line, file) != nullptr && getpwuid(0) != nullptr);
+  for (int round = 0; round < 3; ++round) {
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+      REQUIRE(std::fgets(line, sizeof line, file) != nullptr && getpwuid(0) != nullptr);
+      std::exit(std::fclose(file));
+    }
+    REQUIRE(ended(child) == 0 && getpwuid(0) != nullptr);
+  }
+  REQUIRE(std::fclose(file) == 0);
+}
+
 void streams() { streams_with(false); }
 void streams_with_buffers() { streams_with(true); }
 
@@ -332,6 +353,7 @@ constexpr Case kCases[] = {{"child_has_a_copy", child_has_a_copy},
                            {"grandchildren", grandchildren},
                            {"starting_programs", starting_programs},
                            {"forks_again", forks_again},
+                           {"locks_of_libraries", locks_of_libraries},
                            {"streams", streams},
                            {"streams_with_buffers", streams_with_buffers},
                            {"descriptors", descriptors},
