@@ -1,4 +1,4 @@
-# The three kinds of target. A folder under libdsm/ is one layer and one target; who may depend on whom is checked by
+# The kinds of target. A folder under libdsm/ is one layer and one target; who may depend on whom is checked by
 # scripts/layers.
 
 set(DSM_WARNINGS -Wall -Wextra -Wconversion -Werror)
@@ -32,6 +32,19 @@ endfunction()
 # dsm_program(name SOURCES ... DEPENDS layers... LINK libraries...): an executable in build/bin
 function(dsm_program name)
   dsm_executable(${name} bin ${ARGN})
+endfunction()
+
+# dsm_support(name SOURCES ... DEPENDS layers... LINK libraries...): what several of them share, compiled once. They LINK
+# it.
+function(dsm_support name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
+  add_library(${name} OBJECT ${ARG_SOURCES})
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
+                             ${PROJECT_SOURCE_DIR})
+  target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
+  target_compile_definitions(${name} PRIVATE DSM_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
+  list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
+  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK})
 endfunction()
 
 # dsm_test(name SOURCES ... DEPENDS layers... LABELS ... [PROGRAM targets the test starts]): a GoogleTest executable

@@ -1,7 +1,7 @@
 dsm_program(memory_program SOURCES memory_program.cpp DEPENDS api)
 dsm_test(memory_test
-  SOURCES memory_test.cpp launcher_run.cpp
+  SOURCES memory_test.cpp
   DEPENDS mem cluster base
-  LINK nlohmann_json::nlohmann_json
+  LINK launcher_run nlohmann_json::nlohmann_json
   PROGRAMS dsmrun memory_program torture
   LABELS cluster)
