@@ -42,7 +42,7 @@ function(dsm_link_names libraries out)
   foreach(library ${libraries})
     if(NOT library MATCHES "::")
       list(APPEND names ${library})
-    elseif(NOT library MATCHES "^(Threads::Threads|fmt::fmt-header-only|tl::expected|CLI11::CLI11|nlohmann_json::.*)$")
+    elseif(NOT library MATCHES "^(Threads::Threads|tl::expected|CLI11::CLI11|nlohmann_json::.*)$")
       message(FATAL_ERROR "cmake/install.cmake does not know how programs that use the installed libdsm.a link "
                           "${library}; say it in dsm_link_names")
     endif()

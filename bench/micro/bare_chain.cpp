@@ -1,6 +1,6 @@
 #include "bench/micro/bare_chain.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <array>
 #include <cstdio>

@@ -3,7 +3,7 @@
 // for a while; a quarter of the touches write. What is told is the time of a touch, misses and hits together. Bursts
 // are random touches with pauses that do not count, in which the other side may get ready.
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>

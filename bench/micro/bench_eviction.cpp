@@ -1,7 +1,7 @@
 // Hit ratios of the eviction policy beside LRU's, FIFO's and the best possible (Belady's), over generated and recorded
 // page traces. Ours sees what the runtime sees: misses, and touches of pages that it has laid to rest. Every fourth
 // touch is a store: beside the hits stands how many pages have to be written home, when they go or ahead of that.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -1,7 +1,7 @@
 #include "bench/micro/bench_job.h"
 
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 // bench_page: page mode beside the bare mechanisms it stands on, in one run. The driver starts a job for each part with
 // dsmrun (this same program with --part); node 0 of the job writes its rows to a file, the driver gathers them.
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <linux/sched.h>
 #include <sched.h>
 

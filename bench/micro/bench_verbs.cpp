@@ -2,7 +2,7 @@
 // RDMA device (`scripts/rdma-vm -- build/bin/bench_verbs` where there is none: that shows ratios, not speed).
 #include <dsm/dsm.h>
 #include <dsm/hints.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>

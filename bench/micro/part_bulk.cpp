@@ -1,6 +1,6 @@
 // Many pages: a sequential read, sparse bytes, and a home that computes meanwhile.
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <atomic>
 #include <cstring>

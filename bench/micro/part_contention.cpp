@@ -1,6 +1,6 @@
 // Nodes that want the same page, lock or barrier.
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <pthread.h>
 #include <sys/mman.h>
 

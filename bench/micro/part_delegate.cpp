@@ -1,7 +1,7 @@
 // Calls at the object, atomics at the home and guarded values, each beside what does the same without them.
 #include <dsm/atomic.h>
 #include <dsm/delegate.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <atomic>
 #include <cstring>

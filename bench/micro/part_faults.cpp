@@ -1,6 +1,6 @@
 // Single faults beside the bare mechanism, in turns: the median of many, each timed by itself.
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <time.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 // Fresh unshared memory beside plain jemalloc, and system calls on shared pages.
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>

@@ -1,6 +1,6 @@
 // Borrows at the home and from the cache beside plain memory; the first read of an object beside that of a page.
 #include <dsm/hints.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <atomic>
 

@@ -1,6 +1,6 @@
 // Writes to what others have copies of, and to what merely lies beside what others write; each beside page mode.
 #include <dsm/hints.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include "bench/micro/object_parts.h"

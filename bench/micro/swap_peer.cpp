@@ -1,6 +1,6 @@
 #include "bench/micro/swap_peer.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/swap.h>
 #include <sys/wait.h>
 #include <unistd.h>

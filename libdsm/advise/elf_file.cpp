@@ -2,7 +2,7 @@
 
 #include <cxxabi.h>
 #include <elf.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cstdlib>

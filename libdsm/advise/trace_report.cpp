@@ -1,5 +1,5 @@
 // The trace event format: one complete event ("X") a sample, times in microseconds.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <nlohmann/json.hpp>
 #include <set>

@@ -2,7 +2,7 @@
 // Safe in signal context: formats into a stack buffer, writes with write(2), allocates nothing.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string_view>
 

@@ -2,7 +2,7 @@
 // Safe in signal context: no allocation, errno is left alone.
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string_view>
 

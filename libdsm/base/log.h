@@ -2,7 +2,7 @@
 // failure logs it, once. Not for the fault path (see trace.h). Safe in signal context: no allocation, one write(2).
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string_view>
 

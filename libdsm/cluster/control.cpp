@@ -1,6 +1,6 @@
 #include "cluster/control.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/socket.h>
 
 #include <cerrno>

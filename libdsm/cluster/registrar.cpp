@@ -1,6 +1,6 @@
 #include "cluster/registrar.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 

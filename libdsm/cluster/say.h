@@ -1,7 +1,7 @@
 // What dsmrun has to say to its user: whole lines on stderr, "dsmrun: ...".
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <string>

@@ -1,6 +1,6 @@
 #include "cluster/stats_client.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <poll.h>
 #include <sys/stat.h>
 

@@ -1,6 +1,6 @@
 #include "hosts/follower.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "cluster/endings.h"
 

@@ -1,7 +1,7 @@
 #include "hosts/job_key.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sodium.h>
 #include <sys/stat.h>
 

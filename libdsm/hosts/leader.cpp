@@ -1,6 +1,6 @@
 #include "hosts/leader.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 

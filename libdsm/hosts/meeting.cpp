@@ -1,6 +1,6 @@
 #include "hosts/meeting.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <poll.h>
 #include <sys/epoll.h>
 

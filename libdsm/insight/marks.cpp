@@ -1,6 +1,6 @@
 #include "insight/marks.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <array>

@@ -1,7 +1,7 @@
 #include "insight/stack.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 #include <unwind.h>
 

@@ -1,5 +1,5 @@
 // Which engines this kernel can run, and the choice among them.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include "base/log.h"
 #include "mem/fault_engine.h"

@@ -1,6 +1,6 @@
 #include "mem/sigsegv_engine.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/mman.h>
 
 #include <cerrno>

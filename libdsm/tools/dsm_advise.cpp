@@ -1,5 +1,5 @@
 // dsm-advise: reads the profile of a job that was run with dsmrun --profile, and says where to add which hint.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <cerrno>

@@ -1,7 +1,7 @@
 // dsmrun: starts a program as the nodes of a job. This file turns the command line into a JobSpec and the counters into
 // what was asked for; the job itself is libdsm/cluster.
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <cerrno>

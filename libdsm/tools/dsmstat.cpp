@@ -1,6 +1,6 @@
 // dsmstat: shows a running job's counters. It reads them through a read-only descriptor that dsmrun hands out; the job
 // does not notice.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <poll.h>
 #include <unistd.h>
 

@@ -1,7 +1,7 @@
 // dsm-memory-node: what dsmrun starts as a memory node. It joins the job, holds its share of the memory, and waits for
 // the end; the program nodes read, write and lease that memory one-sided, so this process never runs meanwhile. (With
 // transport verbs it registers units of its memory for the card, each when it is first used.)
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <memory>

@@ -1,6 +1,6 @@
 #include "tools/stats_prometheus.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <string_view>
 

@@ -1,6 +1,6 @@
 #include "tools/stats_view.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <unistd.h>
 
 #include <algorithm>

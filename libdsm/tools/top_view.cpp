@@ -1,6 +1,6 @@
 #include "tools/top_view.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <numeric>

@@ -1,5 +1,5 @@
 // Who may join a job from another host, and what each obstacle is called.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <unistd.h>

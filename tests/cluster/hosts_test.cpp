@@ -1,5 +1,5 @@
 // A job on several hosts: who is who, how it ends, and that nothing is left on any of them.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <csignal>

@@ -1,5 +1,5 @@
 // From a job with --profile to what dsm-advise says of it, on programs whose pattern is known because they are made so.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
 // Deaths and signals: who is told, and that nobody and nothing is left.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

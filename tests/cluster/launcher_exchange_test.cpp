@@ -1,5 +1,5 @@
 // The exchange: what every node gets, what is refused, and that it ends by name when a node is missing.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>

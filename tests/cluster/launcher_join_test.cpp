@@ -1,5 +1,5 @@
 // Who may join, as what, and how a job ends when all is well.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <set>

@@ -1,5 +1,5 @@
 // The program that the launcher's tests run as nodes: launcher_node <what to do>. It uses the cluster layer only.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

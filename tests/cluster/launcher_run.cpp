@@ -1,7 +1,7 @@
 #include "tests/cluster/launcher_run.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/wait.h>

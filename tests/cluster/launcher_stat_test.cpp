@@ -1,7 +1,7 @@
 // dsmstat, and what strangers may do to the socket that serves it. Runs in a network namespace of its own, where no
 // other job of this machine is seen.
 #include <fcntl.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mman.h>

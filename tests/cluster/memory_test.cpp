@@ -1,5 +1,5 @@
 // Memory nodes and bounded local memory, with real processes.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <csignal>

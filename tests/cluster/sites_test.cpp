@@ -1,5 +1,5 @@
 // Allocation sites served by what a profile says, from dsmrun --profile to where the blocks lie: no source changes.
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>

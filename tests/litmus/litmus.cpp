@@ -1,6 +1,6 @@
 // Litmus tests of the memory model on real nodes. Started by dsmrun, which also chooses engine and transport.
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

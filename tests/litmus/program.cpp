@@ -1,6 +1,6 @@
 #include "tests/litmus/program.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <sstream>

@@ -1,6 +1,6 @@
 #include "tests/litmus/runner.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <x86intrin.h>
 
 #include <algorithm>

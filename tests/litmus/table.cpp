@@ -1,6 +1,6 @@
 #include "tests/litmus/table.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cstdlib>
 #include <fstream>

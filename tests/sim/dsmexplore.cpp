@@ -1,5 +1,5 @@
 // dsmexplore: every schedule of small simulated clusters.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

@@ -1,5 +1,5 @@
 // dsmsim: runs the page protocol on a simulated cluster, seed after seed, until one fails.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>

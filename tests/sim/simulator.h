@@ -18,7 +18,7 @@
 //   notice (node)        tells the node that another one has ended: so does it, then
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <deque>
 #include <memory>

@@ -1,6 +1,6 @@
 #include "tests/sim/text.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 namespace dsm::sim {
 

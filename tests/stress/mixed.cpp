@@ -7,7 +7,7 @@
 // breaks it. And nobody may see a value older than one whose change, or sight, had ended before he began.
 #include <dsm/dsm.h>
 #include <dsm/hints.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -1,6 +1,6 @@
 // The group-by queries of h2oai's db-benchmark on a table whose columns lie on all nodes: each worker gathers the
 // groups of its rows, then each adds up its share of the groups.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <bit>
 #include <map>

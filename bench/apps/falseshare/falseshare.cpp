@@ -6,7 +6,7 @@
 // The objects are one array, which no allocator can part, or (--each) blocks that node 0 allocates one by one, for
 // which dsmrun --auto-from can do something.
 #include <dsm/hints.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <vector>
 

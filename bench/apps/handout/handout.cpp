@@ -1,7 +1,7 @@
 // Memory that another node uses: node 0 allocates work areas and hands them to the last node, whose workers fill and
 // read them. Node 0 never touches them, but they are its memory, and every page of them is fetched from it.
 #include <dsm/dsm.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <atomic>
 

@@ -1,6 +1,6 @@
 // Runs the ledger (ledger.h, which is C) on all nodes, with as many of its hints as are asked for, and checks it
 // against the same payments made by one thread.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <cstring>

@@ -1,6 +1,6 @@
 // C = A * B by tiles. A, B and C start on node 0; each node computes a rectangle of C's tiles, so that with a grid of
 // p * q nodes it needs 1/p of A and 1/q of B.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <bit>
 #include <cstring>

@@ -1,6 +1,6 @@
 #include "bench/apps/matmul/matrix.h"
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <cmath>
 #include <limits>

@@ -1,6 +1,6 @@
 // PageRank over a real directed graph, the dependencies of Debian's packages: who is depended on most, and by whom?
 // A pull-style power iteration: each worker computes the ranks of its vertices from the contributions of all.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <barrier>

@@ -1,6 +1,6 @@
 // One lock-free queue in global memory between the threads of all nodes: plain std::atomic, no call of libdsm. Checks
 // that every item comes out exactly once, and that each consumer sees the items of one producer in order.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <bit>

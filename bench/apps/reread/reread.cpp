@@ -1,7 +1,7 @@
 // Read-mostly objects: in each round worker 0 changes some of them, then all workers read at random, most of what they
 // read being what they have read before. All objects are in node 0's memory.
 #include <dsm/hints.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <span>
 #include <vector>

@@ -3,7 +3,7 @@
 // next. `message` mode is the baseline: no shared memory, values in serialised messages.
 #include <dsm/atomic.h>
 #include <dsm/spawn.h>
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <atomic>
 #include <deque>

@@ -4,7 +4,7 @@
 //   1. Each worker sorts its share in place and writes down a sample of it.
 //   2. All read all samples and so agree on where the sorted array is cut into one piece a worker.
 //   3. Each worker merges its piece, which is one run from every worker's share, into the result.
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 #include <vector>
