@@ -115,6 +115,8 @@ int Process::wait() {
     return -1;
   }
   pid_ = -1;
+  while (read_some()) {  // what it wrote after a long silence
+  }
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 

@@ -13,7 +13,7 @@
 
 namespace dsm::cluster::test {
 
-inline constexpr std::chrono::seconds kDeadline{kThreadSanitizer ? 150 : 30};
+inline constexpr std::chrono::seconds kDeadline{kThreadSanitizer ? 300 : 120};
 
 std::string bin(const std::string& program);  // in the build's bin folder
 
