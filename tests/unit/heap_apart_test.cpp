@@ -78,6 +78,7 @@ TEST(HeapApart, ResizedItStaysApartAndKeepsItsContent) {
   EXPECT_GE(heap->usable_size(block), 10'000U);
   EXPECT_EQ(std::to_integer<int>(block[7]), 7);
   EXPECT_TRUE(page_of(neighbour) < page_of(block) || page_of(neighbour) > page_of(block + 9'999));
+  EXPECT_NE(heap.slice.chunk_of(block), heap.slice.chunk_of(heap->allocate(10'000, 0, Kind::kRaw, false)));
   auto* const large = static_cast<std::byte*>(heap->resize(block, 2 * kBound));
   ASSERT_NE(large, nullptr) << "what is too large to be apart is a block still";
   EXPECT_EQ(std::to_integer<int>(large[7]), 7);
