@@ -17,15 +17,21 @@ function(dsm_layer name)
   set_property(GLOBAL PROPERTY DSM_LINK_dsm_${name} "${ARG_LINK}")
 endfunction()
 
-# An executable in build/<folder>.
-function(dsm_executable name folder)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
+# What executables and what they share have in common.
+function(dsm_set_up name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;LINK" ${ARGN})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
                              ${PROJECT_SOURCE_DIR})
   target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
   list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK})
+endfunction()
+
+# An executable in build/<folder>.
+function(dsm_executable name folder)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  dsm_set_up(${name} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${folder})
 endfunction()
 
@@ -39,12 +45,8 @@ endfunction()
 function(dsm_support name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS;LINK" ${ARGN})
   add_library(${name} OBJECT ${ARG_SOURCES})
-  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/libdsm ${PROJECT_SOURCE_DIR}/libdsm/include
-                             ${PROJECT_SOURCE_DIR})
-  target_compile_options(${name} PRIVATE ${DSM_WARNINGS})
+  dsm_set_up(${name} DEPENDS ${ARG_DEPENDS} LINK ${ARG_LINK})
   target_compile_definitions(${name} PRIVATE DSM_BIN_DIR="${CMAKE_BINARY_DIR}/bin")
-  list(TRANSFORM ARG_DEPENDS PREPEND dsm_)
-  target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} ${ARG_LINK})
 endfunction()
 
 # dsm_test(name SOURCES ... DEPENDS layers... LABELS ... [PROGRAM targets the test starts]): a GoogleTest executable

@@ -30,7 +30,9 @@ bool needs_snapshot(const Node& node) { return node.geometry.memory_nodes != 0 &
 // Before the handlers, libc itself touches the heap in the child: it resets the locks of streams.
 bool adopt_heap() {
   Node* const node = std::exchange(forking_node, nullptr);
-  return node != nullptr && adopt_snapshot(*node);
+  if (node == nullptr || node->geometry.memory_nodes == 0) return false;
+  inherited = adopt_snapshot(*node);
+  return inherited;
 }
 
 void release(Node& node) {
@@ -72,7 +74,6 @@ void fork_done_in_child(Node& node) {
   if (own == MAP_FAILED) end_without_memory("a forked child's counters");
   if (node.recorder != nullptr) node.recorder->detach();
   adopt_heap();
-  inherited = node.geometry.memory_nodes == 0 || snapshot_adopted();
   release(node);
 }
 

@@ -22,7 +22,6 @@ namespace {
 // Of the one fork that is under way; under jemalloc's locks.
 int file = -1;
 bool whole = false;
-bool adopted = false;
 std::uint64_t lent_chunks = 0;
 
 constexpr std::size_t kPagesAtOnce = 64;
@@ -114,15 +113,13 @@ void thaw(Node& node) {
 
 bool adopt_snapshot(Node& node) {
   if (file < 0) return false;
-  adopted =
+  const bool mapped =
       whole && for_own_chunks(node, [&](PageId first, off_t offset) {
         void* const wanted = reinterpret_cast<void*>(node.geometry.address_of(first));
         return ::mmap(wanted, kChunkBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, file, offset) == wanted;
       });
   ::close(std::exchange(file, -1));
-  return adopted;
+  return mapped;
 }
-
-bool snapshot_adopted() { return adopted; }
 
 }  // namespace dsm::runtime

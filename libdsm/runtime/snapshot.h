@@ -19,6 +19,5 @@ void take_snapshot(Node& node);
 void thaw(Node& node);  // in the parent, after the fork
 // In the child: the heap is there from now on. Once; async-signal-safe.
 bool adopt_snapshot(Node& node);
-bool snapshot_adopted();
 
 }  // namespace dsm::runtime
