@@ -8,7 +8,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -23,6 +22,7 @@
 
 #include "bench/micro/bench_rows.h"
 #include "bench/micro/swap_peer.h"
+#include "support/command_line.h"
 
 namespace dsm::bench {
 namespace {
@@ -229,17 +229,18 @@ int compare(const Options& options, const std::vector<std::string>& patterns) {
 }  // namespace dsm::bench
 
 int main(int argc, char** argv) {
-  CLI::App app("Memory that does not fit: two memory nodes beside swap on a RAM disk.", "bench_bounded");
+  dsm::support::CommandLine app("Memory that does not fit: two memory nodes beside swap on a RAM disk.",
+                                "bench_bounded");
   dsm::bench::Options options;
   std::vector<std::string> patterns = {"random", "zipf", "sequential", "bursts"};
-  app.add_option("--mib", options.mib, "memory of the program")->capture_default_str();
-  app.add_option("--fit", options.fit, "percent of it that fits")->check(CLI::Range(5, 100))->capture_default_str();
-  app.add_option("--seconds", options.seconds, "of a round")->capture_default_str();
-  app.add_option("--rounds", options.rounds, "of each side, in turn")->capture_default_str();
-  app.add_option("--patterns", patterns, "of: random zipf sequential bursts")->delimiter(',')->capture_default_str();
-  app.add_flag("--json", options.json, "one JSON object a line");
-  app.add_option("--inside", options.inside)->group("");
-  app.add_option("--memory", options.memory)->group("");
-  CLI11_PARSE(app, argc, argv);
+  app.option("--mib", options.mib, "memory of the program").show_default();
+  app.option("--fit", options.fit, "percent of it that fits").range(5, 100).show_default();
+  app.option("--seconds", options.seconds, "of a round").show_default();
+  app.option("--rounds", options.rounds, "of each side, in turn").show_default();
+  app.option("--patterns", patterns, "of: random zipf sequential bursts").list().show_default();
+  app.flag("--json", options.json, "one JSON object a line");
+  app.option("--inside", options.inside).hidden();
+  app.option("--memory", options.memory).hidden();
+  if (const auto status = app.parse(argc, argv)) return *status;
   return options.inside.empty() ? dsm::bench::compare(options, patterns) : dsm::bench::work(options);
 }

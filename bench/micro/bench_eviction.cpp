@@ -3,7 +3,6 @@
 // touch is a store: beside the hits stands how many pages have to be written home, when they go or ahead of that.
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <list>
@@ -14,6 +13,7 @@
 #include "bench/micro/bench_rows.h"
 #include "bench/micro/traces.h"
 #include "proto/eviction.h"
+#include "support/command_line.h"
 
 namespace dsm::bench {
 namespace {
@@ -160,12 +160,7 @@ int run(double scale, bool json) {
     const Outcome best = run_best(trace);
     if (json) {
       for (const auto& [name, peer] : {std::pair{"LRU", lru}, std::pair{"FIFO", fifo}, std::pair{"best", best}}) {
-        Row row;
-        row.name = fmt::format("hits, {}, beside {}", trace.name, name);
-        row.value = 100 * ours.hits;
-        row.unit = "%";
-        row.peer = 100 * peer.hits;
-        row.peer_name = name;
+        Row row{fmt::format("hits, {}, beside {}", trace.name, name), 100 * ours.hits, "%", 100 * peer.hits, name};
         if (peer.hits != best.hits) row.goal = Goal::kRatioAtLeast, row.bound = 1;
         fmt::print("{}\n", row.to_json());
       }
@@ -183,10 +178,11 @@ int run(double scale, bool json) {
 }  // namespace dsm::bench
 
 int main(int argc, char** argv) {
-  CLI::App app("Hit ratios of the eviction policy beside LRU, FIFO and the best possible.", "bench_eviction");
+  dsm::support::CommandLine app("Hit ratios of the eviction policy beside LRU, FIFO and the best possible.",
+                                "bench_eviction");
   bool quick = false, json = false;
-  app.add_flag("--quick", quick, "a tenth of the touches");
-  app.add_flag("--json", json, "one JSON object a line");
-  CLI11_PARSE(app, argc, argv);
+  app.flag("--quick", quick, "a tenth of the touches");
+  app.flag("--json", json, "one JSON object a line");
+  if (const auto status = app.parse(argc, argv)) return *status;
   return dsm::bench::run(quick ? 0.1 : 1, json);
 }

@@ -5,7 +5,6 @@
 #include <linux/sched.h>
 #include <sched.h>
 
-#include <CLI/CLI.hpp>
 #include <atomic>
 #include <cstdlib>
 #include <numeric>
@@ -13,6 +12,7 @@
 #include <thread>
 
 #include "bench/micro/page_parts.h"
+#include "support/command_line.h"
 
 namespace dsm::bench {
 
@@ -165,13 +165,14 @@ class Driver {
 int main(int argc, char** argv) {
   bool quick = false, json = false;
   std::string part, rows_file, only;
-  CLI::App app("Page mode beside the bare mechanisms it stands on. CPUs are kept awake unless a row says otherwise.");
-  app.add_flag("--quick", quick, "smaller and shorter");
-  app.add_flag("--json", json, "one JSON object a row instead of the table");
-  app.add_option("--only", only, "only the parts whose names begin so");
-  app.add_option("--part", part, "what one node of a part's job runs")->group("");
-  app.add_option("--rows", rows_file)->group("");
-  CLI11_PARSE(app, argc, argv);
+  dsm::support::CommandLine app(
+      "Page mode beside the bare mechanisms it stands on. CPUs are kept awake unless a row says otherwise.");
+  app.flag("--quick", quick, "smaller and shorter");
+  app.flag("--json", json, "one JSON object a row instead of the table");
+  app.option("--only", only, "only the parts whose names begin so");
+  app.option("--part", part, "what one node of a part's job runs").hidden();
+  app.option("--rows", rows_file).hidden();
+  if (const auto status = app.parse(argc, argv)) return *status;
   if (!part.empty()) return dsm::bench::run_part(part, rows_file, quick);
 
   dsm::bench::Driver driver(quick, only);

@@ -7,7 +7,6 @@
 //   barrier      arrive_and_wait of all threads
 #include <dsm/dsm.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <barrier>
 #include <chrono>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "bench/micro/bench_rows.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -158,10 +158,11 @@ std::vector<Row> measure(World& world, unsigned threads) {
 int main(int argc, char** argv) {
   unsigned threads = 1;
   bool json = false;
-  CLI::App cli{"What locks and barriers cost: alone, handed from node to node, and with all threads at one lock."};
-  cli.add_option("THREADS", threads, "of each node")->check(CLI::Range(1U, 256U))->capture_default_str();
-  cli.add_flag("--json", json, "one JSON object a row instead of the table");
-  CLI11_PARSE(cli, argc, argv);
+  dsm::support::CommandLine cli{
+      "What locks and barriers cost: alone, handed from node to node, and with all threads at one lock."};
+  cli.option("THREADS", threads, "of each node").range(1U, 256U).show_default();
+  cli.flag("--json", json, "one JSON object a row instead of the table");
+  if (const auto status = cli.parse(argc, argv)) return *status;
   if (dsm::start()) return 2;
   if (dsm::node() == 0) {
     auto* made = dsm::make<World>(dsm::nodes(), std::size_t{dsm::nodes()} * threads);

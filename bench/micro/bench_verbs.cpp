@@ -7,7 +7,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -20,6 +19,7 @@
 #include "bench/micro/object_parts.h"
 #include "hints/borrow.h"
 #include "net/verbs_transport.h"
+#include "support/command_line.h"
 
 namespace dsm::bench {
 namespace {
@@ -353,14 +353,14 @@ int run(int argc, char** argv) {
   bool quick = false, json = false;
   int rounds = 3;
   std::string part, rows_file, device = "-x 1";
-  CLI::App app("libdsm over RDMA verbs beside perftest, in turns, in one run.");
-  app.add_flag("--quick", quick, "one round, shorter");
-  app.add_flag("--json", json, "one JSON object a row instead of the table");
-  app.add_option("--rounds", rounds, "how often libdsm and perftest take turns")->check(CLI::PositiveNumber);
-  app.add_option("--perftest", device, "options of perftest's programs that name the device (\"-d rxe0 -x 1\")");
-  app.add_option("--part", part)->group("");
-  app.add_option("--rows", rows_file)->group("");
-  CLI11_PARSE(app, argc, argv);
+  dsm::support::CommandLine app("libdsm over RDMA verbs beside perftest, in turns, in one run.");
+  app.flag("--quick", quick, "one round, shorter");
+  app.flag("--json", json, "one JSON object a row instead of the table");
+  app.option("--rounds", rounds, "how often libdsm and perftest take turns").positive();
+  app.option("--perftest", device, "options of perftest's programs that name the device (\"-d rxe0 -x 1\")");
+  app.option("--part", part).hidden();
+  app.option("--rows", rows_file).hidden();
+  if (const auto status = app.parse(argc, argv)) return *status;
   if (part.empty()) return drive(quick ? 1 : rounds, quick, json, device);
   if (dsm::start()) return 69;
   Figures figures;

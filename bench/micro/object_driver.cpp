@@ -1,10 +1,10 @@
 #include <dsm/dsm.h>
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdlib>
 
 #include "bench/micro/object_parts.h"
+#include "support/command_line.h"
 
 namespace dsm::bench {
 namespace {
@@ -27,14 +27,14 @@ int object_bench(const char* name, const char* about, const std::vector<ObjectPa
   bool quick = false, json = false;
   std::string part, rows_file, only, emulate;
   if (const char* set = std::getenv("DSM_EMULATE")) emulate = set;
-  CLI::App app(about);
-  app.add_flag("--quick", quick, "smaller and shorter");
-  app.add_flag("--json", json, "one JSON object a row instead of the table");
-  app.add_option("--only", only, "only the parts whose names begin so");
-  app.add_option("--emulate", emulate, "a network's cost on every operation, as dsmrun's option");
-  app.add_option("--part", part, "what one node of a part's job runs")->group("");
-  app.add_option("--rows", rows_file)->group("");
-  CLI11_PARSE(app, argc, argv);
+  dsm::support::CommandLine app(about);
+  app.flag("--quick", quick, "smaller and shorter");
+  app.flag("--json", json, "one JSON object a row instead of the table");
+  app.option("--only", only, "only the parts whose names begin so");
+  app.option("--emulate", emulate, "a network's cost on every operation, as dsmrun's option");
+  app.option("--part", part, "what one node of a part's job runs").hidden();
+  app.option("--rows", rows_file).hidden();
+  if (const auto status = app.parse(argc, argv)) return *status;
   if (!part.empty()) return run_part(parts, part, rows_file, quick);
 
   bool good = true;

@@ -2,11 +2,10 @@
 #include <dsm/dsm.h>
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <thread>
 
-#include "tests/command_line.h"
+#include "support/command_line.h"
 #include "tests/litmus/runner.h"
 
 namespace {
@@ -56,28 +55,26 @@ std::vector<Case> cases_of(const Request& request) {
   return cases;
 }
 
-void declare(CLI::App& app, Request& request) {
+void declare(dsm::support::CommandLine& app, Request& request) {
   std::vector<std::string> names;
   for (const litmus::Program& program : litmus::all_programs()) names.push_back(program.name);
   const auto list = [&](const char* name, std::vector<std::string>& chosen, const char* help, const auto& allowed) {
-    app.add_option(name, chosen, help)->delimiter(',')->check(CLI::IsMember(allowed));
+    app.option(name, chosen, help).list().one_of(allowed);
   };
   list("--test", request.tests, "only these (default: all)", names);
   list("--mode", request.modes, "how variables are used: raw, hinted, mixed", request.modes);
   list("--placement", request.placements, "where they lie: object, page, pages, homes", request.placements);
   litmus::Options& options = request.options;
-  app.add_option("--iterations", options.iterations, "of each test in each mode and placement")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--instances", options.instances, "of a test that run between two barriers")
-      ->check(CLI::Range(1U, litmus::kInstancesMax))
-      ->capture_default_str();
-  app.add_option("--threads", options.threads, "of each node")->check(CLI::Range(1U, 8U))->capture_default_str();
-  app.add_option("--seed", options.seed, "of all choices")->capture_default_str();
-  app.add_option("--json", request.json, "write one JSON object a row to this file");
-  app.add_flag("--need-relaxed", request.need_relaxed,
-               "fail unless SB's relaxed outcome was seen: shows that the threads do meet");
-  app.add_flag("--verbose", options.verbose, "print how often each outcome was seen");
+  app.option("--iterations", options.iterations, "of each test in each mode and placement").positive().show_default();
+  app.option("--instances", options.instances, "of a test that run between two barriers")
+      .range(1U, litmus::kInstancesMax)
+      .show_default();
+  app.option("--threads", options.threads, "of each node").range(1U, 8U).show_default();
+  app.option("--seed", options.seed, "of all choices").show_default();
+  app.option("--json", request.json, "write one JSON object a row to this file");
+  app.flag("--need-relaxed", request.need_relaxed,
+           "fail unless SB's relaxed outcome was seen: shows that the threads do meet");
+  app.flag("--verbose", options.verbose, "print how often each outcome was seen");
 }
 
 // All threads of all nodes go through the cases together.
@@ -118,9 +115,9 @@ int report(const Request& request, const std::vector<Row>& rows) {
 
 int main(int argc, char** argv) {
   Request request;
-  CLI::App app{kAbout, "litmus"};
+  dsm::support::CommandLine app{kAbout, "litmus"};
   declare(app, request);
-  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
+  if (const auto status = app.parse(argc, argv)) return *status;
   if (dsm::start()) return 1;
   const unsigned workers = dsm::nodes() * request.options.threads;
   if (workers < litmus::kRolesMax || workers > litmus::kWorkersMax) {

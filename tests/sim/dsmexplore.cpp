@@ -1,14 +1,13 @@
 // dsmexplore: every schedule of small simulated clusters.
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "tests/command_line.h"
+#include "support/command_line.h"
 #include "tests/sim/explorer.h"
 
 namespace dsm::sim {
@@ -74,18 +73,18 @@ int run(const Command& command, Mutation mutation) {
 
 int main(int argc, char** argv) {
   Command command;
-  CLI::App app(
+  dsm::support::CommandLine app(
       "Goes through every schedule and every program of small simulated clusters, and checks each state.\n"
       "A failure is printed with a shortest way to it.",
       "dsmexplore");
-  app.add_option("--space", command.names, "only these (see --list)");
-  app.add_flag("--list", command.list, "the spaces there are");
-  app.add_option("--states", command.limits.states, "stop a space after so many [10000000]");
-  app.add_option("--depth", command.limits.depth, "stop a space at states so many steps away");
-  app.add_option("--seconds", command.limits.seconds, "stop a space after so long");
-  app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.cpp)");
-  app.add_option("--proof", command.proof, "write the figures to this file too, as scripts/proof-report reads them");
-  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
+  app.option("--space", command.names, "only these (see --list)");
+  app.flag("--list", command.list, "the spaces there are");
+  app.option("--states", command.limits.states, "stop a space after so many [10000000]");
+  app.option("--depth", command.limits.depth, "stop a space at states so many steps away");
+  app.option("--seconds", command.limits.seconds, "stop a space after so long");
+  app.option("--mutation", command.mutation, "plant this bug (see tests/sim/options.cpp)");
+  app.option("--proof", command.proof, "write the figures to this file too, as scripts/proof-report reads them");
+  if (const auto status = app.parse(argc, argv)) return *status;
   if (command.list) {
     for (const Space& space : spaces()) fmt::print("{:<16} {}\n", space.name, describe(space.options));
     return 0;

@@ -1,7 +1,6 @@
 // dsmsim: runs the page protocol on a simulated cluster, seed after seed, until one fails.
 #include <fmt/core.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -12,7 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/command_line.h"
+#include "support/command_line.h"
 #include "tests/sim/run.h"
 
 namespace dsm::sim {
@@ -187,32 +186,29 @@ int campaign(const Command& command) {
 
 int main(int argc, char** argv) {
   Command command;
-  CLI::App app("Runs the page protocol on a simulated cluster. One seed determines everything about a run.", "dsmsim");
-  app.add_option("--seed", command.seed, "replay this seed only");
-  app.add_flag("--trace", command.trace, "with --seed: print every step");
-  app.add_option("--runs", command.runs, "how many seeds to run [1000]");
-  app.add_option("--minutes", command.minutes, "run seeds for so long");
-  app.add_option("--first-seed", command.first_seed, "the first seed [1]");
-  app.add_option("--jobs", command.jobs, "threads that run seeds [1]")->check(CLI::Range(1, 256));
-  app.add_option("--proof", command.proof, "write the figures to this file, as scripts/proof-report reads them");
-  app.add_flag("--json", command.json, "end with one line of JSON");
-  app.add_option("--nodes", command.overrides.nodes, "instead of what the seed says")->check(CLI::Range(2, 16));
-  app.add_option("--pages", command.overrides.pages, "instead of what the seed says")->check(CLI::Range(1, 8));
-  app.add_option("--threads", command.overrides.threads, "per node, instead of what the seed says")
-      ->check(CLI::Range(1, 8));
-  app.add_option("--ops", command.overrides.ops, "per thread, instead of what the seed says")
-      ->check(CLI::Range(1, 10000));
-  app.add_option("--borrow", command.overrides.borrow, "weight of borrows among the accesses, instead of the seed's")
-      ->check(CLI::Range(0, 100));
-  app.add_flag("--plain", command.overrides.plain, "no slow nodes or links, no crashes, full rings or bounded memory");
+  dsm::support::CommandLine app(
+      "Runs the page protocol on a simulated cluster. One seed determines everything about a run.", "dsmsim");
+  app.option("--seed", command.seed, "replay this seed only");
+  app.flag("--trace", command.trace, "with --seed: print every step");
+  app.option("--runs", command.runs, "how many seeds to run [1000]");
+  app.option("--minutes", command.minutes, "run seeds for so long");
+  app.option("--first-seed", command.first_seed, "the first seed [1]");
+  app.option("--jobs", command.jobs, "threads that run seeds [1]").range(1, 256);
+  app.option("--proof", command.proof, "write the figures to this file, as scripts/proof-report reads them");
+  app.flag("--json", command.json, "end with one line of JSON");
+  app.option("--nodes", command.overrides.nodes, "instead of what the seed says").range(2, 16);
+  app.option("--pages", command.overrides.pages, "instead of what the seed says").range(1, 8);
+  app.option("--threads", command.overrides.threads, "per node, instead of what the seed says").range(1, 8);
+  app.option("--ops", command.overrides.ops, "per thread, instead of what the seed says").range(1, 10000);
+  app.option("--borrow", command.overrides.borrow, "weight of borrows among the accesses, instead of the seed's")
+      .range(0, 100);
+  app.flag("--plain", command.overrides.plain, "no slow nodes or links, no crashes, full rings or bounded memory");
   std::vector<std::string> names;
   for (const Feature& feature : features()) names.emplace_back(feature.name);
-  app.add_option("--without", command.overrides.without, "leave these out of what the seed says")
-      ->delimiter(',')
-      ->check(CLI::IsMember(names));
-  app.add_option("--chance", command.overrides.chance, "another course of the same seed, as shrinking finds them");
-  app.add_option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
-  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
+  app.option("--without", command.overrides.without, "leave these out of what the seed says").list().one_of(names);
+  app.option("--chance", command.overrides.chance, "another course of the same seed, as shrinking finds them");
+  app.option("--mutation", command.mutation, "plant this bug (see tests/sim/options.h)");
+  if (const auto status = app.parse(argc, argv)) return *status;
   const std::optional<Mutation> mutation = mutation_named(command.mutation);
   if (!mutation) {
     fmt::print(stderr, "dsmsim: there is no mutation '{}'; the names stand in tests/sim/options.cpp\n",

@@ -24,7 +24,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "tests/command_line.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -384,17 +384,17 @@ int run(Options options) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app{"Raw access, borrows, owners, transfers, frees and forks on the same pages: was it linearizable?"};
-  app.add_option("--threads", options.threads, "per node")->check(CLI::Range(1, 64));
-  app.add_option("--objects", options.objects, "how many")->check(CLI::Range(3, 100'000));
-  app.add_option("--raw", options.raw, "percent of the accesses that are raw")->check(CLI::Range(0, 100));
-  app.add_option("--transfers", options.transfers, "percent that are transfers")->check(CLI::Range(0, 100));
-  app.add_option("--owned", options.owned, "percent of the objects that have an owner")->check(CLI::Range(0, 100));
-  app.add_option("--inside", options.inside, "percent of the mutable borrows with a raw access beside their object")
-      ->check(CLI::Range(0, 100));
-  app.add_option("--forks", options.forks, "forks among a thousand operations")->check(CLI::Range(0, 1000));
-  app.add_option("--seconds", options.seconds, "how long")->check(CLI::PositiveNumber);
-  app.add_option("--seed", options.seed, "of the choices each thread makes");
-  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
+  dsm::support::CommandLine app{
+      "Raw access, borrows, owners, transfers, frees and forks on the same pages: was it linearizable?"};
+  app.option("--threads", options.threads, "per node").range(1, 64);
+  app.option("--objects", options.objects, "how many").range(3, 100'000);
+  app.option("--raw", options.raw, "percent of the accesses that are raw").range(0, 100);
+  app.option("--transfers", options.transfers, "percent that are transfers").range(0, 100);
+  app.option("--owned", options.owned, "percent of the objects that have an owner").range(0, 100);
+  app.option("--inside", options.inside, "percent of the mutable borrows with raw access beside").range(0, 100);
+  app.option("--forks", options.forks, "forks among a thousand operations").range(0, 1000);
+  app.option("--seconds", options.seconds, "how long").positive();
+  app.option("--seed", options.seed, "of the choices each thread makes");
+  if (const auto status = app.parse(argc, argv)) return *status;
   return run(options);
 }

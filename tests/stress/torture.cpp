@@ -6,7 +6,6 @@
 //   - a pair under a spin lock of std::atomic: y must be ~x whenever the lock is held.
 #include <dsm/dsm.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -15,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-#include "tests/command_line.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -184,17 +183,15 @@ bool check(const std::vector<Page*>& pages, const Board& board) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app("Hammers shared pages from all nodes and checks every value (start it with dsmrun).");
-  app.add_option("--pages", options.pages, "shared pages")->check(CLI::Range(1u, 4096u))->capture_default_str();
-  app.add_option("--threads", options.threads, "threads of each node")
-      ->check(CLI::Range(1u, 32u))
-      ->capture_default_str();
-  app.add_option("--seconds", options.seconds, "how long")->check(CLI::Range(0.1, 86400.0))->capture_default_str();
-  app.add_option("--seed", options.seed, "of the random choices")->capture_default_str();
-  app.add_option("--placement", options.placement, "homes of the pages: spread, one, interleaved")
-      ->check(CLI::IsMember({"spread", "one", "interleaved"}))
-      ->capture_default_str();
-  if (const auto status = dsm::test::parse_or_status(app, argc, argv)) return *status;
+  dsm::support::CommandLine app("Hammers shared pages from all nodes and checks every value (start it with dsmrun).");
+  app.option("--pages", options.pages, "shared pages").range(1u, 4096u).show_default();
+  app.option("--threads", options.threads, "threads of each node").range(1u, 32u).show_default();
+  app.option("--seconds", options.seconds, "how long").range(0.1, 86400.0).show_default();
+  app.option("--seed", options.seed, "of the random choices").show_default();
+  app.option("--placement", options.placement, "homes of the pages: spread, one, interleaved")
+      .one_of({"spread", "one", "interleaved"})
+      .show_default();
+  if (const auto status = app.parse(argc, argv)) return *status;
   if (dsm::start()) return 1;
 
   const unsigned threads = dsm::nodes() * options.threads;

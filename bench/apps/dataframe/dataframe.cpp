@@ -8,6 +8,7 @@
 
 #include "bench/apps/dataframe/columns.h"
 #include "bench/apps/frame/job.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -190,20 +191,21 @@ int run_mode(const Settings& settings, const app::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Ten group-by queries on a random table whose columns lie on all nodes; all groups are checked."};
+  dsm::support::CommandLine cli{
+      "Ten group-by queries on a random table whose columns lie on all nodes; all groups are checked."};
   app::Options options;
   options.seed = 108;
   Settings settings;
-  const std::vector<std::uint64_t> powers{4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
-  cli.add_option("-n,--rows", settings.rows, "rows of the table")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 31))
-      ->capture_default_str();
-  cli.add_option("--chunk-kib", settings.chunk_kib,
-                 "KiB of a column that lie together, a power of two (1024, and less for a small table)")
-      ->check(CLI::IsMember(powers));
+  cli.option("-n,--rows", settings.rows, "rows of the table")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 31)
+      .show_default();
+  cli.option("--chunk-kib", settings.chunk_kib,
+             "KiB of a column that lie together, a power of two (1024, and less for a small table)")
+      .range(4, 4096)
+      .power_of_two();
   app::add_modes(cli, options);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   return app::in_mode<PlainFrame, HintedFrame, OwnedFrame>(
       options.mode, [&]<typename Frame>(std::type_identity<Frame>) { return run_mode<Frame>(settings, options); });
 }

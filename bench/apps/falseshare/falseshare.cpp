@@ -12,6 +12,7 @@
 
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -172,22 +173,21 @@ int run_mode(const Settings& settings, const app::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Workers write 64-byte objects of their own that share pages with the others'; every value is checked."};
+  dsm::support::CommandLine cli{
+      "Workers write 64-byte objects of their own that share pages with the others'; every value is checked."};
   app::Options options;
   Settings settings;
-  cli.add_option("-n,--operations", settings.writes, "writes of each worker")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
-      ->capture_default_str();
-  cli.add_option("--objects", settings.objects, "objects of each worker")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  cli.add_option("--work", settings.work, "steps of own computation before each write, some 4 ns each")
-      ->check(CLI::Range(0, 1 << 30))
-      ->capture_default_str();
-  cli.add_flag("--each", settings.each, "each object is a block of its own (mode page)");
+  cli.option("-n,--operations", settings.writes, "writes of each worker")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 32)
+      .show_default();
+  cli.option("--objects", settings.objects, "objects of each worker").range(1, 1 << 20).show_default();
+  cli.option("--work", settings.work, "steps of own computation before each write, some 4 ns each")
+      .range(0, 1 << 30)
+      .show_default();
+  cli.flag("--each", settings.each, "each object is a block of its own (mode page)");
   app::add_modes(cli, options);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   if (settings.each && options.mode == Mode::kPage) return run_mode<Each>(settings, options);
   return app::in_mode<Plain, Hinted, Owned>(options.mode, [&]<typename Objects>(std::type_identity<Objects>) {
     return run_mode<Objects>(settings, options);

@@ -17,6 +17,7 @@
 
 #include "bench/apps/frame/counters.h"
 #include "bench/apps/frame/perf.h"
+#include "support/command_line.h"
 
 namespace app {
 
@@ -41,13 +42,13 @@ double now_seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-void add_options(CLI::App& cli, Options& options) {
-  cli.add_option("-t,--threads", options.threads, "threads of each node that do the work")
-      ->envname("DSM_THREADS")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  cli.add_option("--seed", options.seed, "seed of the random input")->capture_default_str();
-  cli.add_option("--json", options.json, "file for the result as one JSON object, written by node 0");
+void add_options(dsm::support::CommandLine& cli, Options& options) {
+  cli.option("-t,--threads", options.threads, "threads of each node that do the work")
+      .or_environment("DSM_THREADS")
+      .range(1, 1024)
+      .show_default();
+  cli.option("--seed", options.seed, "seed of the random input").show_default();
+  cli.option("--json", options.json, "file for the result as one JSON object, written by node 0");
 }
 
 namespace {
@@ -72,17 +73,19 @@ const char* name_of(Mode mode) {
   return "unknown";
 }
 
-void add_modes(CLI::App& cli, Options& options, bool with_messages) {
-  Modes known = modes();
-  if (!with_messages) known.erase("message");
-  cli.add_option_function<std::string>(
+void add_modes(dsm::support::CommandLine& cli, Options& options, bool with_messages) {
+  std::vector<std::string> known;
+  for (const auto& [name, mode] : modes()) {
+    if (mode != Mode::kMessage || with_messages) known.push_back(name);
+  }
+  cli.call(
          "-m,--mode", [&options](const std::string& name) { options.mode = modes().at(name); },
          "native: threads of one process and plain memory; page: plain pointers into the global heap;\n"
          "hinted: borrows of plain pointers; owned: dsm::own_ptr; message: no shared memory (default: page)")
-      ->check(CLI::IsMember(known));
-  cli.add_option("--as-nodes", options.as_nodes, "native mode: runs the workers that so many nodes would run")
-      ->check(CLI::Range(1, 48))
-      ->capture_default_str();
+      .one_of(known);
+  cli.option("--as-nodes", options.as_nodes, "native mode: runs the workers that so many nodes would run")
+      .range(1, 48)
+      .show_default();
 }
 
 Job::Job(std::string name, const Options& options) : name_(std::move(name)), options_(options) {

@@ -1,7 +1,10 @@
 // The frame of the example programs: options they have in common, the workers of all nodes (each node runs `threads` of
 // them), the measurement, and the report that node 0 prints.
 //
-//   app::Options options;  CLI::App cli{...};  app::add_options(cli, options);  CLI11_PARSE(cli, argc, argv);
+//   app::Options options;
+//   dsm::support::CommandLine cli("Sorts random keys.");
+//   app::add_options(cli, options);
+//   if (const auto status = cli.parse(argc, argv)) return *status;
 //   app::Job job{"app_sort", options};
 //   job.measure("keys", [&](const app::Worker& worker) { ...; return keys_sorted; });
 //   if (job.node() == 0 && !good) job.fail("key 7 is larger than key 8");
@@ -15,7 +18,6 @@
 
 #include <dsm/dsm.h>
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <barrier>
 #include <cstddef>
@@ -29,6 +31,7 @@
 #include <vector>
 
 #include "bench/apps/frame/latency.h"
+#include "support/command_line.h"
 
 namespace app {
 
@@ -64,9 +67,9 @@ struct Options {
   Mode mode = Mode::kPage;
   unsigned as_nodes = 1;
 };
-void add_options(CLI::App& cli, Options& options);
+void add_options(dsm::support::CommandLine& cli, Options& options);
 // For programs that know the four modes, and perhaps kMessage.
-void add_modes(CLI::App& cli, Options& options, bool with_messages = false);
+void add_modes(dsm::support::CommandLine& cli, Options& options, bool with_messages = false);
 
 struct Worker {
   unsigned index;   // over all nodes; the workers of a node have consecutive indices

@@ -7,6 +7,7 @@
 
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -71,12 +72,13 @@ int run(const Settings& settings, const app::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Node 0 allocates memory for the last node, which fills and reads it; the sum is checked."};
+  dsm::support::CommandLine cli{
+      "Node 0 allocates memory for the last node, which fills and reads it; the sum is checked."};
   app::Options options;
   Settings settings;
-  cli.add_option("--areas", settings.areas, "work areas")->check(CLI::Range(1, 1 << 20))->capture_default_str();
-  cli.add_option("--words", settings.words, "words of each")->check(CLI::Range(1, 1 << 28))->capture_default_str();
+  cli.option("--areas", settings.areas, "work areas").range(1, 1 << 20).show_default();
+  cli.option("--words", settings.words, "words of each").range(1, 1 << 28).show_default();
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   return run(settings, options);
 }

@@ -9,6 +9,7 @@
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
 #include "bench/apps/hashmap/map.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -154,37 +155,35 @@ app::Report check(Job& job, const Settings& settings, const app::Zipf& zipf, std
   return report;
 }
 
-void add_settings(CLI::App& cli, Settings& settings) {
-  cli.add_option("-n,--operations", settings.operations, "operations of each worker")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
-      ->capture_default_str();
-  cli.add_option("--buckets", settings.buckets, "buckets, each with a lock; a power of two")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 19))
-      ->check([](const std::string& text) {
-        return std::has_single_bit(std::stoull(text)) ? std::string{} : text + " is no power of two";
-      })
-      ->capture_default_str();
-  cli.add_option("--keys-per-bucket", settings.keys_per_bucket, "keys there are, for each bucket")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
-  cli.add_option("--theta", settings.theta, "skew of the zipf distribution; 0 for uniform keys")
-      ->check(CLI::Range(0.0, 10.0))
-      ->capture_default_str();
-  cli.add_option("--gets", settings.gets,
-                 "per cent of the operations that are gets; puts and increments share the rest")
-      ->check(CLI::Range(0, 100))
-      ->capture_default_str();
+void add_settings(dsm::support::CommandLine& cli, Settings& settings) {
+  cli.option("-n,--operations", settings.operations, "operations of each worker")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 32)
+      .show_default();
+  cli.option("--buckets", settings.buckets, "buckets, each with a lock; a power of two")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 19)
+      .power_of_two()
+      .show_default();
+  cli.option("--keys-per-bucket", settings.keys_per_bucket, "keys there are, for each bucket")
+      .range(1, 1024)
+      .show_default();
+  cli.option("--theta", settings.theta, "skew of the zipf distribution; 0 for uniform keys")
+      .range(0.0, 10.0)
+      .show_default();
+  cli.option("--gets", settings.gets, "per cent of the operations that are gets; puts and increments share the rest")
+      .range(0, 100)
+      .show_default();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"All nodes get, put and increment in one hash map; what is in it in the end is checked key by key."};
+  dsm::support::CommandLine cli{
+      "All nodes get, put and increment in one hash map; what is in it in the end is checked key by key."};
   app::Options options;
   Settings settings;
   add_settings(cli, settings);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
 
   Job job{"app_hashmap", options};
   const app::Zipf zipf{settings.buckets * settings.keys_per_bucket, settings.theta};

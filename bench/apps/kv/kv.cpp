@@ -10,6 +10,7 @@
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
 #include "bench/apps/kv/table.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -201,42 +202,43 @@ int run_mode(const Settings& settings, const app::Options& options) {
   return job.finish(report);
 }
 
-void add_settings(CLI::App& cli, Settings& settings) {
-  cli.add_option("-n,--operations", settings.operations, "operations of each worker")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
-      ->capture_default_str();
-  cli.add_option("--keys", settings.keys, "keys, 6 a bucket; rounded up to 6 times a power of two")
-      ->check(CLI::Range(std::uint64_t{6}, std::uint64_t{1} << 24))
-      ->capture_default_str();
-  cli.add_option("--theta", settings.theta, "skew of the zipf distribution; 0 for uniform keys")
-      ->check(CLI::Range(0.0, 10.0))
-      ->capture_default_str();
-  cli.add_option("--get", settings.gets, "per cent of the operations that are gets; the rest are puts")
-      ->check(CLI::Range(0, 100))
-      ->capture_default_str();
-  cli.add_option("--batch", settings.batch, "requests that come together")
-      ->check(CLI::Range(std::size_t{1}, kMostAtOnce))
-      ->capture_default_str();
-  cli.add_option("--answer-every", settings.answer_every, "owned mode: batches after which puts are answered")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  cli.add_flag("--shared,!--partitioned", settings.shared, "whether all nodes use all keys (default) or each its own");
-  cli.add_option("--page-lock", settings.page_lock,
-                 "page mode: a lock in the bucket itself; that, with a page a bucket; or a dsm::mutex")
-      ->check(CLI::IsMember({"inplace", "padded", "mutex"}))
-      ->capture_default_str();
+void add_settings(dsm::support::CommandLine& cli, Settings& settings) {
+  cli.option("-n,--operations", settings.operations, "operations of each worker")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 32)
+      .show_default();
+  cli.option("--keys", settings.keys, "keys, 6 a bucket; rounded up to 6 times a power of two")
+      .range(std::uint64_t{6}, std::uint64_t{1} << 24)
+      .show_default();
+  cli.option("--theta", settings.theta, "skew of the zipf distribution; 0 for uniform keys")
+      .range(0.0, 10.0)
+      .show_default();
+  cli.option("--get", settings.gets, "per cent of the operations that are gets; the rest are puts")
+      .range(0, 100)
+      .show_default();
+  cli.option("--batch", settings.batch, "requests that come together")
+      .range(std::size_t{1}, kMostAtOnce)
+      .show_default();
+  cli.option("--answer-every", settings.answer_every, "owned mode: batches after which puts are answered")
+      .range(1, 1 << 20)
+      .show_default();
+  cli.flag("--shared,!--partitioned", settings.shared, "whether all nodes use all keys (default) or each its own");
+  cli.option("--page-lock", settings.page_lock,
+             "page mode: a lock in the bucket itself; that, with a page a bucket; or a dsm::mutex")
+      .one_of({"inplace", "padded", "mutex"})
+      .show_default();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"All nodes get and put in one hash table; what is in it in the end is checked key by key."};
+  dsm::support::CommandLine cli{
+      "All nodes get and put in one hash table; what is in it in the end is checked key by key."};
   app::Options options;
   Settings settings;
   add_settings(cli, settings);
   app::add_modes(cli, options);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   switch (options.mode) {
     case Mode::kNative:
       return run_mode<LockedTable<std::mutex>>(settings, options);

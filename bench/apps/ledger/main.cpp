@@ -9,6 +9,7 @@
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
 #include "bench/apps/ledger/ledger.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -88,20 +89,21 @@ app::Report check(Job& job, const Settings& settings, std::uint64_t seed, const 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Payments in a bank of C structs that point at each other, with some or all of its hints."};
+  dsm::support::CommandLine cli{
+      "Payments in a bank of C structs that point at each other, with some or all of its hints."};
   app::Options options;
   Settings settings;
-  cli.add_option("-n,--payments", settings.payments, "payments of each worker")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
-      ->capture_default_str();
-  cli.add_option("--people", settings.people, "people")->check(CLI::Range(1, 1 << 24))->capture_default_str();
-  cli.add_option("--branches", settings.branches, "branches")->check(CLI::Range(1, 1 << 16))->capture_default_str();
-  cli.add_option("--hints", settings.hints, "how many hints are on; mode hinted has them all")
-      ->check(CLI::Range(0, static_cast<int>(LEDGER_HINTS)))
-      ->capture_default_str();
+  cli.option("-n,--payments", settings.payments, "payments of each worker")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 32)
+      .show_default();
+  cli.option("--people", settings.people, "people").range(1, 1 << 24).show_default();
+  cli.option("--branches", settings.branches, "branches").range(1, 1 << 16).show_default();
+  cli.option("--hints", settings.hints, "how many hints are on; mode hinted has them all")
+      .range(0, static_cast<int>(LEDGER_HINTS))
+      .show_default();
   app::add_modes(cli, options);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   if (options.mode == app::Mode::kOwned) {
     std::fputs("app_ledger: owned mode is not to be had: its objects have many pointers to each.\n", stderr);
     return 2;

@@ -11,6 +11,7 @@
 #include "bench/apps/matmul/access.h"
 #include "bench/apps/matmul/matrix.h"
 #include "bench/apps/matmul/strassen.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -207,22 +208,18 @@ int run(const Settings& settings, const app::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Multiplies two random matrices that start on node 0, and checks the product."};
+  dsm::support::CommandLine cli{"Multiplies two random matrices that start on node 0, and checks the product."};
   app::Options options;
   Settings settings;
-  cli.add_option("-n,--size", settings.size, "rows and columns")->check(CLI::Range(1, 32768))->capture_default_str();
-  cli.add_option("--element", settings.element, "what the matrices hold")
-      ->check(CLI::IsMember({"double", "int32"}))
-      ->capture_default_str();
-  cli.add_option("--full-check", settings.full_check, "up to this size every element is compared with a plain product")
-      ->capture_default_str();
-  cli.add_option("--rounds", settings.rounds, "random vectors of Freivalds' check")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
-  cli.add_flag("--strassen", settings.parts, "Strassen's product of 343 leaves, instead of the plain one in tiles");
-  cli.add_flag("--hints,!--no-hints", settings.hints, "page mode: prefetch and release (on unless --no-hints)");
+  cli.option("-n,--size", settings.size, "rows and columns").range(1, 32768).show_default();
+  cli.option("--element", settings.element, "what the matrices hold").one_of({"double", "int32"}).show_default();
+  cli.option("--full-check", settings.full_check, "up to this size every element is compared with a plain product")
+      .show_default();
+  cli.option("--rounds", settings.rounds, "random vectors of Freivalds' check").range(1, 1000).show_default();
+  cli.flag("--strassen", settings.parts, "Strassen's product of 343 leaves, instead of the plain one in tiles");
+  cli.flag("--hints,!--no-hints", settings.hints, "page mode: prefetch and release (on unless --no-hints)");
   app::add_modes(cli, options);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   return settings.element == "double" ? run<double>(settings, options) : run<std::uint32_t>(settings, options);
 }

@@ -13,6 +13,7 @@
 #include "bench/apps/pagerank/boards.h"
 #include "bench/apps/pagerank/graph.h"
 #include "bench/apps/pagerank/placed.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -188,19 +189,15 @@ app::Report make_report(Job& job, const Settings& settings, const Graph& graph, 
   return report;
 }
 
-void add_settings(CLI::App& cli, Settings& settings) {
-  cli.add_option("--graph", settings.graph, "the graph, made by scripts/package-graph")->capture_default_str();
-  cli.add_option("--damping", settings.rank.damping, "chance of following an edge")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  cli.add_option("-n,--iterations", settings.rank.iterations, "iterations at the most")
-      ->check(CLI::Range(1, 1000000))
-      ->capture_default_str();
-  cli.add_option("--tolerance", settings.rank.tolerance, "ends when all changes sum up to less; 0 for all iterations")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  cli.add_option("--top", settings.top, "how many of the highest ranks to print")->capture_default_str();
-  cli.add_flag("--hints,!--no-hints", settings.hints, "prefetch and release hints (on unless --no-hints)");
+void add_settings(dsm::support::CommandLine& cli, Settings& settings) {
+  cli.option("--graph", settings.graph, "the graph, made by scripts/package-graph").show_default();
+  cli.option("--damping", settings.rank.damping, "chance of following an edge").range(0.0, 1.0).show_default();
+  cli.option("-n,--iterations", settings.rank.iterations, "iterations at the most").range(1, 1000000).show_default();
+  cli.option("--tolerance", settings.rank.tolerance, "ends when all changes sum up to less; 0 for all iterations")
+      .not_negative()
+      .show_default();
+  cli.option("--top", settings.top, "how many of the highest ranks to print").show_default();
+  cli.flag("--hints,!--no-hints", settings.hints, "prefetch and release hints (on unless --no-hints)");
 }
 
 template <typename Boards>
@@ -233,13 +230,13 @@ int run_mode(const Settings& settings, const app::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"PageRank of a directed graph in global memory, compared bit by bit with one process."};
+  dsm::support::CommandLine cli{"PageRank of a directed graph in global memory, compared bit by bit with one process."};
   app::Options options;
   Settings settings;
   add_settings(cli, settings);
   app::add_modes(cli, options);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   return app::in_mode<app::PlainBoards, app::HintedBoards, app::OwnedBoards>(
       options.mode, [&]<typename Boards>(std::type_identity<Boards>) { return run_mode<Boards>(settings, options); });
 }

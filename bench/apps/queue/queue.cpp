@@ -11,6 +11,7 @@
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
 #include "bench/apps/queue/ring.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -130,21 +131,20 @@ Ring* make_ring(Job& job, std::size_t capacity) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"A lock-free queue in global memory between all nodes' threads; every item must come out exactly once."};
+  dsm::support::CommandLine cli{
+      "A lock-free queue in global memory between all nodes' threads; every item must come out exactly once."};
   app::Options options;
   Settings settings;
-  cli.add_option("-n,--items", settings.items, "items of each producer")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
-      ->capture_default_str();
-  cli.add_option("--capacity", settings.capacity, "cells of the queue; a power of two")
-      ->check(CLI::Range(std::uint64_t{2}, std::uint64_t{1} << 24))
-      ->check([](const std::string& text) {
-        return std::has_single_bit(std::stoull(text)) ? std::string{} : text + " is no power of two";
-      })
-      ->capture_default_str();
+  cli.option("-n,--items", settings.items, "items of each producer")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 32)
+      .show_default();
+  cli.option("--capacity", settings.capacity, "cells of the queue; a power of two")
+      .range(std::uint64_t{2}, std::uint64_t{1} << 24)
+      .power_of_two()
+      .show_default();
   app::add_options(cli, options);
-  cli.get_option("--threads")->description("producers of each node, and as many consumers");
-  CLI11_PARSE(cli, argc, argv);
+  cli.describe("--threads", "producers of each node, and as many consumers");
+  if (const auto status = cli.parse(argc, argv)) return *status;
 
   // Worker w is both the threads of producer w and of consumer w.
   Job job{"app_queue", options};

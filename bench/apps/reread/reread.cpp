@@ -8,6 +8,7 @@
 
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -189,24 +190,19 @@ int run_mode(const Settings& settings, const app::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"One worker changes a few of many objects by rounds, all read them; all that was read is checked."};
+  dsm::support::CommandLine cli{
+      "One worker changes a few of many objects by rounds, all read them; all that was read is checked."};
   app::Options options;
   Settings settings;
-  cli.add_option("-n,--operations", settings.reads, "reads of each worker, in all rounds")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
-      ->capture_default_str();
-  cli.add_option("--objects", settings.objects, "objects of 256 bytes")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  cli.add_option("--rounds", settings.rounds, "rounds of changes, then reads")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  cli.add_option("--updates", settings.updates, "changes of each round")
-      ->check(CLI::Range(0, 1 << 20))
-      ->capture_default_str();
+  cli.option("-n,--operations", settings.reads, "reads of each worker, in all rounds")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 32)
+      .show_default();
+  cli.option("--objects", settings.objects, "objects of 256 bytes").range(1, 1 << 20).show_default();
+  cli.option("--rounds", settings.rounds, "rounds of changes, then reads").range(1, 1 << 20).show_default();
+  cli.option("--updates", settings.updates, "changes of each round").range(0, 1 << 20).show_default();
   app::add_modes(cli, options);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   return app::in_mode<Plain, Hinted, Owned>(options.mode, [&]<typename Objects>(std::type_identity<Objects>) {
     return run_mode<Objects>(settings, options);
   });

@@ -13,6 +13,7 @@
 
 #include "bench/apps/frame/job.h"
 #include "bench/apps/socialnet/ways.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -240,18 +241,17 @@ int run_mode(const Settings& settings, const app::Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"A social network's compose-post: services on all nodes pass texts and media; every post is checked."};
+  dsm::support::CommandLine cli{
+      "A social network's compose-post: services on all nodes pass texts and media; every post is checked."};
   app::Options options;
   Settings settings;
-  cli.add_option("-n,--requests", settings.requests, "requests of each worker")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
-      ->capture_default_str();
-  cli.add_option("--items", settings.items, "media items, of 1.9 MB")
-      ->check(CLI::Range(1, 4096))
-      ->capture_default_str();
+  cli.option("-n,--requests", settings.requests, "requests of each worker")
+      .range(std::uint64_t{1}, std::uint64_t{1} << 32)
+      .show_default();
+  cli.option("--items", settings.items, "media items, of 1.9 MB").range(1, 4096).show_default();
   app::add_modes(cli, options, true);
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
   if (options.mode == app::Mode::kMessage) return run_mode<MessageWays>(settings, options);
   return app::in_mode<PlainWays, HintedWays, OwnedWays>(
       options.mode, [&]<typename Ways>(std::type_identity<Ways>) { return run_mode<Ways>(settings, options); });

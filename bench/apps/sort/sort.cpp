@@ -11,6 +11,7 @@
 
 #include "bench/apps/frame/job.h"
 #include "bench/apps/frame/random.h"
+#include "support/command_line.h"
 
 namespace {
 
@@ -212,19 +213,16 @@ app::Report make_report(Job& job, const Settings& settings, std::uint64_t seed, 
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App cli{"Sorts random 64-bit keys with all nodes, and checks the result."};
+  dsm::support::CommandLine cli{"Sorts random 64-bit keys with all nodes, and checks the result."};
   app::Options options;
   Settings settings;
-  cli.add_option("-n,--keys", settings.keys, "keys to sort")
-      ->check(CLI::Range(std::uint64_t{1}, std::uint64_t{1} << 32))
-      ->capture_default_str();
-  cli.add_option("--distinct", settings.distinct, "keys are below this number; 0 for all of 64 bits")
-      ->capture_default_str();
-  cli.add_option("--full-check", settings.full_check, "up to as many keys the result is compared with std::sort's")
-      ->capture_default_str();
-  cli.add_flag("--hints,!--no-hints", settings.hints, "prefetch and release hints (on unless --no-hints)");
+  cli.option("-n,--keys", settings.keys, "keys to sort").range(std::uint64_t{1}, std::uint64_t{1} << 32).show_default();
+  cli.option("--distinct", settings.distinct, "keys are below this number; 0 for all of 64 bits").show_default();
+  cli.option("--full-check", settings.full_check, "up to as many keys the result is compared with std::sort's")
+      .show_default();
+  cli.flag("--hints,!--no-hints", settings.hints, "prefetch and release hints (on unless --no-hints)");
   app::add_options(cli, options);
-  CLI11_PARSE(cli, argc, argv);
+  if (const auto status = cli.parse(argc, argv)) return *status;
 
   Job job{"app_sort", options};
   const Sort sort = make_sort(job, settings, options.seed);

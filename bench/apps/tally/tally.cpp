@@ -3,12 +3,13 @@
 //   app_tally --form plain|borrow|own|call
 #include <dsm/delegate.h>
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
 #include <mutex>
 #include <string>
 #include <vector>
+
+#include "support/command_line.h"
 
 namespace {
 
@@ -127,13 +128,12 @@ double call(World& world, const Settings& settings, Account* accounts) {
 
 int main(int argc, char** argv) {
   Settings settings;
-  CLI::App cli("Bookings on shared accounts, in four forms of the same program.");
-  cli.add_option("--form", settings.form, "plain, borrow, own or call")
-      ->check(CLI::IsMember({"plain", "borrow", "own", "call"}));
-  cli.add_option("--accounts", settings.accounts)->check(CLI::Range(1, 1 << 20));
-  cli.add_option("--rates", settings.rates)->check(CLI::Range(1, 4096));
-  cli.add_option("--bookings", settings.bookings, "of each node");
-  CLI11_PARSE(cli, argc, argv);
+  dsm::support::CommandLine cli("Bookings on shared accounts, in four forms of the same program.");
+  cli.option("--form", settings.form, "plain, borrow, own or call").one_of({"plain", "borrow", "own", "call"});
+  cli.option("--accounts", settings.accounts).range(1, 1 << 20);
+  cli.option("--rates", settings.rates).range(1, 4096);
+  cli.option("--bookings", settings.bookings, "of each node");
+  if (const auto status = cli.parse(argc, argv)) return *status;
   if (dsm::start()) return 69;
   if (dsm::node() == 0) dsm::publish("world", ::new (dsm::alloc(sizeof(World), 4096)) World);
   World& world = *static_cast<World*>(dsm::lookup("world"));
