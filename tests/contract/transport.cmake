@@ -16,6 +16,6 @@ dsm_test(transport_shm_test
          LINK transport_nodes transport_worlds
          LABELS contract)
 # Needs an RDMA device; scripts/rdma-vm gives it soft-RoCE where there is none.
-dsm_rdma_test(transport_verbs_test SOURCES transport_verbs_world.cpp transport_verbs_test.cpp
+dsm_test_executable(transport_verbs_test SOURCES transport_verbs_world.cpp transport_verbs_test.cpp
               DEPENDS net base
               LINK transport_nodes transport_suite)
