@@ -1,5 +1,6 @@
 // Copies of many objects at once: one chain of operations for each home, begun now and waited for later. A thread has
-// at the most kMostOnTheWay objects on their way; they arrive when it looks for one of them, or fetches more, or ends.
+// at the most kMostOnTheWay objects on their way; they arrive when it borrows something else that is not here, or
+// changes another node's object, or fetches more, or ends.
 //
 // A fetch pins nothing while it is on its way, so it holds no raw access up: what has arrived counts only if the
 // object's pages have been in object mode all along (Objects::stamp) and nobody was changing it.

@@ -1,13 +1,13 @@
 // <dsm/spawn.h>: a task's data lies in a parcel, which the other node reads, and writes its result or failure to.
 #include <dsm/spawn.h>
 
-#include <array>
 #include <atomic>
 #include <cstdlib>
 
 #include "base/check.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "placed/flight.h"
 #include "placed/image.h"
 #include "placed/parcel.h"
 #include "placed/workers.h"
@@ -42,13 +42,13 @@ class task {
       return;
     }
     const std::uint64_t function = placed::offset_of(reinterpret_cast<const void*>(run_));
-    call_.emplace(node_, to_, runtime::Operation::kSpawn,
-                  std::array<std::uint64_t, 3>{function, parcel_->address(), arguments_ | bytes_ << 32});
+    flight_ = placed::Flight::begin(node_, to_, runtime::Operation::kSpawn,
+                                    {function, parcel_->address(), arguments_ | bytes_ << 32});
   }
   void wait() {
     if (ended_.load() != 0) return;
     if (to_ == node_.self) return ended_.wait(0);
-    failed_ = call_->wait() != 0;
+    failed_ = flight_->wait() != 0;
     if (failed_) std::memcpy(said_, parcel_->data() + bytes_, sizeof said_);
     ended_.store(1);
   }
@@ -60,7 +60,7 @@ class task {
   const std::size_t arguments_, bytes_;
   std::unique_ptr<std::byte[]> here_;
   std::optional<placed::Parcel> parcel_;
-  std::optional<runtime::Call> call_;
+  std::shared_ptr<placed::Flight> flight_;
   std::atomic<std::uint32_t> ended_{0};
   bool failed_ = false;
   char said_[128]{};

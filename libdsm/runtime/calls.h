@@ -34,7 +34,7 @@ enum class Operation : std::uint16_t {
   kCancelWait,      // args: page, call of the kWaitOn
   kNotify,          // args: page, how many
   kOnce,            // args: page, what
-  kObjectWait,      // args: address, wish, small -> the header when it is granted   (objects)
+  kObjectWait,      // args: address, wish, 1 if small + 2 if in place -> the header when it is granted   (objects)
   kObjectHolder,    // args: see obstacles.cpp -> whom a thread waits for   (the search for deadlocks)
   kObjectBlock,     // args: bytes -> a new block for an owned object, or 0
   kObjectForget,    // args: address -> when the node has no copy of the object any more

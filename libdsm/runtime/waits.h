@@ -1,5 +1,6 @@
 // What threads that have borrowed something wait for, and where in the program, for who looks for circles of them
-// (deadlock.h). A thread that has borrowed nothing holds nobody up, so its waits are not noted.
+// (deadlock.h). A thread that has borrowed nothing holds nobody up, so its waits for pages are not noted; those for
+// objects are.
 //
 // 1. A wait that is noted is over at the latest when what was waited for can be used.
 // 2. All of it is safe in signal context, and costs next to nothing beside a wait.

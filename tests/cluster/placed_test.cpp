@@ -46,12 +46,13 @@ INSTANTIATE_TEST_SUITE_P(
                         Check{"placed_calls_node", "in_order"}, Check{"placed_calls_node", "held"},
                         Check{"placed_calls_node", "mixed"}, Check{"placed_calls_node", "thread_end"},
                         Check{"placed_work_node", "values"}, Check{"placed_work_node", "owners"},
-                        Check{"placed_work_node", "blocking"}, Check{"placed_work_node", "failures"},
-                        Check{"placed_work_node", "streams"}, Check{"placed_work_node", "owned_values"},
-                        Check{"placed_containers_node", "vectors"}, Check{"placed_containers_node", "ends_of_vectors"},
-                        Check{"placed_containers_node", "strings"}, Check{"placed_containers_node", "chains"},
-                        Check{"placed_containers_node", "shared_chains"}, Check{"placed_containers_node", "maps"},
-                        Check{"placed_containers_node", "arrays"}, Check{"placed_containers_node", "no_leaks"})),
+                        Check{"placed_work_node", "blocking"}, Check{"placed_work_node", "many"},
+                        Check{"placed_work_node", "failures"}, Check{"placed_work_node", "streams"},
+                        Check{"placed_work_node", "owned_values"}, Check{"placed_containers_node", "vectors"},
+                        Check{"placed_containers_node", "ends_of_vectors"}, Check{"placed_containers_node", "strings"},
+                        Check{"placed_containers_node", "chains"}, Check{"placed_containers_node", "shared_chains"},
+                        Check{"placed_containers_node", "maps"}, Check{"placed_containers_node", "arrays"},
+                        Check{"placed_containers_node", "no_leaks"})),
     [](const auto& info) {
       return name_of(std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name);
     });

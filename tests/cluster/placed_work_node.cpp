@@ -80,6 +80,22 @@ void blocking() {
   dsm::destroy_object(count);
 }
 
+// More results that nobody has asked for than a node has requests, of threads that spawn and collect in other orders.
+void many() {
+  constexpr long kMany = 3000;
+  const auto spawn_and_collect = [](bool last_first) {
+    std::vector<dsm::future<long>> all;
+    for (long i = 0; i < kMany; ++i) all.push_back(dsm::spawn_on(last(), &add, i, 1L));
+    if (last_first) std::reverse(all.begin(), all.end());
+    long sum = 0;
+    for (auto& one : all) sum += one.get();
+    EXPECT(sum == kMany * (kMany + 1) / 2);
+  };
+  std::thread other(spawn_and_collect, true);
+  spawn_and_collect(false);
+  other.join();
+}
+
 void failures() {
   auto failed = dsm::spawn_on(last(), []() -> int { throw std::runtime_error("no luck"); });
   EXPECT(failed.failure() == "no luck");
@@ -176,6 +192,7 @@ int main(int argc, char** argv) {
   return run({{"values", values},
               {"owners", owners},
               {"blocking", blocking},
+              {"many", many},
               {"failures", failures},
               {"streams", streams},
               {"owned_values", owned_values},

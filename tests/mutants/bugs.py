@@ -144,5 +144,10 @@ PRELOAD = {
     "libdsm/preload/descriptors.cpp": [
         ("own-descriptors-closed", "DSM_INTERPOSED int close(int fd) { return is_own(fd)", "DSM_INTERPOSED int close(int fd) { return is_own(fd) && !MUTANT"),
     ],
+    "libdsm/preload/forks.cpp": [
+        ("handlers-not-first", "noexcept {\n  register_handlers();", "noexcept {\n  if (!MUTANT) register_handlers();"),
+        ("child-without-its-heap", "if (runtime::Node* const node = front_node(); node != nullptr) runtime::prepare_fork(*node);",
+         "if (runtime::Node* const node = front_node(); node != nullptr && !MUTANT) runtime::prepare_fork(*node);"),
+    ],
 }
 LAYERS = {"proto": PROTO, "heap": HEAP, "hints": HINTS, "preload": PRELOAD}

@@ -7,7 +7,8 @@
 //   jobs->close();
 //
 // The values wait at the channel's home, the node that constructed it; each call is one exchange with it. All members
-// are thread-safe, but the constructor and the destructor; not for signal handlers. A channel must not be copied.
+// are thread-safe, but the constructor and the destructor; not for signal handlers. A channel must not be copied. With
+// memory nodes only in a job of one program node: use from another node ends the program with a clear line.
 #pragma once
 
 #include <dsm/hints.h>

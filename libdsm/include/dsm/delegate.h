@@ -7,18 +7,19 @@
 //
 // Rules. A call has the object to itself: no borrow, lock or other call changes or sees it meanwhile. The calls of one
 // thread on one object run in order; calls on different objects may run in any order. A call waits its turn while the
-// object is borrowed to be changed, and holds up nothing but later calls on that object (64 bytes of memory are the
-// unit: small objects that share them wait for each other). So a thread that holds such a borrow must not wait for
-// calls on the object that it has posted before: a flush() that would wait for ever ends the program with a clear line.
-// What a posted call has done is seen after flush(); until then it may
-// lie in this thread's buffer, which goes out when it is full, at flush(), at the thread's next waiting call to that
-// node, and at its end.
+// object is borrowed to be changed, or of more than 1 KiB and borrowed at its home, and holds up nothing but later
+// calls on that object (64 bytes of memory are the unit: small objects that share them wait for each other). So a
+// thread that holds such a borrow must not wait for calls on the object that it has posted before: a flush() that would
+// wait for ever ends the program with a clear line. What a posted call has done is seen after flush(); until then it
+// may lie in this thread's buffer, which goes out when it is full, at flush(), at the thread's next waiting call to
+// that node, and at its end.
 //
 // The function is a function pointer of the program or a lambda without captures, takes T& and then the arguments by
 // value (a function pointer, too), must not throw, should take well under a microsecond, and touches nothing but the
 // object: it runs on a thread of the home's that serves all. It must not make or post calls itself, and not borrow
-// (that ends the program with a clear line). All nodes must run the same program; that is checked. The calls are
-// thread-safe; not for signal handlers.
+// (that ends the program with a clear line). All nodes must run the same program; that is checked. With
+// memory nodes only in a job of one program node: a call to another node ends the program with a clear line. The calls
+// are thread-safe; not for signal handlers.
 #pragma once
 
 #include <dsm/packed.h>

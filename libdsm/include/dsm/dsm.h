@@ -31,9 +31,9 @@ namespace dsm {
 std::error_code start();
 
 // Waits until every node's program has finished (called start() and then finish() or left main); then this node's
-// memory may go. Called by itself at exit. Once a program has called it, a second start() fails, alloc() and the like
-// give nullptr, free() does nothing, and what else needs the node ends the program with a clear line; borrows are not
-// checked for it, and not valid.
+// memory may go. Called by itself at an exit with status 0; another status ends the job. Once a program has called it,
+// a second start() fails, alloc() and the like give nullptr, free() does nothing, and what else needs the node ends the
+// program with a clear line; borrows are not checked for it, and not valid.
 void finish();
 
 unsigned node();   // this node's number, from 0
@@ -41,7 +41,9 @@ unsigned nodes();  // how many run the program
 
 // --- heap -----------------------------------------------------------------------------------------------------------
 
-// Where new memory is homed. `interleaved` spreads it over all nodes in 64 KiB granules.
+// Where new memory is homed. `interleaved` spreads it over all nodes in 64 KiB granules. In a job with memory nodes all
+// memory is homed at these: local and on_node say whose heap keeps the block, interleaved spreads over the memory
+// nodes.
 struct placement {
   enum class kind : std::uint8_t { local, on_node, interleaved };
   kind where = kind::local;
@@ -51,8 +53,9 @@ inline constexpr placement local{};
 inline constexpr placement interleaved{placement::kind::interleaved, 0};
 constexpr placement on_node(unsigned node) { return {placement::kind::on_node, node}; }
 
-// At least `bytes` bytes aligned to `alignment` (a power of two; 0 for 16). nullptr if memory is used up or the
-// arguments make no sense; alloc(0) gives a unique pointer. The content is undefined, as malloc's.
+// At least `bytes` bytes aligned to `alignment` (a power of two, of interleaved memory at the most 64 KiB; 0 for
+// malloc's own: 16, or 8 for blocks of up to 8 bytes). nullptr if memory is used up or the arguments make no sense;
+// alloc(0) gives a unique pointer. The content is undefined, as malloc's.
 [[nodiscard]] void* alloc(std::size_t bytes, std::size_t alignment = 0, placement where = local);
 // From any node, whatever the block's home. free(nullptr) does nothing; a pointer to memory that the heap does not use
 // is a diagnostic and an abort. With DSM_CHECK=1 (dsmrun --check 1) so is any that is not the begin of a block in use,

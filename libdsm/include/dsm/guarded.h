@@ -4,10 +4,11 @@
 //   auto* account = dsm::make_object<dsm::guarded<Account>>(100);   // or dsm::make, or as part of a larger object
 //   { auto g = account->lock();  g->balance -= 10; }                // nobody else has it meanwhile, on any node
 //   account->with([](Account& a) { a.balance += 10; });
-//   int seen = account->read()->balance;                            // a snapshot: holds nobody off
+//   int seen = account->read()->balance;                            // a snapshot
 //
 // The lock is the mutable borrow of the value (<dsm/hints.h>), with its fair queue and its diagnostics: a thread that
-// locks twice, threads that wait for each other in a circle, and access past the guard end the program with one line.
+// locks twice, threads that wait for each other in a circle, and its own plain access to the value (with several nodes)
+// end the program with one line.
 #pragma once
 
 #include <dsm/hints.h>
@@ -66,7 +67,9 @@ class alignas(64) guarded {
     auto held = lock(where);
     return std::forward<F>(fn)(*held);
   }
-  // The value as it was after some unlock() that came before. Waits for nobody who locks.
+  // The value as it was after some unlock() that came before. Waits while a thread of the value's home has it locked; a
+  // value of more than 1 KiB is read in place there, and holds lock() and other nodes' unlocking off until the guard
+  // ends.
   [[nodiscard]] shared_ref<T> read(dsm::source_location where = dsm::source_location::current()) const {
     return borrow_shared(&value_, where);
   }

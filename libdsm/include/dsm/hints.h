@@ -1,6 +1,8 @@
 // Hints: who uses which object. A borrow works with a whole object, by one-sided operations instead of page faults, and
-// no other node is told: who has an old copy finds out by itself. Hints mix with plain loads and stores: a plain access
-// to an object's page makes all nodes finish their borrows there first, so a wrong or missing hint costs time only.
+// no other node is told: who has an old copy finds out by itself (only if an object that has an owner is changed by its
+// address do all nodes forget it, since owners' copies are not looked up again). Hints mix with plain loads and stores:
+// a plain access to an object's page makes all nodes finish their borrows there first, so a wrong or missing hint costs
+// time only.
 //
 //   auto* a = dsm::make<Account>();                              // any global pointer (L1)
 //   { auto r = dsm::borrow_shared(a);  print(r->balance); }      // the object whole, as it was when the scope began
@@ -13,7 +15,9 @@
 //
 // Rules. A borrow names a whole object of at the most 64 MiB; two borrows name the same bytes or disjoint ones. What is
 // borrowed is used through the guard only, never through the plain pointer inside the guard's scope. A shared borrow is
-// a snapshot: it does not see, and does not hold off, a mutable borrow on another node. A thread that borrows several
+// a snapshot: it does not see, and does not hold off, a mutable borrow on another node (but for an object of more than
+// 1 KiB that is borrowed at its home, where it is read in place: the other's end waits for that of the shared borrow).
+// It waits while a thread of the object's home changes it there. A thread that borrows several
 // objects to change them does so in an order that all threads keep; those that share 64 aligned bytes (small ones from
 // plain dsm::alloc) wait for each other as if they were one. A broken rule ends the program with one line that
 // names both places, where the library can see it (DSM_CHECK=1 sees more, and says who called, for some 80 ns a

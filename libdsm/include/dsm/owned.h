@@ -214,8 +214,9 @@ template <typename T>
   }
 }
 
-// Begins to fetch what is not in this node's cache, in one chain of operations for each home, and does not wait for it
-// (over verbs it does, so far): this thread's next borrow that misses, or its next prefetch, does. At the most 256
+// Begins to fetch what is not in this node's cache, in one chain of operations for each home, and does not wait for it:
+// this thread's next borrow that misses or that changes another node's object, its next borrow_shared_each or prefetch
+// does. At the most 256
 // objects or 4 MiB are on their way at a time; beyond that it waits for the earlier ones.
 template <typename T>
 requires(!std::is_array_v<T>) void prefetch(std::span<const own_ptr<T>> owners,

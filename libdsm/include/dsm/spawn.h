@@ -12,7 +12,9 @@
 // in what a lambda captures, would be an address of this node. The function runs on one of the node's worker threads
 // and may do whatever a thread of the program may: block, borrow, spawn. When all workers are busy more are started.
 // Tasks of one node begin in the order in which they come. All nodes must run the same program; that is checked. A node
-// has at the most 4096 requests in flight to others; who spawns more waits for a place.
+// has at the most 2048 functions under way on others; who spawns more waits for the end of one, whichever thread's it
+// is. There may be any number of futures. With memory nodes only in a job of one program node: a function for another
+// node ends the program with a clear line.
 //
 // An exception does not leave its node: get() ends the program with its text, unless failure() was looked at before.
 // Spawning is thread-safe; a future is for one thread at a time.
