@@ -315,8 +315,8 @@ class unordered_map {
 
 // --- dist_array -----------------------------------------------------------------------------------------------------
 
-// `size` elements, in one block on each node, zero at first. Made by one node with dsm::make. With memory nodes only in a
-// job of one program node, since work goes to other nodes (<dsm/spawn.h>).
+// `size` elements, in one block on each node, zero at first. Made by one node with dsm::make. With memory nodes only in
+// a job of one program node, since work goes to other nodes (<dsm/spawn.h>).
 template <typename T>
 class dist_array {
   static_assert(std::is_trivially_copyable_v<T> && travels<T>,
