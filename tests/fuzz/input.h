@@ -19,7 +19,7 @@ class Input {
   Number number() {
     Number value{};
     const auto taken = bytes(sizeof value);
-    std::memcpy(&value, taken.data(), taken.size());
+    if (!taken.empty()) std::memcpy(&value, taken.data(), taken.size());
     return value;
   }
   std::span<const std::uint8_t> bytes(std::size_t most) {
