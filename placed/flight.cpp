@@ -1,6 +1,7 @@
 #include "placed/flight.h"
 
 #include <chrono>
+#include <thread>
 #include <vector>
 
 namespace dsm::placed {
@@ -63,8 +64,11 @@ std::uint64_t Flight::wait() {
 
 bool Flight::has_landed(std::int64_t timeout_ns) {
   if (landed_.load()) return true;
-  const std::unique_lock lock(mutex_, std::chrono::nanoseconds(timeout_ns));
-  if (!lock.owns_lock()) return landed_.load();  // another thread waits for the answer
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) {  // another thread waits for the answer
+    std::this_thread::sleep_for(std::chrono::nanoseconds(timeout_ns));
+    return landed_.load();
+  }
   if (call_ && call_->wait_for(timeout_ns)) take_answer();
   return landed_.load();
 }

@@ -32,7 +32,7 @@ class Flight {
  private:
   void take_answer();  // holding mutex_, with a call
 
-  std::timed_mutex mutex_;             // call_; whoever waits for the answer holds it
+  std::mutex mutex_;                   // call_; whoever waits for the answer holds it
   std::optional<runtime::Call> call_;  // none before it is sent, and once the answer has been taken
   std::uint64_t answer_ = 0;           // written before landed_
   std::atomic<bool> landed_{false};
