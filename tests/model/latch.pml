@@ -795,6 +795,7 @@ end:
 #if HINTS
   :: d_step { thread[n] == CHOOSING && phase[n] == IDLE && access[n] != NONE && !(access[n] == OBJECT && fresh[n]) ->
       printf("RELEASE %d\n", n);
+      keeps[n] = false; /* no borrow goes on */
       if
       :: OWNS(n) -> act = A_HAND_OVER; to_word = FREE; served = 0
       :: else -> act = A_DROP; from_word = seen[n]
@@ -803,6 +804,7 @@ end:
       carry_out(n) }
   :: d_step { thread[n] == CHOOSING && !BUSY(n) && (access[n] == READ || access[n] == WRITE) ->
       printf("KEEP %d\n", n);
+      keeps[n] = false;
       if
       :: !OWNS(n) -> act = A_LOOK
       :: else -> look_asked[n] = false; act = A_HAND_OVER; to_word = SHARED_WORD(BIT(n)); served = 0
