@@ -142,7 +142,7 @@ class Channels {
   std::unordered_map<std::uint64_t, Channel> channels_;
 };
 
-void start(runtime::Node& node) { std::make_unique<Channels>(node).release(); }
+void start(runtime::Node& node) { (void)std::make_unique<Channels>(node).release(); }
 const bool hooked = (runtime::add_start_hook(start), true);  // before main(), and so before the node starts
 
 [[noreturn]] void misuse(const void* channel, const char* what) {

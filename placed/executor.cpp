@@ -39,7 +39,7 @@ std::uint64_t object_of(const std::byte* record) {
 Executor* made = nullptr;
 
 // As long as the node, which is never destroyed. The hook comes before main(), and so before the node starts.
-void start_executor(runtime::Node& node) { std::make_unique<Executor>(node).release(); }
+void start_executor(runtime::Node& node) { (void)std::make_unique<Executor>(node).release(); }
 const bool hooked = (runtime::add_start_hook(start_executor), true);
 
 }  // namespace

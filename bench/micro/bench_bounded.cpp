@@ -163,6 +163,7 @@ std::optional<Cost> run_worker(const std::vector<std::string>& prefix, const Opt
     ::close(ends[1]);
     if (!before()) ::_exit(125);
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     ::execv(argv[0], argv.data());

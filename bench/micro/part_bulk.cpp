@@ -92,7 +92,8 @@ void sparse_bytes(Context& context) {
     std::size_t right = 0;
     for (std::size_t at = 0; at < bytes; at += 8) right += block[at] == std::byte{7};
     result[0] = mib_per_s(bytes, us_since(begin));
-    result[1] = static_cast<double>(bytes / 8 - right);
+    const std::size_t wrong = bytes / 8 - right;
+    result[1] = static_cast<double>(wrong);
   }
   meet();
   if (dsm::node() != 0) return;

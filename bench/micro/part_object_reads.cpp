@@ -79,8 +79,8 @@ void remote_reads(ObjectContext& context) {
     read(i);
     first.push_back(ns_since(begin));
     if (i % 8 != 1) continue;
-    volatile auto* const byte = reinterpret_cast<volatile char*>(pages + (i * 7919 / 8 % (count / 8)) * kPage);
-    dsm::release(const_cast<const char*>(byte), 1);
+    volatile auto* const byte = reinterpret_cast<volatile unsigned char*>(pages + (i * 7919 / 8 % (count / 8)) * kPage);
+    dsm::release(const_cast<const unsigned char*>(byte), 1);
     const auto touched = Clock::now();
     sink = static_cast<std::uint64_t>(*byte);
     page.push_back(ns_since(touched));

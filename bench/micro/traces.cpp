@@ -110,7 +110,7 @@ PageTrace tree(std::size_t keys, std::size_t touches) {
   for (std::size_t i = 0; i < keys; ++i) map.emplace(Key{values[i] = random(), i}, 0);
   const Zipf zipf(static_cast<std::uint32_t>(keys), random);
   recording = true;
-  while (trace.touches.size() < touches) map.find(Key{values[zipf.next(random)], kNoNode});
+  while (trace.touches.size() < touches) (void)map.find(Key{values[zipf.next(random)], kNoNode});
   return trace;
 }
 

@@ -30,6 +30,7 @@ std::string output_of(const std::vector<std::string>& words, const std::string& 
     std::fwrite(input.data(), 1, input.size(), in);
     std::rewind(in);
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
     posix_spawn_file_actions_t actions;

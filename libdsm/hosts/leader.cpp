@@ -100,6 +100,7 @@ void Leader::lose(unsigned host, const std::string& why) {
   take_ended(host, cluster::kExitLeft);
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): what is in it is moved on
 void Leader::take_shares(unsigned host, NodeShares shares) {
   for (auto& [node, bytes] : shares) shares_[node] = std::move(bytes);
   hosts_[host].given = true;

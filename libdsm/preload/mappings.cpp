@@ -37,7 +37,7 @@ void* __wrap_mremap(void* old, std::size_t old_bytes, std::size_t bytes, int fla
   if ((flags & MREMAP_FIXED) != 0) {
     va_list more;
     va_start(more, flags);
-    to = va_arg(more, void*);
+    to = va_arg(more, void*);  // NOLINT(clang-analyzer-valist.Uninitialized): begun above
     va_end(more);
   }
   return reinterpret_cast<void*>(::syscall(SYS_mremap, old, old_bytes, bytes, flags, to));
@@ -239,6 +239,7 @@ DSM_INTERPOSED void* mremap(void* old, std::size_t old_bytes, std::size_t bytes,
   if (!is_global(old)) {
     va_list more;
     va_start(more, flags);
+    // NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): begun above
     void* const to = (flags & MREMAP_FIXED) != 0 ? va_arg(more, void*) : nullptr;
     va_end(more);
     return __wrap_mremap(old, old_bytes, bytes, flags, to);

@@ -11,7 +11,8 @@ std::uint16_t who_is_next(Header word, std::span<const Turn> line) {
   DSM_CHECK(line.size() < kGrantNobody, "{} threads wait for one object", line.size());
   const bool readers_may = !line.empty() && line[0].wish == Wish::kWrite && !is_free(word);
   std::uint16_t next = kGrantNobody;
-  for (std::uint16_t i = 0; i < line.size(); ++i) {
+  const auto count = static_cast<std::uint16_t>(line.size());
+  for (std::uint16_t i = 0; i < count; ++i) {
     if (line[i].wish == Wish::kWriteBack) return grantable(word, line[i]) ? i : kGrantNobody;
     const bool may = i == 0 || (readers_may && line[i].wish == Wish::kRead);
     if (may && next == kGrantNobody && grantable(word, line[i])) next = i;

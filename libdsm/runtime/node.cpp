@@ -120,7 +120,7 @@ std::string engine_name(const Node& node) {
   if (node.program != Program::kUnmodified || node.config.engine != "auto") return node.config.engine;
   const std::string obstacle = mem::kernel_faults_obstacle();
   if (obstacle.empty()) return "uffd-thread";
-  const std::string engine = mem::engine_obstacle("uffd-inline").empty() ? "uffd-inline" : "sigsegv";
+  std::string engine = mem::engine_obstacle("uffd-inline").empty() ? "uffd-inline" : "sigsegv";
   log(LogLevel::kInfo, "mem", "engine {}, since uffd-thread would not have the kernel wait: {}", engine, obstacle);
   return engine;
 }

@@ -115,7 +115,7 @@ TEST_F(Sites, AStaleProfileIsRefused) {
 
   std::fstream bytes(copy, std::ios::in | std::ios::out | std::ios::binary);
   std::string all{std::istreambuf_iterator<char>(bytes), {}};
-  const std::string note("\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU", 16);
+  const std::string note("\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0", 16);
   const std::size_t at = all.find(note);
   ASSERT_NE(at, std::string::npos) << "no build id";
   bytes.clear();

@@ -75,7 +75,7 @@ class Run {
   void allocate(Block& block) {
     block.free();
     const std::size_t bytes = size(), alignment = input_.number<std::uint16_t>();
-    const int place = input_.number<std::int8_t>();
+    const int place = input_.number<std::int8_t>();  // NOLINT(bugprone-signed-char-misuse): a small number
     void* const made = dsm_alloc(bytes, alignment, place);
     const bool sensible = (alignment & (alignment - 1)) == 0 && place <= 0 && place >= DSM_PLACE_INTERLEAVED;
     require(sensible || made == nullptr || place < DSM_PLACE_INTERLEAVED);

@@ -11,6 +11,7 @@ namespace app {
 
 // The counters, then the time in each latency histogram: events times the middle of their bucket, a factor of 1.5 off
 // at the worst; then chains of operations at other nodes, and the processor time of all threads of the process.
+// NOLINTNEXTLINE(bugprone-suspicious-missing-comma): the macros have them
 inline constexpr const char* kCounterNames[] = {
 #define DSM_NAME(field, unit, help) #field,
     DSM_COUNTERS(DSM_NAME)

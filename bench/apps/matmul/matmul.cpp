@@ -34,6 +34,7 @@ Rectangle share(std::size_t tiles, unsigned node, unsigned nodes) {
     if (nodes % p == 0) rows = p;
   }
   const unsigned columns = nodes / rows;
+  // NOLINTNEXTLINE(clang-analyzer-core.DivideZero): there is a node
   const unsigned row = node / columns;
   const unsigned column = node % columns;
   return {tiles * row / rows, tiles * (row + 1) / rows, tiles * column / columns, tiles * (column + 1) / columns};
@@ -158,6 +159,7 @@ app::Report check(Job& job, const Settings& settings, const Product<T>& product,
     const std::vector<T> expected = app::multiply_plainly(a, b, settings.size);
     report.reference_seconds = app::now_seconds() - start;
     for (std::size_t i = 0; i < c.size(); ++i) {
+      // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): bit by bit
       if (std::memcmp(&c[i], &expected[i], sizeof(T)) == 0) continue;
       job.fail(fmt::format("element ({}, {}) is {} instead of {}.", i / settings.size, i % settings.size, c[i],
                            expected[i]));

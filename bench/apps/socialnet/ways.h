@@ -12,6 +12,7 @@
 #include <dsm/hints.h>
 #include <dsm/spawn.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <vector>
 
@@ -44,7 +45,7 @@ class PlainWays {
   }
   Text write(const std::string& text) {
     auto* const at = static_cast<char*>(block(text.size(), 64));
-    std::memcpy(at, text.data(), text.size());
+    std::copy_n(text.data(), text.size(), at);
     return {at, text.size()};
   }
   template <typename F>
@@ -92,7 +93,7 @@ class HintedWays : public PlainWays {
 
   Text write(const std::string& text) {
     auto* const at = static_cast<char*>(block(text.size(), 64));
-    std::memcpy(dsm::borrow_mut(std::span(at, text.size())).get(), text.data(), text.size());
+    std::copy_n(text.data(), text.size(), dsm::borrow_mut(std::span(at, text.size())).get());
     return {at, text.size()};
   }
   template <typename F>

@@ -84,7 +84,7 @@ struct packed {
     if constexpr (is_function_pointer<T>) {
       if (value != nullptr) return travelling_function<T>::put(to, value);
     }
-    ::new (static_cast<void*>(to)) T(std::move(value));
+    ::new (static_cast<void*>(to)) T(std::forward<T>(value));
   }
   template <typename T>
   static T* value_at(std::byte* from) {
