@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sys/epoll.h>
@@ -182,7 +183,8 @@ EXPORT int ioctl(int fd, unsigned long request, ...) noexcept {
   va_start(arguments, request);
   void* const argument = va_arg(arguments, void*);
   va_end(arguments);
-  return fails("ioctl") ? -1 : NEXT(ioctl)(fd, request, argument);
+  // Waking allocates nothing: a check says that it does not fail.
+  return request != UFFDIO_WAKE && fails("ioctl") ? -1 : NEXT(ioctl)(fd, request, argument);
 }
 EXPORT long syscall(long number, ...) noexcept {
   va_list arguments;
