@@ -29,9 +29,9 @@ std::optional<bool> Row::met() const {
     case Goal::kNone:
       return std::nullopt;
     case Goal::kRatioAtMost:
-      return ratio() && *ratio() <= bound;
+      return peer && value <= bound * *peer;
     case Goal::kRatioAtLeast:
-      return ratio() && *ratio() >= bound;
+      return peer && value >= bound * *peer;
     case Goal::kValueAtMost:
       return value <= bound;
     case Goal::kValueAtLeast:
