@@ -4,7 +4,8 @@
 // none.
 //
 // A thread of its own, dsm-samples, looks for the program's threads, gives each a ring of fixed size, and carries what
-// is in the rings into the profile. A thread that lives shorter than two looks may go unseen.
+// is in the rings into the profile. A thread that lives shorter than two looks may go unseen. Rings of faults are there
+// one look in sixteen only.
 #pragma once
 
 #include <atomic>
@@ -55,6 +56,7 @@ class AddressSampler {
   void loop();
   void look_for_threads();
   void open_ring(std::int32_t tid);
+  void close_rings();
   void close_ring(const Ring& ring);
   void carry(const Ring& ring);
   void keep(const AddressSample& sample);

@@ -1,6 +1,7 @@
 // What the processor counts of this process while it is profiled, by perf_event_open: cycles, instructions, misses.
-// Their codes come from libpfm4, which is looked for when a profile is made and not before. Where the machine shows no
-// counters, or there is no libpfm4, it is what the kernel counts instead; the profile says which.
+// Their codes come from libpfm4, which is looked for when a profile is made and not before. What the kernel counts
+// (getrusage) comes beside it, and alone where the machine shows no counters, or there is no libpfm4; the profile says
+// which.
 #pragma once
 
 #include <array>
@@ -38,7 +39,7 @@ class ProcessCounters {
 
  private:
   std::array<int, kMostCounted> files_;
-  bool hardware_ = false;
+  std::array<std::uint64_t, 3> at_start_{};  // what the kernel had counted
 };
 
 }  // namespace dsm::insight
