@@ -11,6 +11,13 @@
 
 namespace dsm::bench {
 
+void declare(support::CommandLine& cli, JobRequest& request, const std::string& quick_means) {
+  cli.flag("--quick", request.quick, quick_means);
+  cli.flag("--json", request.json, "one JSON object a row instead of the table");
+  cli.option("--part", request.part).hidden();
+  cli.option("--rows", request.rows_file).hidden();
+}
+
 dsm::barrier& all_nodes() {
   static dsm::barrier* const barrier = [] {
     if (dsm::node() == 0) dsm::publish("all nodes", dsm::make<dsm::barrier>(dsm::nodes()));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "bench/micro/bench_rows.h"
+#include "support/command_line.h"
 
 namespace dsm::bench {
 
@@ -26,6 +27,13 @@ void meet();
 std::byte* shared_block(const char* name, std::size_t bytes, unsigned home);
 
 // --- between a part and the driver -----------------------------------------------------------------------------------
+
+// What a benchmark that runs jobs of itself takes: --quick, --json, and hidden ones for those jobs.
+struct JobRequest {
+  bool quick = false, json = false;
+  std::string part, rows_file;  // what one node of a part's job runs, and where its rows go
+};
+void declare(support::CommandLine& cli, JobRequest& request, const std::string& quick_means = "smaller and shorter");
 
 bool write_rows(const std::string& file, const std::vector<Row>& rows);
 // The folder of this program and of dsmrun.

@@ -12,7 +12,6 @@
 #include <thread>
 
 #include "bench/micro/page_parts.h"
-#include "support/command_line.h"
 
 namespace dsm::bench {
 
@@ -163,20 +162,17 @@ class Driver {
 }  // namespace dsm::bench
 
 int main(int argc, char** argv) {
-  bool quick = false, json = false;
-  std::string part, rows_file, only;
+  dsm::bench::JobRequest request;
+  std::string only;
   dsm::support::CommandLine app(
       "Page mode beside the bare mechanisms it stands on. CPUs are kept awake unless a row says otherwise.");
-  app.flag("--quick", quick, "smaller and shorter");
-  app.flag("--json", json, "one JSON object a row instead of the table");
+  declare(app, request);
   app.option("--only", only, "only the parts whose names begin so");
-  app.option("--part", part, "what one node of a part's job runs").hidden();
-  app.option("--rows", rows_file).hidden();
   if (const auto status = app.parse(argc, argv)) return *status;
-  if (!part.empty()) return dsm::bench::run_part(part, rows_file, quick);
+  if (!request.part.empty()) return dsm::bench::run_part(request.part, request.rows_file, request.quick);
 
-  dsm::bench::Driver driver(quick, only);
+  dsm::bench::Driver driver(request.quick, only);
   const bool good = driver.run();
-  dsm::bench::print_rows(driver.rows(), json);
+  dsm::bench::print_rows(driver.rows(), request.json);
   return good ? 0 : 1;
 }

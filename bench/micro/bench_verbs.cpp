@@ -19,7 +19,6 @@
 #include "bench/micro/object_parts.h"
 #include "hints/borrow.h"
 #include "net/verbs_transport.h"
-#include "support/command_line.h"
 
 namespace dsm::bench {
 namespace {
@@ -350,23 +349,20 @@ int drive(int rounds, bool quick, bool json, const std::string& perftest_device)
 }
 
 int run(int argc, char** argv) {
-  bool quick = false, json = false;
+  JobRequest request;
   int rounds = 3;
-  std::string part, rows_file, device = "-x 1";
+  std::string device = "-x 1";
   dsm::support::CommandLine app("libdsm over RDMA verbs beside perftest, in turns, in one run.");
-  app.flag("--quick", quick, "one round, shorter");
-  app.flag("--json", json, "one JSON object a row instead of the table");
+  declare(app, request, "one round, shorter");
   app.option("--rounds", rounds, "how often libdsm and perftest take turns").positive();
   app.option("--perftest", device, "options of perftest's programs that name the device (\"-d rxe0 -x 1\")");
-  app.option("--part", part).hidden();
-  app.option("--rows", rows_file).hidden();
   if (const auto status = app.parse(argc, argv)) return *status;
-  if (part.empty()) return drive(quick ? 1 : rounds, quick, json, device);
+  if (request.part.empty()) return drive(request.quick ? 1 : rounds, request.quick, request.json, device);
   if (dsm::start()) return 69;
   Figures figures;
   run_part(figures);
   meet();
-  return dsm::node() != 0 || write_rows(rows_file, figures.rows) ? 0 : 74;
+  return dsm::node() != 0 || write_rows(request.rows_file, figures.rows) ? 0 : 74;
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <cstdlib>
 
 #include "bench/micro/object_parts.h"
-#include "support/command_line.h"
 
 namespace dsm::bench {
 namespace {
@@ -24,18 +23,15 @@ int run_part(const std::vector<ObjectPart>& parts, const std::string& name, cons
 }  // namespace
 
 int object_bench(const char* name, const char* about, const std::vector<ObjectPart>& parts, int argc, char** argv) {
-  bool quick = false, json = false;
-  std::string part, rows_file, only, emulate;
+  JobRequest request;
+  std::string only, emulate;
   if (const char* set = std::getenv("DSM_EMULATE")) emulate = set;
   dsm::support::CommandLine app(about);
-  app.flag("--quick", quick, "smaller and shorter");
-  app.flag("--json", json, "one JSON object a row instead of the table");
+  declare(app, request);
   app.option("--only", only, "only the parts whose names begin so");
   app.option("--emulate", emulate, "a network's cost on every operation, as dsmrun's option");
-  app.option("--part", part, "what one node of a part's job runs").hidden();
-  app.option("--rows", rows_file).hidden();
   if (const auto status = app.parse(argc, argv)) return *status;
-  if (!part.empty()) return run_part(parts, part, rows_file, quick);
+  if (!request.part.empty()) return run_part(parts, request.part, request.rows_file, request.quick);
 
   bool good = true;
   std::vector<Row> rows;
@@ -45,12 +41,12 @@ int object_bench(const char* name, const char* about, const std::vector<ObjectPa
     fmt::print(stderr, "{}: {} ...\n", name, one.name);
     const auto some = run_for_rows(fmt::format("'{}/dsmrun' -n {} {} -- '{}/{}' --part {}{}", bin, one.nodes,
                                                emulate.empty() ? "" : "--emulate " + emulate, bin, name, one.name,
-                                               quick ? " --quick" : ""));
+                                               request.quick ? " --quick" : ""));
     if (some.empty()) fmt::print(stderr, "{}: {} failed\n", name, one.name);
     good &= !some.empty();
     rows.insert(rows.end(), some.begin(), some.end());
   }
-  print_rows(rows, json);
+  print_rows(rows, request.json);
   return good ? 0 : 1;
 }
 

@@ -184,8 +184,7 @@ void AddressSampler::loop() {
   ::prctl(PR_SET_NAME, "dsm-samples");
   const bool always = std::string_view(part_.address_source) == "hardware";
   for (unsigned look = 0; stopping_.load() == 0; ++look) {
-    const bool samples = always || look % kLooksAFaultRing == 0;
-    if (samples) look_for_threads();
+    if (always || look % kLooksAFaultRing == 0) look_for_threads();
     futex_wait(stopping_, 0, FutexScope::kProcess, kLookNs);
     for (const Ring& ring : rings_) carry(ring);
     if (!always) close_rings();

@@ -23,10 +23,11 @@ constexpr std::size_t kCount = std::size(kEvents);
 
 // What the kernel has counted of the process all along. An event of perf for each would cost every context switch some
 // microseconds, which is a tenth of what a job takes whose nodes wait for each other.
-constexpr const char* kKernelNames[] = {"task_clock_ns", "kernel_page_faults", "context_switches"};
-static_assert(kCount + std::size(kKernelNames) <= kMostCounted);
+constexpr std::array<const char*, kKernelCounted> kKernelNames = {"task_clock_ns", "kernel_page_faults",
+                                                                  "context_switches"};
+static_assert(kCount + kKernelCounted <= kMostCounted);
 
-std::array<std::uint64_t, std::size(kKernelNames)> by_kernel() {
+std::array<std::uint64_t, kKernelCounted> by_kernel() {
   timespec clock{};
   rusage used{};
   ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &clock);

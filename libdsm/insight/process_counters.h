@@ -25,6 +25,8 @@ void open_counters(std::span<const CounterEvent> events, std::span<int> files);
 std::optional<std::uint64_t> read_counter(int file);  // what has been counted until now
 void close_counters(std::span<int> files);
 
+inline constexpr std::size_t kKernelCounted = 3;
+
 // Those that a profile has.
 class ProcessCounters {
  public:
@@ -39,7 +41,7 @@ class ProcessCounters {
 
  private:
   std::array<int, kMostCounted> files_;
-  std::array<std::uint64_t, 3> at_start_{};  // what the kernel had counted
+  std::array<std::uint64_t, kKernelCounted> at_start_{};
 };
 
 }  // namespace dsm::insight
