@@ -44,6 +44,16 @@ PageTrace zipf(std::size_t touches) {
   return trace;
 }
 
+// As bench_bounded does it: all pages once in order, then by zipf.
+PageTrace zipf_half(std::size_t touches) {
+  PageTrace trace{"zipf/2", "as zipf, once from end to end before, half fits", 1 << 16, 1 << 15, {}};
+  Random random(5);
+  const Zipf keys(trace.pages, random);
+  for (std::uint32_t page = 0; page < trace.pages; ++page) touch(trace, page);
+  while (trace.touches.size() < touches) touch(trace, keys.next(random));
+  return trace;
+}
+
 // Every so often a table as large as twice the cache is read once from end to end, beside the lookups.
 PageTrace scan_and_zipf(std::size_t touches) {
   PageTrace trace{
@@ -121,6 +131,7 @@ std::vector<PageTrace> make_traces(double scale) {
   const auto elements = static_cast<std::size_t>(1'000'000 * scale);
   std::vector<PageTrace> traces;
   traces.push_back(zipf(touches));
+  traces.push_back(zipf_half(touches));
   traces.push_back(scan_and_zipf(touches));
   traces.push_back(loop(touches));
   traces.push_back(sort(elements));

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "base/check.h"
+#include "heap/arena_births.h"
 
 // narenas: threads are bound to ChunkArenas, so jemalloc's automatic ones would lie idle; number 0 has to exist and
 // serves jemalloc's own needs (the stacks of thread caches), outside the slice. retain: invariant 3.
@@ -34,6 +35,8 @@ int control(const char* name, unsigned index, void* old_value, std::size_t* old_
 
 bool ChunkArena::open() {
   if (is_open()) return true;
+  const ArenaBirth birth;
+  if (is_open()) return true;  // by a thread that was quicker
   unsigned index = 0;
   std::size_t bytes = sizeof index;
   if (dsm_je_mallctl("arenas.create", &index, &bytes, nullptr, 0) != 0) return false;
@@ -43,11 +46,7 @@ bool ChunkArena::open() {
   failed = control("arena.0.retain_grow_limit", index, nullptr, nullptr, &grow_limit_, sizeof grow_limit_);
   DSM_CHECK(failed == 0, "jemalloc refuses a limit of {} bytes: error {}", grow_limit_, failed);
 
-  unsigned not_open = kNotOpen;
-  if (!index_.compare_exchange_strong(not_open, index, std::memory_order_acq_rel)) {
-    failed = control("arena.0.destroy", index, nullptr, nullptr, nullptr, 0);  // another thread was quicker
-    DSM_CHECK(failed == 0, "jemalloc refuses to destroy an unused arena: error {}", failed);
-  }
+  index_.store(index, std::memory_order_release);
   return true;
 }
 

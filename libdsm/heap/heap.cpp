@@ -26,6 +26,7 @@
 
 #include "base/allocation_gate.h"
 #include "base/check.h"
+#include "heap/arena_births.h"
 #include "heap/bounded_chunks.h"
 #include "heap/chunk_arena.h"
 #include "heap/chunk_kinds.h"
@@ -145,6 +146,7 @@ Result<void> ArenaHeap::start() {
   if (thread_end.error != 0) {
     return fail(Errc::kSystem, "cannot get a thread-specific key for the heap: too many are in use", thread_end.error);
   }
+  keep_births_from_forks();
   if (!slots_.front().raw.open()) return fail(Errc::kNoMemory, "cannot create the heap's first arena");
   return {};
 }

@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "base/check.h"
+#include "heap/arena_births.h"
 #include "preload/front.h"
 #include "preload/mappings.h"
 #include "preload/next.h"
@@ -49,7 +50,7 @@ void on_child() {
   registered = true;
   const int error = next<"__register_atfork", Register>()(on_prepare, on_parent, on_child, &__dso_handle);
   DSM_CHECK(error == 0, "__register_atfork: error {}", error);
-  DSM_CHECK(dsm_je_nallocx(1, 0) != 0);  // starts jemalloc
+  heap::keep_births_from_forks();  // starts jemalloc
 }
 
 }  // namespace

@@ -46,10 +46,12 @@ void Eviction::push(Frame::Queue queue, PageId page) {
   (queue == Frame::Queue::kYoung ? young_ : main_).push(page);
 }
 
+bool Eviction::stays(Frame& frame) { return frame.reuse.stays(frame.back.exchange(false, std::memory_order_relaxed)); }
+
 // Whether main's oldest page is reused. If so it gets another round, so that each question asks another page.
 bool Eviction::main_is_in_use() {
   if (main_.size() + young_target_ < capacity_) return false;  // there is room beside it
-  if (!frames_[main_.at(main_.tail)].back.exchange(false, std::memory_order_relaxed)) return false;
+  if (!stays(frames_[main_.at(main_.tail)])) return false;
   main_.push(main_.pop());
   return true;
 }
@@ -79,9 +81,9 @@ bool Eviction::next_rest(PageId& page) {
     page = young_.at(young_.rested++);
     return true;
   }
-  if (main_.rested - main_.tail < main_resting(main_.size())) {
+  while (main_.rested - main_.tail < main_resting(main_.size())) {
     page = main_.at(main_.rested++);
-    return true;
+    if (!frames_[page].reuse.spared()) return true;
   }
   return false;
 }
@@ -94,7 +96,8 @@ bool Eviction::next_clean(PageId& page) {
 bool Eviction::next_clean(Ring& ring, std::uint64_t most, PageId& page) {
   while (ring.cleaned < std::min(ring.tail + most, ring.rested)) {
     page = ring.at(ring.cleaned++);
-    if (!frames_[page].back.load(std::memory_order_relaxed)) return true;  // else it has a long time here before it
+    const Frame& frame = frames_[page];  // one that stays has a long time here before it
+    if (!frame.back.load(std::memory_order_relaxed) && !frame.reuse.sure()) return true;
   }
   return false;
 }
@@ -102,6 +105,7 @@ bool Eviction::next_clean(Ring& ring, std::uint64_t most, PageId& page) {
 PageId Eviction::leave(PageId page, bool remember) {
   Frame& frame = frames_[page];
   frame.queue = Frame::Queue::kNone;
+  frame.reuse = {};
   ++departures_;
   if (departures_ == 0) departures_ = 1;  // 0 says "never"
   frame.left = remember ? departures_ : 0;
@@ -113,8 +117,7 @@ bool Eviction::next_victim(PageId& page) {
   while (size() != 0) {
     const bool from_young = young_.size() > young_target_ || main_.size() == 0;
     const PageId oldest = from_young ? young_.pop() : main_.pop();
-    const bool back = frames_[oldest].back.exchange(false, std::memory_order_relaxed);
-    if (back && (from_young || rounds-- > 0)) {
+    if (stays(frames_[oldest]) && (from_young || rounds-- > 0)) {
       push(Frame::Queue::kMain, oldest);
       continue;
     }

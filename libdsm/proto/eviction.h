@@ -7,6 +7,8 @@
 //   enter -> | young: a tenth of all ..... its oldest third rests  | -> came back: to main; else out, remembered
 //            | main ...................... its oldest fifth rests  | -> came back: another round; else out
 //
+// Pages that come back again and again are asked less often (proto/reuse.h).
+//
 // 1. A page that is touched once (a scan) leaves by the young queue and never costs a page of main.
 // 2. A page that returns soon after it left (it is remembered) goes to main, but only in the place of one that shows no
 //    reuse: a loop larger than the cache keeps most of main instead of washing it out.
@@ -18,6 +20,7 @@
 #include <cstdint>
 
 #include "base/types.h"
+#include "proto/reuse.h"
 #include "proto/rewrites.h"
 
 namespace dsm::proto {
@@ -31,6 +34,7 @@ struct Frame {
   std::atomic<bool> here{false};  // has bytes. The caller's, as the next
   std::atomic<bool> resting{false};
   Rewrites rewrites;  // the caller's
+  Reuse reuse;        // while it is in the main queue, or comes from the young one
 };
 static_assert(sizeof(Frame) == 12);
 
@@ -73,6 +77,7 @@ class Eviction {
   bool next_clean(Ring& ring, std::uint64_t most, PageId& page);
   bool remembered(const Frame& frame) const;
   bool main_is_in_use();
+  bool stays(Frame& frame);
   void push(Frame::Queue queue, PageId page);
   PageId leave(PageId page, bool remember);
 

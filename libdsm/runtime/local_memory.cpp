@@ -22,6 +22,7 @@ namespace {
 
 constexpr std::uint32_t kStallRound = 16;         // pages a fault puts out that has to make room itself
 constexpr std::int64_t kLookAgainNs = 1'000'000;  // when all pages are being worked on
+constexpr std::uint32_t kBurst = 16;              // pages that have to come before "dsm-evict" is woken
 constexpr std::uint32_t kMostAhead = 32 << 20 >> kPageShift;
 
 std::uint32_t ahead_of(const Node& node, std::uint32_t bound) {
@@ -72,8 +73,8 @@ LocalMemory::LocalMemory(Node& node, proto::Frame* frames, PageId* young, PageId
     : node_(node),
       frames_(frames),
       bound_(bound),
-      wake_above_(bound - ahead_of(node, bound) / 2),
       fill_to_(bound - ahead_of(node, bound)),
+      wake_above_(fill_to_ + std::min(ahead_of(node, bound) / 2, kBurst)),
       policy_(frames, young, main, bound) {}
 
 LocalMemory::~LocalMemory() {
@@ -108,7 +109,7 @@ void LocalMemory::make_room() {
       if (charged_.load() >= bound_) put_out(kStallRound);
     }
     charged = charged_.load();
-    if (charged >= bound_) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);
+    if (charged >= bound_) await_cut(seen);
   }
 }
 
@@ -156,7 +157,13 @@ void LocalMemory::cut(PageRange pages) {
   node_.stats->resident_pages.fetch_sub(freed, std::memory_order_relaxed);
   charged_.fetch_sub(freed);
   cuts_.fetch_add(1);
-  futex_wake(cuts_, INT32_MAX, FutexScope::kProcess);
+  if (stalled_.load() != 0) futex_wake(cuts_, INT32_MAX, FutexScope::kProcess);
+}
+
+void LocalMemory::await_cut(std::uint32_t seen) {
+  stalled_.fetch_add(1);
+  if (cuts_.load() == seen) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);
+  stalled_.fetch_sub(1);
 }
 
 void LocalMemory::read_out(PageRange pages, std::byte* to) const {
@@ -245,11 +252,15 @@ bool LocalMemory::rest_is_due() const {
 
 // The faulting thread does it: what it unmaps itself, on the CPU that has used it, no other CPU need be told if the
 // program has no other thread at work. The thread "dsm-evict" would interrupt the program for every page (measured:
-// half of that thread's time). Putting out resting pages unmaps nothing. But a thread that serves faults is on another
-// CPU than the program in any case, and the next fault waits for it: there "dsm-evict" does it.
+// half of that thread's time). Putting out resting pages unmaps nothing. While "dsm-evict" is awake this thread would
+// interrupt it likewise, some 10 us for each page, so it waits for that to sleep, but no longer than it can.
+// A thread that serves faults is on another CPU than the program in any case, and the next fault waits for it: there
+// "dsm-evict" does it.
 void LocalMemory::rest_some() {
   if (!rest_is_due()) return;
   if (!node_.engine->faults_inline()) return ring();
+  const bool can_wait = unwatched_.load(std::memory_order_relaxed) < bound_ - fill_to_;
+  if (rung_.load() != 0 && can_wait) return;
   if (!resting_some_.try_lock()) return;
   lay_to_rest();
   resting_some_.unlock();
@@ -257,13 +268,14 @@ void LocalMemory::rest_some() {
 
 // Takes pages out of the program's reach, all at once. Those that are being worked on are in use: they are left alone.
 void LocalMemory::lay_to_rest() {
-  unwatched_.store(0, std::memory_order_relaxed);
   std::array<PageId, kRound> pages;
   std::uint32_t chosen = 0;
   {
     const std::lock_guard guard(lock_);
     while (chosen < kRound && policy_.next_rest(pages[chosen])) ++chosen;
   }
+  const std::uint32_t came = unwatched_.load(std::memory_order_relaxed);  // if there are more they are due at once
+  unwatched_.store(chosen < kRound ? 0 : std::max(came, kRound + kRestRound) - kRound, std::memory_order_relaxed);
   std::sort(pages.begin(), pages.begin() + chosen);
   std::array<Entry*, kRound> held;
   std::uint32_t count_of_held = 0;
@@ -344,7 +356,7 @@ void LocalMemory::loop() {
         put_out(kRound);
       }
       rest_if_due();
-      if (cuts_.load() == seen) futex_wait(cuts_, seen, FutexScope::kProcess, kLookAgainNs);
+      await_cut(seen);
     }
   }
 }

@@ -76,20 +76,22 @@ class LocalMemory {
   void put_out(std::uint32_t most);
   void lay_to_rest();
   void keep(PageId page);
+  void await_cut(std::uint32_t seen);
   void cut_released(const Batch& batch);
   bool clean_some();
 
   Node& node_;
   proto::Frame* const frames_;
-  const std::uint32_t bound_, wake_above_, fill_to_;  // pages
+  const std::uint32_t bound_, fill_to_, wake_above_;  // pages
   std::atomic<std::uint32_t> charged_{0};
   FutexLock putting_out_;                    // held while pages are put out
   FutexLock resting_some_;                   // ... laid to rest
   std::atomic<std::uint32_t> unwatched_{0};  // pages that have come since some were laid to rest
   FutexLock lock_;
   proto::Eviction policy_;
-  std::atomic<std::uint32_t> cuts_{0};  // bumped when room has come up
-  std::atomic<std::uint32_t> rung_{0};  // 0: the thread sleeps, or is about to look once more
+  std::atomic<std::uint32_t> cuts_{0};     // bumped when room has come up
+  std::atomic<std::uint32_t> stalled_{0};  // threads that wait for that
+  std::atomic<std::uint32_t> rung_{0};     // 0: the thread sleeps, or is about to look once more
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

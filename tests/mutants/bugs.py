@@ -65,6 +65,9 @@ HEAP = {
         ("waiting-untold", "if (batch.count == 1) waiting_", "if (batch.count == 1 && !MUTANT) waiting_"),
         ("batch-taken-twice", "destination.batch.count = 0;", "if (!MUTANT) destination.batch.count = 0;"),
     ],
+    "libdsm/heap/arena_births.cpp": [
+        ("born-during-a-fork", "if (locked_) births.lock();", "if (MUTANT) locked_ = false;\n  if (locked_) births.lock();"),
+    ],
     "libdsm/heap/chunk_arena.cpp": [
         ("rest-overlaps", "keep_rest(number_of(address) + bytes);", "keep_rest(number_of(address) + (MUTANT ? bytes / 2 : bytes));"),
         ("objects-unmarked", "if (kind_ != Kind::kRaw) kinds_", "if (kind_ != Kind::kRaw && !MUTANT) kinds_"),

@@ -1,13 +1,17 @@
 // The heap under many threads, and at their ends.
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <unistd.h>
 
 #include <barrier>
 #include <cstring>
+#include <fstream>
 #include <random>
+#include <string>
 #include <thread>
 
 #include "base/tsan.h"
+#include "heap/arena_births.h"
 #include "heap_slice.h"
 
 namespace dsm::heap {
@@ -188,6 +192,33 @@ TEST(HeapThreads, MayFreeWithoutEverAllocating) {
     }
   }
   EXPECT_LE(heap.slice.chunks_taken(), 16U);
+}
+
+bool sleeps(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  return text.substr(text.rfind(')') + 2, 1) == "S";
+}
+
+// jemalloc would unlock, behind the fork, what it has not locked before it.
+TEST(HeapThreads, MakeNoArenaWhileAnotherForks) {
+  TestHeap heap(256 * kMiB, 2);
+  use_a_little(heap, 0);
+  std::atomic<pid_t> thread{0};
+  std::atomic<bool> done{false};
+  stop_births();
+  use_a_little(heap, 1);  // the forking thread itself may, for the handlers of others
+  std::thread other([&] {
+    thread = gettid();
+    use_a_little(heap, 2);  // from the other slot: of all kinds
+    done = true;
+  });
+  while (!done && (thread == 0 || !sleeps(thread))) std::this_thread::yield();
+  for (int i = 0; i < 1000 && !done; ++i) std::this_thread::yield();
+  EXPECT_FALSE(done);
+  allow_births();
+  other.join();
 }
 
 // Thread-specific data is destroyed in an order of its own, in up to PTHREAD_DESTRUCTOR_ITERATIONS rounds: some of it

@@ -41,6 +41,7 @@ class Cache {
     return page;
   }
   bool here(PageId page) const { return frames_[page].here; }
+  bool resting(PageId page) const { return frames_[page].here && frames_[page].resting; }
   void comes(PageId page) {  // with no room made for it
     policy_.enter_in_place_of_lost(page);
     frames_[page].here = true;
@@ -85,6 +86,45 @@ TEST(Eviction, AScanLeavesPagesInUseAlone) {
   unsigned left = 0;
   for (PageId page = 0; page < 500; ++page) left += cache.here(page);
   EXPECT_EQ(left, 500U);
+}
+
+TEST(Reuse, APageThatCameBackTwiceIsSparedOneRoundAndThriceThree) {
+  Reuse reuse;
+  const auto spared_rounds = [&] {
+    int rounds = 0;
+    for (; reuse.spared(); ++rounds) EXPECT_TRUE(reuse.stays(false));
+    return rounds;
+  };
+  for (const int rounds : {0, 1, 3, 3}) {
+    EXPECT_TRUE(reuse.stays(true));
+    EXPECT_EQ(spared_rounds(), rounds);
+  }
+}
+
+TEST(Reuse, APageThatCameBackThriceMayFailToOnce) {
+  Reuse reuse;
+  EXPECT_FALSE(reuse.stays(false));
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(reuse.stays(true));
+  while (reuse.spared()) EXPECT_TRUE(reuse.stays(false));
+  EXPECT_TRUE(reuse.sure());
+  EXPECT_TRUE(reuse.stays(false));
+  EXPECT_FALSE(reuse.sure());
+  EXPECT_FALSE(reuse.stays(false));
+}
+
+// Beside a loop that does not fit, which keeps the main queue going round.
+TEST(Eviction, PagesInSteadyUseSeldomRest) {
+  Cache cache(10'000, 1000);
+  unsigned rested = 0, missed = 0;
+  for (unsigned i = 0; i < 400'000; ++i) {
+    const PageId page = i % 100;
+    const bool counts = i >= 200'000;
+    rested += counts && cache.resting(page);
+    missed += !cache.touch(page) && counts;
+    cache.touch(1000 + i % 1500);
+  }
+  EXPECT_LT(missed, 100U);   // one touch in 2000
+  EXPECT_LT(rested, 5000U);  // 10,822 if each of them rests in every round
 }
 
 // LRU and FIFO hit nothing here.
