@@ -82,12 +82,10 @@ const char* obstacle_for_children(const runtime::Node& node) {
     log(LogLevel::kError, "preload", "the program is not started: DSM_CHILDREN=1 cannot be had here, since {}", why);
     ::_exit(cluster::kExitUsage);
   }
-  if (!system_calls_need_care) return;
   if (const auto trapped = trap_system_calls(**node); !trapped) {
     log(LogLevel::kError, "preload",
-        "the program is not started, since the kernel waits for no page with engine {}, and its system calls cannot be "
-        "looked after: {}",
-        (*node)->engine->name(), describe(trapped.error()));
+        "the program is not started, since its system calls on global memory cannot be looked after: {}",
+        describe(trapped.error()));
     ::_exit(cluster::kExitUnavailable);
   }
 }

@@ -58,6 +58,12 @@ ssize_t with_parts(const iovec* parts, int count, Access access, Call call) {
   return with_pages([&] { return acquire_parts(parts_of(parts, count), access); }, call);
 }
 
+bool acquire_messages(mmsghdr* messages, unsigned count, Access access) {
+  bool any = acquire(messages, count * sizeof *messages, Access::kWrite);
+  for (mmsghdr& message : std::span(messages, count)) any |= acquire_message(&message.msg_hdr, access);
+  return any;
+}
+
 }  // namespace
 
 DSM_INTERPOSED ssize_t readv(int fd, const iovec* parts, int count) {
@@ -89,6 +95,43 @@ DSM_INTERPOSED ssize_t pwritev(int fd, const iovec* parts, int count, off_t at) 
   return pwritev64(fd, parts, count, at);
 }
 
+DSM_INTERPOSED ssize_t preadv64v2(int fd, const iovec* parts, int count, off64_t at, int flags) {
+  return with_parts(parts, count, Access::kWrite, [&] {
+    return next<"preadv64v2", ssize_t(int, const iovec*, int, off64_t, int)>()(fd, parts, count, at, flags);
+  });
+}
+
+DSM_INTERPOSED ssize_t preadv2(int fd, const iovec* parts, int count, off_t at, int flags) {
+  return preadv64v2(fd, parts, count, at, flags);
+}
+
+DSM_INTERPOSED ssize_t pwritev64v2(int fd, const iovec* parts, int count, off64_t at, int flags) {
+  return with_parts(parts, count, Access::kRead, [&] {
+    return next<"pwritev64v2", ssize_t(int, const iovec*, int, off64_t, int)>()(fd, parts, count, at, flags);
+  });
+}
+
+DSM_INTERPOSED ssize_t pwritev2(int fd, const iovec* parts, int count, off_t at, int flags) {
+  return pwritev64v2(fd, parts, count, at, flags);
+}
+
+// What is named of the other process is that one's affair.
+DSM_INTERPOSED ssize_t process_vm_readv(pid_t pid, const iovec* local, unsigned long local_count, const iovec* remote,
+                                        unsigned long remote_count, unsigned long flags) {
+  using Real = ssize_t(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
+  return with_parts(local, static_cast<int>(std::min(local_count, 1024UL)), Access::kWrite, [&] {
+    return next<"process_vm_readv", Real>()(pid, local, local_count, remote, remote_count, flags);
+  });
+}
+
+DSM_INTERPOSED ssize_t process_vm_writev(pid_t pid, const iovec* local, unsigned long local_count, const iovec* remote,
+                                         unsigned long remote_count, unsigned long flags) {
+  using Real = ssize_t(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
+  return with_parts(local, static_cast<int>(std::min(local_count, 1024UL)), Access::kRead, [&] {
+    return next<"process_vm_writev", Real>()(pid, local, local_count, remote, remote_count, flags);
+  });
+}
+
 DSM_INTERPOSED ssize_t recvmsg(int fd, msghdr* message, int flags) {
   const auto call = [&] { return next<"recvmsg", ssize_t(int, msghdr*, int)>()(fd, message, flags); };
   if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
@@ -101,6 +144,24 @@ DSM_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
   return with_pages([&] { return acquire_message(message, Access::kRead); }, call);
+}
+
+DSM_INTERPOSED int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
+  const auto call = [&] {
+    return next<"recvmmsg", int(int, mmsghdr*, unsigned, int, timespec*)>()(fd, messages, count, flags, timeout);
+  };
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
+    return call();
+  count = std::min(count, 1024U);  // as the kernel does
+  return static_cast<int>(with_pages([&] { return acquire_messages(messages, count, Access::kWrite); }, call));
+}
+
+DSM_INTERPOSED int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
+  const auto call = [&] { return next<"sendmmsg", int(int, mmsghdr*, unsigned, int)>()(fd, messages, count, flags); };
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
+    return call();
+  count = std::min(count, 1024U);
+  return static_cast<int>(with_pages([&] { return acquire_messages(messages, count, Access::kRead); }, call));
 }
 
 }  // namespace dsm::preload

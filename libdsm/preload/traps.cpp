@@ -13,35 +13,20 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <initializer_list>
 #include <vector>
 
+#include "preload/direct_call.h"
 #include "preload/front.h"
 #include "runtime/forks.h"
 #include "runtime/node.h"
 
 namespace dsm::preload {
 namespace {
-
-using Arguments = std::array<std::uint64_t, 6>;
-
-// Below where the global range lies unless it is told otherwise; where nothing else maps memory.
-constexpr std::uint64_t kGate = 0x1ffe'0000'0000;
-// long gate(long number, long arguments[0..5])
-constexpr unsigned char kGateCode[] = {
-    0x48, 0x89, 0xf8,              // mov rax, rdi
-    0x48, 0x89, 0xf7,              // mov rdi, rsi
-    0x48, 0x89, 0xd6,              // mov rsi, rdx
-    0x48, 0x89, 0xca,              // mov rdx, rcx
-    0x4d, 0x89, 0xc2,              // mov r10, r8
-    0x4d, 0x89, 0xc8,              // mov r8, r9
-    0x4c, 0x8b, 0x4c, 0x24, 0x08,  // mov r9, [rsp + 8]
-    0x0f, 0x05,                    // syscall
-    0xc3,                          // ret
-};
 
 // The arguments of a call that point to what the kernel reads or writes, a bit each. Not here, and so left alone: calls
 // about mappings, which name addresses and not what lies there; those whose outcome belongs to the stack that makes
@@ -128,11 +113,7 @@ constexpr std::size_t kUnknownBytes = 512;
 constexpr int kFromFilter = 1;  // si_code, SYS_SECCOMP in the kernel's headers
 
 constinit struct sigaction program_action {};
-
-long through_gate(long number, const Arguments& with) {
-  using Gate = long (*)(long, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t, std::uint64_t);
-  return reinterpret_cast<Gate>(kGate)(number, with[0], with[1], with[2], with[3], with[4], with[5]);
-}
+constinit std::atomic<bool> handling{false};
 
 void touch(std::uintptr_t address, Access access) {
   auto* const byte = reinterpret_cast<unsigned char*>(address);
@@ -194,7 +175,7 @@ bool acquire_all(long number, const Buffer* buffer, const Arguments& with) {
 long call_once(long number, const Buffer* buffer, const Arguments& with) {
   for (int tries = 1;; ++tries) {
     const bool any = acquire_all(number, buffer, with);
-    const long result = through_gate(number, with);
+    const long result = call_directly(number, with);
     if (result != -EFAULT || !any || tries == kMostTries) return result;
   }
 }
@@ -202,7 +183,7 @@ long call_once(long number, const Buffer* buffer, const Arguments& with) {
 // A file that gives all it has, while it has some: only from such may one go on reading and never wait.
 bool is_file(std::uint64_t descriptor) {
   struct stat status {};
-  return through_gate(SYS_fstat, {descriptor, reinterpret_cast<std::uint64_t>(&status)}) == 0 &&
+  return call_directly(SYS_fstat, {descriptor, reinterpret_cast<std::uint64_t>(&status)}) == 0 &&
          (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
 }
 
@@ -254,13 +235,12 @@ void on_trap(int signal, siginfo_t* info, void* context) {
   errno = saved_errno;
 }
 
-Result<void> open_gate() {
-  void* const gate = ::mmap(reinterpret_cast<void*>(kGate), kPageBytes, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-  if (gate != reinterpret_cast<void*>(kGate)) return fail(Errc::kSystem, "the page at 0x1ffe00000000 is in use", errno);
-  std::memcpy(gate, kGateCode, sizeof kGateCode);
-  if (::mprotect(gate, kPageBytes, PROT_READ | PROT_EXEC) == 0) return {};
-  return fail(Errc::kSystem, "cannot make a page of code (mprotect)", errno);
+void handle_traps() {
+  struct sigaction action {};
+  action.sa_sigaction = on_trap;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  ::sigaction(SIGSYS, &action, &program_action);
+  handling = true;
 }
 
 sock_filter load(std::size_t offset) { return BPF_STMT(BPF_LD | BPF_W | BPF_ABS, static_cast<std::uint32_t>(offset)); }
@@ -282,9 +262,14 @@ void add_look(std::vector<sock_filter>& code, unsigned pointers, const UpperHalv
 std::vector<sock_filter> filter_for(const Geometry& geometry) {
   std::vector<sock_filter> code{load(offsetof(seccomp_data, arch)),
                                 BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0), kAllow};
+  const auto own = direct_call_return();
   code.push_back(load(offsetof(seccomp_data, instruction_pointer) + 4));
   code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, high(kGate), 0, 1));
   code.push_back(kAllow);  // nothing else lies within 4 GiB of the gate
+  code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, high(own), 0, 3));
+  code.push_back(load(offsetof(seccomp_data, instruction_pointer)));
+  code.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(own), 0, 1));
+  code.push_back(kAllow);
   code.push_back(load(offsetof(seccomp_data, nr)));
   std::vector<std::size_t> jumps;  // to the look that each call needs
   for (const Call& call : kCalls) {
@@ -336,17 +321,16 @@ bool acquire(const void* data, std::size_t bytes, Access access) {
 }
 
 Result<void> trap_system_calls(const runtime::Node& node) {
-  if (auto opened = open_gate(); !opened) return opened;
-  struct sigaction action {};
-  action.sa_sigaction = on_trap;
-  action.sa_flags = SA_SIGINFO | SA_NODEFER;
-  ::sigaction(SIGSYS, &action, &program_action);
-  return set_filter(node.geometry);
+  const bool older = has_older_filter(node.geometry);
+  if (!older && !system_calls_need_care) return {};
+  if (older) {
+    if (auto opened = call_from_gate(); !opened) return opened;
+  }
+  handle_traps();
+  return system_calls_need_care ? set_filter(node.geometry) : Result<void>();
 }
 
-bool traps_stand_before(int signal) {
-  return signal == SIGSYS && system_calls_need_care.load(std::memory_order_relaxed);
-}
+bool traps_stand_before(int signal) { return signal == SIGSYS && handling.load(std::memory_order_relaxed); }
 
 void set_trapped_action(const struct sigaction* action, struct sigaction* before) {
   const struct sigaction was = program_action;

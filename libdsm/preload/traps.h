@@ -3,12 +3,13 @@
 // program, libc's inner functions, inline assembly. The handler touches the pages, as the program would, makes the
 // call, and does both again if a page was taken away in between (EFAULT).
 //
-// 1. Calls that are made from the gate pass, one page of code at the same address in every process.
+// 1. Calls that are made by the library's own instruction pass, and those from the gate, one page of code at the same
+//    address in every process.
 // 2. Threads that the runtime had before have no filter. A filter cannot be taken back: it stays in children, after
-// execve
-//    too, where nothing lies at these addresses unless they are jobs themselves, which have the same gate.
+//    execve too, where nothing lies at these addresses unless they are jobs themselves, which then make their calls
+//    from the gate.
 // 3. A process without the right to make filters gives up gaining rights by execve (no_new_privs), as the kernel
-// demands.
+//    demands.
 // 4. The call is made with the signal mask that the program has, so signals interrupt it as ever.
 #pragma once
 
@@ -27,7 +28,8 @@ struct Node;
 
 namespace dsm::preload {
 
-// Once, on the program's first thread. An error says why the kernel does not allow it.
+// Once, on the program's first thread: if the engine needs it, or a job that started this one has left its filter here.
+// An error says why the kernel does not allow it.
 Result<void> trap_system_calls(const runtime::Node& node);
 // SIGSYS is ours: as mem::stands_before_program and mem::set_program_action for that signal.
 bool traps_stand_before(int signal);

@@ -183,6 +183,73 @@ void sockets() {
   close(ends[1]);
 }
 
+// Memory that is named in vectors, which are named in headers.
+void vectors() {
+  int ends[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) == 0);
+  auto* const text = fresh<char>(1 << 16);
+  auto* const back = fresh<char>(1 << 16);
+  for (std::size_t i = 0; i < 1 << 16; ++i) text[i] = pattern(i);
+  auto* const parts = fresh<iovec>(4);
+  auto* const messages = fresh<mmsghdr>(2);
+  for (std::size_t i = 0; i < 4; ++i) {
+    parts[i] = {(i < 2 ? text : back) + i % 2 * 5000, 5000};
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    messages[i].msg_hdr.msg_iov = &parts[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+  push_out();
+  REQUIRE(sendmmsg(ends[0], messages, 2, 0) == 2 && messages[1].msg_len == 5000);
+  for (std::size_t i = 0; i < 2; ++i) messages[i].msg_hdr.msg_iov = &parts[2 + i];
+  push_out();
+  REQUIRE(recvmmsg(ends[1], messages, 2, MSG_DONTWAIT, nullptr) == 2 && is_pattern(back, 10'000));
+  std::FILE* const file = std::tmpfile();
+  push_out();
+  REQUIRE(pwritev2(fileno(file), parts, 2, 0, 0) == 10'000);
+  std::fill(back, back + (1 << 16), '\0');
+  push_out();
+  REQUIRE(preadv2(fileno(file), parts + 2, 2, 0, 0) == 10'000 && is_pattern(back, 10'000));
+  std::fill(back, back + (1 << 16), '\0');
+  char copy[5000];
+  std::copy(text, text + 5000, copy);
+  iovec here = parts[2];
+  iovec there = {copy, sizeof copy};
+  push_out();
+  REQUIRE(process_vm_readv(getpid(), &here, 1, &there, 1, 0) == 5000 && is_pattern(back, 5000));
+  std::fclose(file);
+  close(ends[0]);
+  close(ends[1]);
+}
+
+// A thread is cancelled in a call that waits, and cleans up.
+void cancelling() {
+  int ends[2];
+  REQUIRE(pipe(ends) == 0);
+  auto* const text = fresh<char>(kPage);
+  struct State {
+    std::atomic<bool> begun{false}, cleaned{false}, destroyed{false};
+  } state;
+  push_out();
+  std::thread thread([&] {
+    struct Destroyed {
+      State& state;
+      ~Destroyed() { state.destroyed = true; }
+    } const last{state};
+    pthread_cleanup_push([](void* of) { static_cast<State*>(of)->cleaned = true; }, &state);
+    state.begun = true;
+    static_cast<void>(read(ends[0], text, kPage));
+    pthread_cleanup_pop(0);
+  });
+  while (!state.begun) usleep(1000);
+  usleep(20'000);  // it waits by then, or is cancelled as it begins to
+  REQUIRE(pthread_cancel(thread.native_handle()) == 0);
+  thread.join();
+  REQUIRE(state.cleaned && state.destroyed);
+  close(ends[0]);
+  close(ends[1]);
+}
+
 // Lock words that the kernel looks at.
 void locks() {
   auto* const lock = fresh<pthread_mutex_t>();
@@ -257,6 +324,8 @@ int main() {
   pipes();
   names_and_structs();
   sockets();
+  vectors();
+  cancelling();
   locks();
   signals();
   std::puts("good");
