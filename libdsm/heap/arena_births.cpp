@@ -2,10 +2,7 @@
 
 #include <pthread.h>
 
-#include <atomic>
-
 #include "base/check.h"
-#include "base/clock.h"
 #include "base/futex.h"
 #include "heap/jemalloc.h"
 
@@ -13,17 +10,18 @@ namespace dsm::heap {
 namespace {
 
 FutexLock births;
-std::atomic<pid_t> forking{0};  // the thread that holds it for a fork; what other handlers allocate it may still make
+// This thread holds it for a fork. It may still make what the fork handlers of others allocate from.
+__attribute__((tls_model("initial-exec"))) constinit thread_local bool forking = false;
 
 }  // namespace
 
 void stop_births() {
   births.lock();
-  forking.store(current_tid());
+  forking = true;
 }
 
 void allow_births() {
-  forking.store(0);
+  forking = false;
   births.unlock();
 }
 
@@ -35,7 +33,7 @@ void keep_births_from_forks() {
   DSM_CHECK(error == 0, "pthread_atfork: error {}", error);
 }
 
-ArenaBirth::ArenaBirth() : locked_(forking.load() != current_tid()) {
+ArenaBirth::ArenaBirth() : locked_(!forking) {
   if (locked_) births.lock();
 }
 

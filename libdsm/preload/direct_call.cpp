@@ -61,7 +61,14 @@ bool has_older_filter(const Geometry& geometry) {
   struct sigaction before {};
   action.sa_handler = [](int /*signal*/) { trapped = true; };
   ::sigaction(SIGSYS, &action, &before);
-  call_directly(SYS_access, {geometry.base});
+  sigset_t set{};
+  sigset_t mask{};
+  sigaddset(&set, SIGSYS);
+  ::pthread_sigmask(SIG_UNBLOCK, &set, &mask);
+  for (std::uint64_t at = 0; at < geometry.memory_bytes() && !trapped; at += std::uint64_t{1} << 32) {
+    call_directly(SYS_access, {geometry.base + at});
+  }
+  ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   ::sigaction(SIGSYS, &before, nullptr);
   return trapped;
 }

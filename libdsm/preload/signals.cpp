@@ -91,6 +91,18 @@ int set_mask(int how, const sigset_t* set, sigset_t* before) {
   return 0;
 }
 
+}  // namespace
+
+void unblock_our_signals() {
+  sigset_t ours{};
+  sigset_t before{};
+  for (const int signal : kOurSignals) sigaddset(&ours, signal);
+  __wrap_pthread_sigmask(SIG_UNBLOCK, &ours, &before);
+  for (const int signal : kOurSignals) put(seen_blocked, signal, sigismember(&before, signal) == 1);
+}
+
+namespace {
+
 bool stands_before(int signal) { return mem::stands_before_program(signal) || traps_stand_before(signal); }
 
 bool set_program_action(int signal, const struct sigaction* action, struct sigaction* before) {

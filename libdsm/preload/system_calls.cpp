@@ -58,6 +58,23 @@ ssize_t with_parts(const iovec* parts, int count, Access access, Call call) {
   return with_pages([&] { return acquire_parts(parts_of(parts, count), access); }, call);
 }
 
+std::size_t bytes_of(const msghdr& message) {
+  std::size_t bytes = 0;
+  for (std::size_t i = 0; i < message.msg_iovlen; ++i) bytes += message.msg_iov[i].iov_len;
+  return bytes;
+}
+
+// Fewer of them, so that all of their pages can be here at once: the others would lose what came for them. Calls for
+// several messages may do less than they are asked for.
+unsigned that_fit(const mmsghdr* messages, unsigned count) {
+  std::size_t bytes = 0;
+  for (unsigned i = 0; i < count; ++i) {
+    bytes += bytes_of(messages[i].msg_hdr) + kPageBytes;
+    if (i != 0 && bytes > kMostAcquired) return i;
+  }
+  return count;
+}
+
 bool acquire_messages(mmsghdr* messages, unsigned count, Access access) {
   bool any = acquire(messages, count * sizeof *messages, Access::kWrite);
   for (mmsghdr& message : std::span(messages, count)) any |= acquire_message(&message.msg_hdr, access);
@@ -152,7 +169,7 @@ DSM_INTERPOSED int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags
   };
   if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
-  count = std::min(count, 1024U);  // as the kernel does
+  count = that_fit(messages, count);
   return static_cast<int>(with_pages([&] { return acquire_messages(messages, count, Access::kWrite); }, call));
 }
 
@@ -160,7 +177,7 @@ DSM_INTERPOSED int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags
   const auto call = [&] { return next<"sendmmsg", int(int, mmsghdr*, unsigned, int)>()(fd, messages, count, flags); };
   if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
     return call();
-  count = std::min(count, 1024U);
+  count = that_fit(messages, count);
   return static_cast<int>(with_pages([&] { return acquire_messages(messages, count, Access::kRead); }, call));
 }
 

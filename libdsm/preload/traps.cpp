@@ -323,6 +323,7 @@ bool acquire(const void* data, std::size_t bytes, Access access) {
 Result<void> trap_system_calls(const runtime::Node& node) {
   const bool older = has_older_filter(node.geometry);
   if (!older && !system_calls_need_care) return {};
+  unblock_our_signals();
   if (older) {
     if (auto opened = call_from_gate(); !opened) return opened;
   }

@@ -5,9 +5,9 @@
 //
 // 1. Calls that are made by the library's own instruction pass, and those from the gate, one page of code at the same
 //    address in every process.
-// 2. Threads that the runtime had before have no filter. A filter cannot be taken back: it stays in children, after
-//    execve too, where nothing lies at these addresses unless they are jobs themselves, which then make their calls
-//    from the gate.
+// 2. Threads that the runtime had before have no filter but an older one, and hand the kernel no memory of the range.
+//    A filter cannot be taken back: it stays in children, after execve too, where nothing lies at these addresses
+//    unless they are jobs themselves, which then make their calls from the gate.
 // 3. A process without the right to make filters gives up gaining rights by execve (no_new_privs), as the kernel
 //    demands.
 // 4. The call is made with the signal mask that the program has, so signals interrupt it as ever.
@@ -33,6 +33,8 @@ namespace dsm::preload {
 Result<void> trap_system_calls(const runtime::Node& node);
 // SIGSYS is ours: as mem::stands_before_program and mem::set_program_action for that signal.
 bool traps_stand_before(int signal);
+// A signal of a fault or a trap that was blocked by whoever started the program would end it (signals.cpp).
+void unblock_our_signals();
 void set_trapped_action(const struct sigaction* action, struct sigaction* before);
 
 // What of a buffer, or of a vector's, is made accessible for one call: all of it might not fit the local memory. The

@@ -51,7 +51,7 @@ bool Eviction::stays(Frame& frame) { return frame.reuse.stays(frame.back.exchang
 // Whether main's oldest page is reused. If so it gets another round, so that each question asks another page.
 bool Eviction::main_is_in_use() {
   if (main_.size() + young_target_ < capacity_) return false;  // there is room beside it
-  if (!stays(frames_[main_.at(main_.tail)])) return false;
+  if (main_.tail == main_.rested || !stays(frames_[main_.at(main_.tail)])) return false;
   main_.push(main_.pop());
   return true;
 }
@@ -116,8 +116,9 @@ bool Eviction::next_victim(PageId& page) {
   std::uint64_t rounds = main_.size();  // when all of main is in use, its oldest goes nevertheless
   while (size() != 0) {
     const bool from_young = young_.size() > young_target_ || main_.size() == 0;
+    const bool asked = from_young || main_.tail != main_.rested;  // else there are none left that rest
     const PageId oldest = from_young ? young_.pop() : main_.pop();
-    if (stays(frames_[oldest]) && (from_young || rounds-- > 0)) {
+    if (asked && stays(frames_[oldest]) && (from_young || rounds-- > 0)) {
       push(Frame::Queue::kMain, oldest);
       continue;
     }

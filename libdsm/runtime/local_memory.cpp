@@ -259,8 +259,8 @@ bool LocalMemory::rest_is_due() const {
 void LocalMemory::rest_some() {
   if (!rest_is_due()) return;
   if (!node_.engine->faults_inline()) return ring();
-  const bool can_wait = unwatched_.load(std::memory_order_relaxed) < bound_ - fill_to_;
-  if (rung_.load() != 0 && can_wait) return;
+  const std::uint32_t most = std::min(bound_ - fill_to_, bound_ / 64);  // of a thirtieth that rests of the young ones
+  if (awake_.load() && unwatched_.load(std::memory_order_relaxed) < most) return;
   if (!resting_some_.try_lock()) return;
   lay_to_rest();
   resting_some_.unlock();
@@ -342,11 +342,15 @@ void LocalMemory::rest_if_due() {
 void LocalMemory::loop() {
   const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-evict");
-  while (!stopping_.load()) {
+  for (;;) {
     rung_.store(0);
+    if (stopping_.load()) return;
     rest_if_due();
     if (charged_.load() <= wake_above_) {
-      if (!clean_some()) futex_wait(rung_, 0, FutexScope::kProcess);
+      if (clean_some()) continue;
+      awake_.store(false);
+      futex_wait(rung_, 0, FutexScope::kProcess);
+      awake_.store(true);
       continue;
     }
     while (charged_.load() > fill_to_ && !stopping_.load()) {

@@ -92,6 +92,7 @@ class LocalMemory {
   std::atomic<std::uint32_t> cuts_{0};     // bumped when room has come up
   std::atomic<std::uint32_t> stalled_{0};  // threads that wait for that
   std::atomic<std::uint32_t> rung_{0};     // 0: the thread sleeps, or is about to look once more
+  std::atomic<bool> awake_{true};          // the thread does not sleep
   std::atomic<bool> stopping_{false};
   std::thread thread_;
 };

@@ -204,6 +204,27 @@ void vectors() {
   for (std::size_t i = 0; i < 2; ++i) messages[i].msg_hdr.msg_iov = &parts[2 + i];
   push_out();
   REQUIRE(recvmmsg(ends[1], messages, 2, MSG_DONTWAIT, nullptr) == 2 && is_pattern(back, 10'000));
+  // Buffers for more than there is room for: not all are served at once, and nothing is lost.
+  constexpr std::size_t kMany = 160, kEach = 1 << 16;
+  auto* const rooms = fresh<char>(kMany * kEach);
+  auto* const many = fresh<mmsghdr>(kMany);
+  auto* const room = fresh<iovec>(kMany);
+  for (std::size_t i = 0; i < kMany; ++i) {
+    room[i] = {rooms + i * kEach, kEach};
+    many[i].msg_hdr.msg_iov = &room[i];
+    many[i].msg_hdr.msg_iovlen = 1;
+  }
+  for (std::size_t got = 0; got < kMany;) {
+    for (int sent = 0; sent < 4; ++sent) REQUIRE(send(ends[0], text, 1000, 0) == 1000);
+    push_out();
+    for (int came = 0; came < 4;) {
+      const int some = recvmmsg(ends[1], many + got, static_cast<unsigned>(kMany - got), MSG_DONTWAIT, nullptr);
+      REQUIRE(some > 0);
+      came += some;
+      got += static_cast<std::size_t>(some);
+    }
+  }
+  for (std::size_t i = 0; i < kMany; ++i) REQUIRE(many[i].msg_len == 1000 && is_pattern(rooms + i * kEach, 1000));
   std::FILE* const file = std::tmpfile();
   push_out();
   REQUIRE(pwritev2(fileno(file), parts, 2, 0, 0) == 10'000);

@@ -87,21 +87,31 @@ TEST(Preload, AStaticProgramIsNamed) {
 
 // --- over memory nodes -----------------------------------------------------------------------------------------------
 
-std::vector<std::string> bounded(std::vector<std::string> program) {
-  std::vector<std::string> command{bin("dsmrun"), "--preload", "--memory-nodes", "2", "--local-memory", "16M", "--"};
+// With the engine that is the default there, and with the one whose pages the kernel waits for.
+constexpr const char* kEngines[] = {"uffd-inline", "uffd-thread"};
+
+std::vector<std::string> bounded(std::vector<std::string> program, const char* engine = "auto") {
+  std::vector<std::string> command{bin("dsmrun"), "--preload", "--memory-nodes", "2", "--local-memory",
+                                   "16M",         "--engine",  engine,           "--"};
   command.insert(command.end(), program.begin(), program.end());
   return command;
 }
 
-TEST_P(Corners, OverMemoryNodes) { expect_good(bounded({bin("corners"), GetParam()}), {}); }
+TEST_P(Corners, OverMemoryNodes) {
+  for (const char* engine : kEngines) expect_good(bounded({bin("corners"), GetParam()}, engine), {});
+}
 
 class OverMemoryNodes : public testing::TestWithParam<const char*> {};
-TEST_P(OverMemoryNodes, AsWithoutUs) { expect_good(bounded({bin("processes"), GetParam()}), {}); }
+TEST_P(OverMemoryNodes, AsWithoutUs) {
+  for (const char* engine : kEngines) expect_good(bounded({bin("processes"), GetParam()}, engine), {});
+}
 INSTANTIATE_TEST_SUITE_P(Program, OverMemoryNodes, kOfProcesses,
                          [](const auto& test) { return std::string(test.param); });
 
 TEST(PreloadOverMemoryNodes, ShadowedBlocksSurviveEviction) {
-  expect_good(bounded({bin("stress_malloc"), "--seconds", "3", "--threads", "8"}), {});
+  for (const char* engine : kEngines) {
+    expect_good(bounded({bin("stress_malloc"), "--seconds", "2", "--threads", "8"}, engine), {});
+  }
 }
 
 TEST(PreloadOverMemoryNodes, AForkThatFindsNoFolderSaysSo) {
@@ -126,9 +136,11 @@ TEST_P(Mappings, AsTheKernels) {
   expect_good({bin("dsmrun"), "--preload", "--mmap-kib", "1024", "--", bin("mappings"), GetParam()}, {});
 }
 TEST_P(Mappings, OverMemoryNodes) {
-  expect_good({bin("dsmrun"), "--preload", "--mmap-kib", "1024", "--memory-nodes", "2", "--local-memory", "4M", "--",
-               bin("mappings"), GetParam()},
-              {});
+  for (const char* engine : kEngines) {
+    expect_good({bin("dsmrun"), "--preload", "--mmap-kib", "1024", "--memory-nodes", "2", "--local-memory", "4M",
+                 "--engine", engine, "--", bin("mappings"), GetParam()},
+                {});
+  }
 }
 INSTANTIATE_TEST_SUITE_P(Program, Mappings,
                          testing::Values("which_are_global", "fresh_is_zero", "unmapping", "resizing", "advice",
@@ -149,6 +161,30 @@ TEST(PreloadOverMemoryNodes, SystemCallsWorkWithEveryEngine) {
     command.push_back(bin("calls"));
     expect_good(command, {});
   }
+}
+
+// The filter of system calls stays in what a program starts; a job in there makes its calls from the gate.
+TEST(PreloadOverMemoryNodes, AJobThatAJobStartsGetsOnWithItsFilter) {
+  for (const std::string inner : {"--memory-nodes 1 --local-memory 4M --engine uffd-inline",
+                                  "--memory-nodes 1 --local-memory 4M --engine uffd-thread", ""}) {
+    for (const std::string what : {"streams_with_buffers", "child_has_a_copy"}) {
+      const std::string command = bin("dsmrun") + " --preload " + inner + " -- " + bin("processes") + " " + what;
+      expect_good({bin("dsmrun"), "--preload", "--memory-nodes", "1", "--local-memory", "4M", "--engine", "uffd-inline",
+                   "--", "/bin/bash", "-c", command + "; exit $?"},
+                  {});
+    }
+  }
+}
+
+// Whoever starts it may have blocked what carries a fault.
+TEST(PreloadOverMemoryNodes, BlockedSignalsAreInherited) {
+  Start start;
+  start.in_child = [] {
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, nullptr);
+  };
+  expect_good(bounded({bin("corners"), "resizing"}), start);
 }
 
 // It has functions of its own called getenv and unsetenv, and forks to start what it starts.
