@@ -34,8 +34,8 @@ class Leases;       // leases.h: memory of the memory nodes
 class LocalMemory;  // local_memory.h: the bound on what this node holds of it
 
 // Who runs in this process. kUnmodified: a program that knows nothing of libdsm (the preload library starts its node).
-// System calls on missing pages have to work, so the engine is uffd-thread where that can run, but for nodes with memory
-// nodes (engine_name in node.cpp). A node without peers needs no threads and no signal handlers, so it has none.
+// System calls on missing pages have to work, so the engine is uffd-thread where that can run, but for nodes with
+// memory nodes (engine_name in node.cpp). A node without peers needs no threads and no signal handlers, so it has none.
 enum class Program : std::uint8_t { kLinked, kUnmodified };
 
 struct Node {
