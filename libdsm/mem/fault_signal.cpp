@@ -209,8 +209,7 @@ Result<void> install(int signal) {
   struct sigaction action {};
   action.sa_sigaction = on_signal;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
-  // All of them. libc's own, which sigfillset leaves out, too: pthread_cancel's would unwind the runtime with its
-  // locks.
+  // All, libc's own too, which sigfillset leaves out: pthread_cancel's would unwind the runtime with its locks.
   std::memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
   if (sigaction(signal, nullptr, &hook.previous) != 0 || sigaction(signal, &action, nullptr) != 0) {
     return fail(Errc::kSystem, "cannot install the fault handler", errno);

@@ -42,8 +42,11 @@ bool acquire_message(const msghdr* message, Access access) {
   return any;
 }
 
+// With an engine whose pages the kernel waits for that is the call alone.
 template <typename Acquire, typename Call>
 ssize_t with_pages(Acquire acquire_pages, Call call) {
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
+    return call();
   for (int tries = 1;; ++tries) {
     const bool any = acquire_pages();
     const ssize_t result = call();
@@ -53,8 +56,6 @@ ssize_t with_pages(Acquire acquire_pages, Call call) {
 
 template <typename Call>
 ssize_t with_parts(const iovec* parts, int count, Access access, Call call) {
-  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
-    return call();
   return with_pages([&] { return acquire_parts(parts_of(parts, count), access); }, call);
 }
 
@@ -67,6 +68,8 @@ std::size_t bytes_of(const msghdr& message) {
 // Fewer of them, so that all of their pages can be here at once: the others would lose what came for them. Calls for
 // several messages may do less than they are asked for.
 unsigned that_fit(const mmsghdr* messages, unsigned count) {
+  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
+    return count;
   std::size_t bytes = 0;
   for (unsigned i = 0; i < count; ++i) {
     bytes += bytes_of(messages[i].msg_hdr) + kPageBytes;
@@ -151,15 +154,11 @@ DSM_INTERPOSED ssize_t process_vm_writev(pid_t pid, const iovec* local, unsigned
 
 DSM_INTERPOSED ssize_t recvmsg(int fd, msghdr* message, int flags) {
   const auto call = [&] { return next<"recvmsg", ssize_t(int, msghdr*, int)>()(fd, message, flags); };
-  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
-    return call();
   return with_pages([&] { return acquire_message(message, Access::kWrite); }, call);
 }
 
 DSM_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
   const auto call = [&] { return next<"sendmsg", ssize_t(int, const msghdr*, int)>()(fd, message, flags); };
-  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
-    return call();
   return with_pages([&] { return acquire_message(message, Access::kRead); }, call);
 }
 
@@ -167,16 +166,12 @@ DSM_INTERPOSED int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags
   const auto call = [&] {
     return next<"recvmmsg", int(int, mmsghdr*, unsigned, int, timespec*)>()(fd, messages, count, flags, timeout);
   };
-  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
-    return call();
   count = that_fit(messages, count);
   return static_cast<int>(with_pages([&] { return acquire_messages(messages, count, Access::kWrite); }, call));
 }
 
 DSM_INTERPOSED int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
   const auto call = [&] { return next<"sendmmsg", int(int, mmsghdr*, unsigned, int)>()(fd, messages, count, flags); };
-  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
-    return call();
   count = that_fit(messages, count);
   return static_cast<int>(with_pages([&] { return acquire_messages(messages, count, Access::kRead); }, call));
 }

@@ -128,8 +128,8 @@ bool filters_may_be_had() {
 }
 
 // For a program that does not know of us. Over memory nodes nearly all faults are the program's own. uffd-inline serves
-// them in a third of the time or less: a thread would have to be woken twice for each, and wherever CPUs are idle that
-// takes some 20 us in a virtual machine. Its system calls are looked after (preload/traps.h).
+// them in a sixth to a third of the time: a thread would have to be woken twice for each, and wherever CPUs are idle
+// that takes some 20 us in a virtual machine. Its system calls are looked after (preload/traps.h).
 std::string engine_name(const Node& node) {
   if (node.program != Program::kUnmodified || node.config.engine != "auto") return node.config.engine;
   if (node.config.memory_nodes != 0 && mem::engine_obstacle("uffd-inline").empty() && filters_may_be_had()) {

@@ -58,6 +58,12 @@ std::FILE* file_of(std::size_t bytes) {
   return file;
 }
 
+char* patterned(std::size_t bytes) {
+  auto* const text = fresh<char>(bytes);
+  for (std::size_t i = 0; i < bytes; ++i) text[i] = pattern(i);
+  return text;
+}
+
 bool is_pattern(const char* text, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; ++i) {
     if (text[i] != pattern(i)) return false;
@@ -154,9 +160,8 @@ void names_and_structs() {
 void sockets() {
   int ends[2];
   REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
-  auto* const text = fresh<char>(1 << 16);
+  auto* const text = patterned(1 << 16);
   auto* const back = fresh<char>(1 << 16);
-  for (std::size_t i = 0; i < 1 << 16; ++i) text[i] = pattern(i);
   push_out();
   REQUIRE(send(ends[0], text, 1 << 16, 0) == 1 << 16);
   push_out();
@@ -187,9 +192,8 @@ void sockets() {
 void vectors() {
   int ends[2];
   REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) == 0);
-  auto* const text = fresh<char>(1 << 16);
+  auto* const text = patterned(1 << 16);
   auto* const back = fresh<char>(1 << 16);
-  for (std::size_t i = 0; i < 1 << 16; ++i) text[i] = pattern(i);
   auto* const parts = fresh<iovec>(4);
   auto* const messages = fresh<mmsghdr>(2);
   for (std::size_t i = 0; i < 4; ++i) {
