@@ -1,18 +1,21 @@
 // System calls that find memory which nodes share in vectors and headers, and not in an argument (traps.h), with an
 // engine whose pages the kernel cannot wait for: the pages are touched first, as the program would, and again if one
-// was taken away before the kernel came to it. docs/system-calls.md says what is handled with which engine. With any
-// other engine, and on a node without peers, a call is passed on at once.
+// was taken away before the kernel came to it; what would be lost by that is received in stand-ins (receive.h).
+// docs/system-calls.md says what is handled with which engine. With any other engine, and on a node without peers, a
+// call is passed on at once.
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <span>
 
 #include "base/types.h"
 #include "preload/front.h"
 #include "preload/next.h"
+#include "preload/receive.h"
 #include "preload/traps.h"
 
 namespace dsm::preload {
@@ -42,16 +45,38 @@ bool acquire_message(const msghdr* message, Access access) {
   return any;
 }
 
+bool care() { return system_calls_need_care.load(std::memory_order_acquire); }
+
 // With an engine whose pages the kernel waits for that is the call alone.
 template <typename Acquire, typename Call>
 ssize_t with_pages(Acquire acquire_pages, Call call) {
-  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
+  if (!care()) [[likely]]
     return call();
   for (int tries = 1;; ++tries) {
     const bool any = acquire_pages();
     const ssize_t result = call();
     if (result >= 0 || errno != EFAULT || !any || tries == kMostTries) return result;
   }
+}
+
+// As libc's functions say it.
+ssize_t answer(long result) {
+  if (result >= 0) return result;
+  errno = static_cast<int>(-result);
+  return -1;
+}
+long as_of_kernel(ssize_t result) { return result >= 0 ? result : -errno; }
+
+// libc's functions, with the kernel's answers.
+long libc_readv(int fd, const iovec* parts, int count) {
+  return as_of_kernel(next<"readv", ssize_t(int, const iovec*, int)>()(fd, parts, count));
+}
+long libc_recvmsg(int fd, msghdr* message, int flags) {
+  return as_of_kernel(next<"recvmsg", ssize_t(int, msghdr*, int)>()(fd, message, flags));
+}
+long libc_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
+  using Real = int(int, mmsghdr*, unsigned, int, timespec*);
+  return as_of_kernel(next<"recvmmsg", Real>()(fd, messages, count, flags, timeout));
 }
 
 template <typename Call>
@@ -68,7 +93,7 @@ std::size_t bytes_of(const msghdr& message) {
 // Fewer of them, so that all of their pages can be here at once: the others would lose what came for them. Calls for
 // several messages may do less than they are asked for.
 unsigned that_fit(const mmsghdr* messages, unsigned count) {
-  if (!system_calls_need_care.load(std::memory_order_acquire)) [[likely]]
+  if (!care()) [[likely]]
     return count;
   std::size_t bytes = 0;
   for (unsigned i = 0; i < count; ++i) {
@@ -87,8 +112,11 @@ bool acquire_messages(mmsghdr* messages, unsigned count, Access access) {
 }  // namespace
 
 DSM_INTERPOSED ssize_t readv(int fd, const iovec* parts, int count) {
-  return with_parts(parts, count, Access::kWrite,
-                    [&] { return next<"readv", ssize_t(int, const iovec*, int)>()(fd, parts, count); });
+  if (care() && count >= 0) {
+    const auto taken = read_with_stand_ins(fd, {parts, static_cast<std::size_t>(count)}, libc_readv);
+    if (taken) return answer(*taken);
+  }
+  return with_parts(parts, count, Access::kWrite, [&] { return answer(libc_readv(fd, parts, count)); });
 }
 
 DSM_INTERPOSED ssize_t writev(int fd, const iovec* parts, int count) {
@@ -153,8 +181,11 @@ DSM_INTERPOSED ssize_t process_vm_writev(pid_t pid, const iovec* local, unsigned
 }
 
 DSM_INTERPOSED ssize_t recvmsg(int fd, msghdr* message, int flags) {
-  const auto call = [&] { return next<"recvmsg", ssize_t(int, msghdr*, int)>()(fd, message, flags); };
-  return with_pages([&] { return acquire_message(message, Access::kWrite); }, call);
+  if (care()) {
+    if (const auto taken = receive_with_stand_ins(fd, *message, flags, libc_recvmsg)) return answer(*taken);
+  }
+  return with_pages([&] { return acquire_message(message, Access::kWrite); },
+                    [&] { return answer(libc_recvmsg(fd, message, flags)); });
 }
 
 DSM_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
@@ -163,11 +194,13 @@ DSM_INTERPOSED ssize_t sendmsg(int fd, const msghdr* message, int flags) {
 }
 
 DSM_INTERPOSED int recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
-  const auto call = [&] {
-    return next<"recvmmsg", int(int, mmsghdr*, unsigned, int, timespec*)>()(fd, messages, count, flags, timeout);
-  };
+  if (care()) {
+    const auto taken = receive_with_stand_ins(fd, {messages, count}, flags, timeout, libc_recvmmsg);
+    if (taken) return static_cast<int>(answer(*taken));
+  }
   count = that_fit(messages, count);
-  return static_cast<int>(with_pages([&] { return acquire_messages(messages, count, Access::kWrite); }, call));
+  return static_cast<int>(with_pages([&] { return acquire_messages(messages, count, Access::kWrite); },
+                                     [&] { return answer(libc_recvmmsg(fd, messages, count, flags, timeout)); }));
 }
 
 DSM_INTERPOSED int sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {

@@ -18,10 +18,13 @@
 #include <cstddef>
 #include <cstring>
 #include <initializer_list>
+#include <optional>
 #include <vector>
 
 #include "preload/direct_call.h"
 #include "preload/front.h"
+#include "preload/receive.h"
+#include "preload/stand_in.h"
 #include "runtime/forks.h"
 #include "runtime/node.h"
 
@@ -180,13 +183,6 @@ long call_once(long number, const Buffer* buffer, const Arguments& with) {
   }
 }
 
-// A file that gives all it has, while it has some: only from such may one go on reading and never wait.
-bool is_file(std::uint64_t descriptor) {
-  struct stat status {};
-  return call_directly(SYS_fstat, {descriptor, reinterpret_cast<std::uint64_t>(&status)}) == 0 &&
-         (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
-}
-
 // A piece after the other. The kernel also ends a call short where it meets a missing page, so what is short is gone on
 // with, unless that could wait for what nobody has: a pipe gives what it has.
 long call_in_pieces(long number, const Buffer& buffer, Arguments with) {
@@ -198,7 +194,8 @@ long call_in_pieces(long number, const Buffer& buffer, Arguments with) {
     if (result <= 0) return done != 0 ? static_cast<long>(done) : result;
     const auto some = static_cast<std::uint64_t>(result);
     done += some;
-    if (done == all || (buffer.access == Access::kWrite && number != SYS_getrandom && !is_file(with[0]))) {
+    if (done == all ||
+        (buffer.access == Access::kWrite && number != SYS_getrandom && !is_file(static_cast<int>(with[0])))) {
       return static_cast<long>(done);
     }
     given(buffer.data) += some;
@@ -207,6 +204,9 @@ long call_in_pieces(long number, const Buffer& buffer, Arguments with) {
 }
 
 long make_call(long number, const Arguments& with) {
+  std::optional<long> taken = receive_with_stand_ins(number, with);
+  if (!taken) taken = call_with_stand_ins(number, with);
+  if (taken) return *taken;
   const Buffer* const buffer = buffer_of(number);
   const bool pieces =
       buffer != nullptr && buffer->in_pieces && is_trapped(with[static_cast<std::size_t>(buffer->data)]);
@@ -300,6 +300,13 @@ Result<void> set_filter(const Geometry& geometry) {
 
 }  // namespace
 
+bool is_file(int descriptor) {
+  struct stat status {};
+  return call_directly(SYS_fstat, {static_cast<std::uint64_t>(descriptor), reinterpret_cast<std::uint64_t>(&status)}) ==
+             0 &&
+         (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode));
+}
+
 // Where there is no memory the call is to say so itself.
 bool is_shared(std::uintptr_t address) {
   const runtime::Node& node = *front_node();
@@ -324,6 +331,7 @@ Result<void> trap_system_calls(const runtime::Node& node) {
   const bool older = has_older_filter(node.geometry);
   if (!older && !system_calls_need_care) return {};
   unblock_our_signals();
+  if (auto reserved = reserve_stand_ins(); !reserved) return reserved;
   if (older) {
     if (auto opened = call_from_gate(); !opened) return opened;
   }

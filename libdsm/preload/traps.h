@@ -1,7 +1,8 @@
 // System calls that are handed memory of the global range, with an engine whose pages the kernel does not wait for. A
 // seccomp filter has the kernel send SIGSYS for every call that names such memory in an argument, whoever makes it: the
 // program, libc's inner functions, inline assembly. The handler touches the pages, as the program would, makes the
-// call, and does both again if a page was taken away in between (EFAULT).
+// call, and does both again if a page was taken away in between (EFAULT). Calls that wait, or that take what they hand
+// over, are not made again: private memory stands in for the program's (stand_in.h).
 //
 // 1. Calls that are made by the library's own instruction pass, and those from the gate, one page of code at the same
 //    address in every process.
@@ -42,6 +43,9 @@ void set_trapped_action(const struct sigaction* action, struct sigaction* before
 inline constexpr std::size_t kMostAcquired = std::size_t{1} << 20;
 // How often a call is made that meets a missing page each time: others fight over the page, and get on.
 inline constexpr int kMostTries = 1000;
+// A file that gives all it has, while it has some: only from such may one go on reading and never wait, and what it has
+// given it can give again.
+bool is_file(int descriptor);
 // Whether the page may be missing here; a private chunk's cannot, as long as no other node asks for it.
 bool is_shared(std::uintptr_t address);
 // Makes the pages of what the kernel is to read (kRead) or write (kWrite) accessible. False if none is shared.

@@ -144,6 +144,14 @@ PRELOAD = {
         ("pieces-from-one-place", "if (buffer.offset >= 0) given(buffer.offset) += some;",
          "if (buffer.offset >= 0 && !MUTANT) given(buffer.offset) += some;"),
     ],
+    "libdsm/preload/receive.cpp": [
+        ("message-lost-with-its-page", "if (!any_needs(message)) return std::nullopt;",
+         "if (!any_needs(message) || MUTANT) return std::nullopt;"),
+    ],
+    "libdsm/preload/stand_in.cpp": [
+        ("status-lost-with-its-page", "if (!has_outputs(number)) return std::nullopt;",
+         "if (!has_outputs(number) || MUTANT) return std::nullopt;"),
+    ],
     "libdsm/preload/descriptors.cpp": [
         ("own-descriptors-closed", "DSM_INTERPOSED int close(int fd) { return is_own(fd)", "DSM_INTERPOSED int close(int fd) { return is_own(fd) && !MUTANT"),
     ],

@@ -21,32 +21,9 @@
 #include <thread>
 #include <vector>
 
-#define REQUIRE(condition)                                                           \
-  do {                                                                               \
-    if (!(condition)) {                                                              \
-      std::fprintf(stderr, "line %d: %s (errno %d)\n", __LINE__, #condition, errno); \
-      std::_Exit(1);                                                                 \
-    }                                                                                \
-  } while (false)
+#include "tests/preload/pushed_out.h"
 
 namespace {
-
-constexpr std::size_t kUsed = 12 << 20, kPage = 4096;
-volatile char* used = nullptr;
-
-// Touches more than there is room for, so that what was touched before is not here.
-void push_out() {
-  for (std::size_t at = 0; at < kUsed; at += kPage) used[at] = static_cast<char>(at >> 12);
-}
-
-char pattern(std::size_t i) { return static_cast<char>(i * 31 + (i >> 12)); }
-
-template <typename T>
-T* fresh(std::size_t count = 1) {
-  auto* const made = static_cast<T*>(std::calloc(count, sizeof(T)));
-  REQUIRE(made != nullptr);
-  return made;
-}
 
 std::FILE* file_of(std::size_t bytes) {
   std::FILE* const file = std::tmpfile();
@@ -56,19 +33,6 @@ std::FILE* file_of(std::size_t bytes) {
   REQUIRE(std::fwrite(text.data(), 1, bytes, file) == bytes && std::fflush(file) == 0);
   std::rewind(file);
   return file;
-}
-
-char* patterned(std::size_t bytes) {
-  auto* const text = fresh<char>(bytes);
-  for (std::size_t i = 0; i < bytes; ++i) text[i] = pattern(i);
-  return text;
-}
-
-bool is_pattern(const char* text, std::size_t bytes) {
-  for (std::size_t i = 0; i < bytes; ++i) {
-    if (text[i] != pattern(i)) return false;
-  }
-  return true;
 }
 
 // Straight between the kernel and the program's buffer, as libc does with large ones; more than there is room for, too.

@@ -160,9 +160,11 @@ TEST(PreloadOverMemoryNodes, SystemCallsWorkWithEveryEngine) {
       command.insert(command.end(), {bin("processes"), what});
       expect_good(command, {});
     }
-    auto command = job;
-    command.push_back(bin("calls"));
-    expect_good(command, {});
+    for (const char* program : {"calls", "waiting_calls"}) {
+      auto command = job;
+      command.push_back(bin(program));
+      expect_good(command, {});
+    }
   }
 }
 
