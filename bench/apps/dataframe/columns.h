@@ -2,13 +2,14 @@
 // memory. Column i is in chunks in the memory of node i mod n.
 //
 //   view<C>(row)                   column C from `row` to the end of its chunk; good as long as the view
-//   put(worker, part, records)     what `worker` has gathered for the worker `part`
-//   get<Record>(worker, part)      that, after a barrier
+//   put(worker, part, records)     what `worker` has gathered for the worker `part`, as pieces
+//   get<Record>(worker, part, i)   piece i of that, after a barrier; empty after the last
 //   clear(worker)                  everybody has read what `worker` has put
 #pragma once
 
 #include <dsm/hints.h>
 
+#include <array>
 #include <cstdlib>
 #include <span>
 #include <vector>
@@ -37,11 +38,20 @@ struct View {
   dsm::shared_ref<Borrowed[]> borrowed{};  // not in native and page mode
 };
 
-// What one worker hands to another is one object.
-inline void check_part(const Job& job, std::size_t bytes) {
-  constexpr std::size_t kLargestObject = std::size_t{64} << 20;
-  if (bytes > kLargestObject)
-    job.die("a worker's groups are more than an object's 64 MiB. Take fewer rows or more threads.");
+// What one worker hands to another is so many objects at most, each as large as objects can be.
+constexpr std::size_t kPieces = 16;
+constexpr std::size_t kPieceBytes = std::size_t{64} << 20;
+
+// put_piece(i, records) for what belongs into each piece.
+template <typename Record, typename Put>
+void in_pieces(const Job& job, std::span<const Record> records, Put put_piece) {
+  constexpr std::size_t kEach = kPieceBytes / sizeof(Record);
+  if (records.size() > kPieces * kEach) {
+    job.die("a worker's groups are more than 16 objects of 64 MiB. Take fewer rows or more threads.");
+  }
+  for (std::size_t i = 0; i * kEach < records.size(); ++i) {
+    put_piece(i, records.subspan(i * kEach, std::min(kEach, records.size() - i * kEach)));
+  }
 }
 
 // f(column) for all of them.
@@ -72,7 +82,7 @@ class PlainFrame {
         columns_[C][i] = chunk;
       }
     });
-    for (Slot*& slots : parts_) slots = job.shared<Slot>(job.workers());
+    for (Pieces*& pieces : parts_) pieces = job.shared<Pieces>(job.workers());
     job.sync_nodes();
   }
   std::uint64_t step() const { return chunks_.step(); }
@@ -85,22 +95,25 @@ class PlainFrame {
   }
   template <typename Record>
   void put(unsigned worker, unsigned part, std::span<const Record> records) {
-    Record* const to = make(worker, part, records);
-    if (to == nullptr) return;
-    std::memcpy(to, records.data(), records.size_bytes());
-    if (!job_.native()) dsm::release(to, records.size_bytes());
+    in_pieces(job_, records, [&](std::size_t piece, std::span<const Record> some) {
+      Record* const to = make(parts_[worker][part][piece], some);
+      std::memcpy(to, some.data(), some.size_bytes());
+      if (!job_.native()) dsm::release(to, some.size_bytes());
+    });
   }
   template <typename Record>
-  View<Record> get(unsigned worker, unsigned part) {
-    const Slot slot = parts_[worker][part];
+  View<Record> get(unsigned worker, unsigned part, std::size_t piece) {
+    const Slot slot = parts_[worker][part][piece];
     if (!job_.native() && slot.count != 0) dsm::prefetch(slot.block, slot.count * sizeof(Record));
     return {static_cast<const Record*>(slot.block), slot.count, {}};
   }
   void clear(unsigned worker) {
     for (unsigned part = 0; part < job_.workers(); ++part) {
-      Slot& slot = parts_[worker][part];
-      if (slot.count != 0) job_.native() ? std::free(slot.block) : dsm::free(slot.block);
-      slot = {};
+      for (Slot& slot : parts_[worker][part]) {
+        if (slot.count == 0) break;
+        job_.native() ? std::free(slot.block) : dsm::free(slot.block);
+        slot = {};
+      }
     }
   }
 
@@ -109,6 +122,7 @@ class PlainFrame {
     void* block;
     std::size_t count;
   };
+  using Pieces = std::array<Slot, kPieces>;
 
   template <unsigned C>
   std::span<const TypeOf<C>> chunk(std::uint64_t row) const {
@@ -116,22 +130,21 @@ class PlainFrame {
     return {static_cast<const TypeOf<C>*>(columns_[C][number]), chunks_.length(sizeof(TypeOf<C>), number)};
   }
   template <typename Record>
-  Record* make(unsigned worker, unsigned part, std::span<const Record> records) {
-    if (records.empty()) return nullptr;
+  Record* make(Slot& slot, std::span<const Record> records) {
     const std::size_t bytes = whole_pages(records.size_bytes());
     void* const block = job_.native() ? std::aligned_alloc(kPageBytes, bytes) : dsm::alloc(bytes, kPageBytes);
     if (block == nullptr) job_.die("memory is used up. Take fewer rows.");
-    parts_[worker][part] = {block, records.size()};
+    slot = {block, records.size()};
     return static_cast<Record*>(block);
   }
 
   Job& job_;
   Chunks chunks_;
   std::array<void**, kColumns> columns_{};
-  std::vector<Slot*> parts_;  // by worker: its parts, on pages of their own
+  std::vector<Pieces*> parts_;  // by worker: its parts, on pages of their own
 };
 
-// L1: a chunk and a part are objects.
+// L1: a chunk and a piece of a part are objects.
 class HintedFrame : public PlainFrame {
  public:
   using PlainFrame::PlainFrame;
@@ -144,14 +157,14 @@ class HintedFrame : public PlainFrame {
   }
   template <typename Record>
   void put(unsigned worker, unsigned part, std::span<const Record> records) {
-    check_part(job_, records.size_bytes());
-    Record* const to = make(worker, part, records);
-    if (to == nullptr) return;
-    std::memcpy(dsm::borrow_mut(std::span<Record>(to, records.size())).get(), records.data(), records.size_bytes());
+    in_pieces(job_, records, [&](std::size_t piece, std::span<const Record> some) {
+      Record* const to = make(parts_[worker][part][piece], some);
+      std::memcpy(dsm::borrow_mut(std::span<Record>(to, some.size())).get(), some.data(), some.size_bytes());
+    });
   }
   template <typename Record>
-  View<Record> get(unsigned worker, unsigned part) {
-    const Slot slot = parts_[worker][part];
+  View<Record> get(unsigned worker, unsigned part, std::size_t piece) {
+    const Slot slot = parts_[worker][part][piece];
     if (slot.count == 0) return {};
     auto borrowed = dsm::borrow_shared(std::span<const Record>(static_cast<const Record*>(slot.block), slot.count));
     const auto* const at = borrowed.get();
@@ -159,7 +172,7 @@ class HintedFrame : public PlainFrame {
   }
 };
 
-// L2: a chunk has an owner at its node, a part one that whoever adds it up borrows.
+// L2: a chunk has an owner at its node, a piece one that whoever adds it up borrows.
 class OwnedFrame {
  public:
   OwnedFrame(Job& job, const Table& table, std::uint64_t chunk_bytes)
@@ -174,7 +187,7 @@ class OwnedFrame {
         fill<C>(table, chunks_, i, dsm::borrow_mut(owners[i]).get());
       }
     });
-    for (Part*& slots : parts_) slots = job.shared<Part>(job.workers());
+    for (Pieces*& pieces : parts_) pieces = job.shared<Pieces>(job.workers());
     job.sync_nodes();
   }
   std::uint64_t step() const { return chunks_.step(); }
@@ -188,32 +201,35 @@ class OwnedFrame {
   }
   template <typename Record>
   void put(unsigned worker, unsigned part, std::span<const Record> records) {
-    if (records.empty()) return;
-    check_part(job_, records.size_bytes());
-    Part& to = parts_[worker][part];
-    to = dsm::make_owned_for_overwrite<std::uint64_t[]>(records.size_bytes() / sizeof(std::uint64_t));
-    if (!to) job_.die("global memory is used up. Take fewer rows or a larger heap.");
-    std::memcpy(dsm::borrow_mut(to).get(), records.data(), records.size_bytes());
+    in_pieces(job_, records, [&](std::size_t piece, std::span<const Record> some) {
+      Piece& to = parts_[worker][part][piece];
+      to = dsm::make_owned_for_overwrite<std::uint64_t[]>(some.size_bytes() / sizeof(std::uint64_t));
+      if (!to) job_.die("global memory is used up. Take fewer rows or a larger heap.");
+      std::memcpy(dsm::borrow_mut(to).get(), some.data(), some.size_bytes());
+    });
   }
   template <typename Record>
-  View<Record, std::uint64_t> get(unsigned worker, unsigned part) {
-    const Part& from = parts_[worker][part];
+  View<Record, std::uint64_t> get(unsigned worker, unsigned part, std::size_t piece) {
+    const Piece& from = parts_[worker][part][piece];
     if (!from) return {};
     auto borrowed = dsm::borrow_shared(from);
     const auto* const at = reinterpret_cast<const Record*>(borrowed.get());
     return {at, borrowed.size() * sizeof(std::uint64_t) / sizeof(Record), std::move(borrowed)};
   }
   void clear(unsigned worker) {
-    for (unsigned part = 0; part < job_.workers(); ++part) parts_[worker][part].reset();
+    for (unsigned part = 0; part < job_.workers(); ++part) {
+      for (Piece& piece : parts_[worker][part]) piece.reset();
+    }
   }
 
  private:
-  using Part = dsm::own_ptr<std::uint64_t[]>;  // a record is whole words
+  using Piece = dsm::own_ptr<std::uint64_t[]>;  // a record is whole words
+  using Pieces = std::array<Piece, kPieces>;
 
   Job& job_;
   Chunks chunks_;
   std::array<void*, kColumns> columns_{};  // of each its owners
-  std::vector<Part*> parts_;
+  std::vector<Pieces*> parts_;
 };
 
 }  // namespace app::frame

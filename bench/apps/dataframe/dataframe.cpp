@@ -113,9 +113,12 @@ class Run {
     Groups<Record> all;
     for (unsigned i = 0; i < job_.workers(); ++i) {
       const unsigned worker = (me_ + i) % job_.workers();  // not everybody asks the same one at once
-      const auto part = frame_.template get<Record>(worker, me_);
-      add_records(std::span<const Record>(part.at, part.count), all);
-      if (node_of(worker) != node_of(me_)) found.least_bytes += part.count * sizeof(Record);
+      for (std::size_t number = 0; number < kPieces; ++number) {
+        const auto piece = frame_.template get<Record>(worker, me_, number);
+        if (piece.count == 0) break;
+        add_records(std::span<const Record>(piece.at, piece.count), all);
+        if (node_of(worker) != node_of(me_)) found.least_bytes += piece.count * sizeof(Record);
+      }
     }
     return all;
   }
