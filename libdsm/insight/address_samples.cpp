@@ -27,9 +27,10 @@ namespace {
 
 constexpr std::uint64_t kSamplesPerSecond = 997;  // of a thread, about; not in step with what a program does
 constexpr std::int64_t kLookNs = 20'000'000;
-// A ring costs its thread's context switches some microseconds each. Of loads, which tell what nothing else does, it
-// is there all the time; of faults, which the recorder counts, too, in one look of so many.
-constexpr unsigned kLooksAFaultRing = 16;
+// A ring costs its thread's context switches some microseconds each, and opening it all threads some milliseconds. Of
+// loads, which tell what nothing else does, it is there all the time; of faults, which the recorder counts, too, for
+// one look, and then not for so long: a program whose nodes wait for each other took 9 % longer with one look in 16.
+constexpr std::int64_t kPauseNs = 2'500'000'000;
 constexpr std::size_t kHeadBytes = sizeof(perf_event_header);
 
 // The processor's events that note a load's address, by libpfm4's names for the generations of processors.
@@ -183,11 +184,13 @@ void AddressSampler::loop() {
   const OwnAllocations own;
   ::prctl(PR_SET_NAME, "dsm-samples");
   const bool always = std::string_view(part_.address_source) == "hardware";
-  for (unsigned look = 0; stopping_.load() == 0; ++look) {
-    if (always || look % kLooksAFaultRing == 0) look_for_threads();
+  while (stopping_.load() == 0) {
+    look_for_threads();
     futex_wait(stopping_, 0, FutexScope::kProcess, kLookNs);
     for (const Ring& ring : rings_) carry(ring);
-    if (!always) close_rings();
+    if (always) continue;
+    close_rings();
+    futex_wait(stopping_, 0, FutexScope::kProcess, kPauseNs);
   }
   close_rings();
 }
