@@ -57,7 +57,6 @@ Result<std::unique_ptr<FaultEngine>> make_engine(const std::string& name, const 
     log(LogLevel::kError, "mem", "engine {} cannot run: {}", name, obstacle);
     return fail(Errc::kNoSupport, "the fault engine asked for cannot run here");
   }
-  log(LogLevel::kInfo, "mem", "engine {}, as asked for", name);
   return make_named(name, geometry, service);
 }
 

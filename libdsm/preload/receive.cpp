@@ -23,7 +23,8 @@ bool any_needs(std::span<const iovec> parts) {
 // A vector whose parts stand in for the program's, as far as they need it and there is room.
 class Scattered {
  public:
-  bool stand_for(std::span<const iovec> theirs, Room& room) {
+  // `whole`: also what the kernel leaves as it is (TCP's MSG_TRUNC writes nothing, and tells of bytes).
+  bool stand_for(std::span<const iovec> theirs, bool whole, Room& room) {
     ours_ = room.place_of<iovec>(theirs.size() + 1);
     theirs_ = room.place_of<void*>(theirs.size() + 1);
     if (ours_ == nullptr || theirs_ == nullptr) return false;
@@ -34,6 +35,9 @@ class Scattered {
       } else {
         add(part, nullptr);
       }
+    }
+    for (std::size_t i = 0; whole && i < count_; ++i) {
+      if (theirs_[i] != nullptr) std::memcpy(ours_[i].iov_base, theirs_[i], ours_[i].iov_len);
     }
     return true;
   }
@@ -80,11 +84,11 @@ bool any_needs(const msghdr& message) {
 class Message {
  public:
   // False if there is no room, or something is wrong with it.
-  bool stand_for(const msghdr& theirs, Room& room) {
+  bool stand_for(const msghdr& theirs, int flags, Room& room) {
     header = theirs;
     if (theirs.msg_iovlen > kMostParts || !stand_for(theirs.msg_name, theirs.msg_namelen, header.msg_name, room) ||
         !stand_for(theirs.msg_control, theirs.msg_controllen, header.msg_control, room) ||
-        !data_.stand_for({theirs.msg_iov, theirs.msg_iovlen}, room)) {
+        !data_.stand_for({theirs.msg_iov, theirs.msg_iovlen}, (flags & MSG_TRUNC) != 0, room)) {
       return false;
     }
     header.msg_iov = data_.parts();
@@ -116,16 +120,6 @@ class Message {
   Scattered data_;
 };
 
-// `receive` is given a room, and says what the kernel has.
-template <typename Receive>
-std::optional<long> in_a_room(Receive receive) {
-  std::optional<Room> room = Room::take();
-  if (!room) return std::nullopt;
-  const std::optional<long> result = receive(*room);
-  room->give_back();
-  return result;
-}
-
 std::optional<long> receive_messages(int fd, std::span<mmsghdr> theirs, int flags, timespec* timeout,
                                      ReceiveMessages call, Room& room) {
   auto* const messages = room.place_of<Message>(theirs.size());
@@ -133,7 +127,7 @@ std::optional<long> receive_messages(int fd, std::span<mmsghdr> theirs, int flag
   if (messages == nullptr || ours == nullptr) return std::nullopt;
   unsigned count = 0;
   for (; count < theirs.size(); ++count) {
-    if (!(new (&messages[count]) Message)->stand_for(theirs[count].msg_hdr, room)) break;
+    if (!(new (&messages[count]) Message)->stand_for(theirs[count].msg_hdr, flags, room)) break;
     if (count != 0 && !messages[count].is_whole()) break;
     ours[count] = {messages[count].header, 0};
   }
@@ -149,7 +143,12 @@ std::optional<long> receive_messages(int fd, std::span<mmsghdr> theirs, int flag
   return result;
 }
 
+// read and readv are not the same for every device.
 long read_directly(int fd, const iovec* parts, int count) {
+  if (count == 1) {
+    return call_directly(
+        SYS_read, {static_cast<std::uint64_t>(fd), reinterpret_cast<std::uint64_t>(parts->iov_base), parts->iov_len});
+  }
   return call_directly(SYS_readv, {static_cast<std::uint64_t>(fd), reinterpret_cast<std::uint64_t>(parts),
                                    static_cast<std::uint64_t>(count)});
 }
@@ -182,7 +181,7 @@ std::optional<long> read_with_stand_ins(int fd, std::span<const iovec> parts, Re
   if (parts.size() > kMostParts || !any_needs(parts) || is_file(fd)) return std::nullopt;
   return in_a_room([&](Room& room) -> std::optional<long> {
     Scattered data;
-    if (!data.stand_for(parts, room)) return std::nullopt;
+    if (!data.stand_for(parts, false, room)) return std::nullopt;
     const long result = call(fd, data.parts(), static_cast<int>(data.count()));
     if (result > 0) data.copy_over(static_cast<std::size_t>(result));
     return result;
@@ -193,7 +192,7 @@ std::optional<long> receive_with_stand_ins(int fd, msghdr& message, int flags, R
   if (!any_needs(message)) return std::nullopt;
   return in_a_room([&](Room& room) -> std::optional<long> {
     Message ours;
-    if (!ours.stand_for(message, room)) return std::nullopt;
+    if (!ours.stand_for(message, flags, room)) return std::nullopt;
     const long result = call(fd, &ours.header, flags);
     if (result >= 0) ours.copy_over(message, static_cast<std::size_t>(result));
     return result;

@@ -8,14 +8,17 @@
 #include <sys/syscall.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <ctime>
+#include <span>
 #include <tuple>
 
 #include "preload/front.h"
+#include "preload/traps.h"
 #include "runtime/forks.h"
 #include "runtime/node.h"
 
@@ -27,11 +30,8 @@ constinit std::array<std::atomic<int>, Room::kRooms> holders{};  // threads, 0: 
 
 int this_thread() { return static_cast<int>(call_directly(SYS_gettid, {})); }
 
-bool is_dead(int thread) {
-  const long process = call_directly(SYS_getpid, {});
-  return call_directly(SYS_tgkill, {static_cast<std::uint64_t>(process), static_cast<std::uint64_t>(thread), 0}) ==
-         -ESRCH;
-}
+// Of any process: a child that shares our memory (vfork) asks for its parent's threads.
+bool is_dead(int thread) { return call_directly(SYS_tkill, {static_cast<std::uint64_t>(thread), 0}) == -ESRCH; }
 
 using Bytes = std::size_t (*)(const Arguments& with);
 template <typename T>
@@ -40,13 +40,17 @@ std::size_t size_of(const Arguments& /*with*/) {
 }
 template <typename T, std::size_t kCount>  // as many as an argument says
 std::size_t array_of(const Arguments& with) {
-  return with[kCount] * sizeof(T);
+  return std::size_t{static_cast<unsigned>(with[kCount])} * sizeof(T);
 }
-std::size_t bit_set(const Arguments& with) { return (with[0] + 63) / 64 * 8; }
+template <std::size_t kLength>  // as many bytes as the number says to which an argument points
+std::size_t as_long_as(const Arguments& with) {
+  return with[kLength] == 0 ? 0 : *reinterpret_cast<const socklen_t*>(with[kLength]);
+}
+std::size_t bit_set(const Arguments& with) { return (std::size_t{static_cast<unsigned>(with[0])} + 63) / 64 * 8; }
 std::size_t typed_message(const Arguments& with) { return sizeof(long) + with[2]; }
-std::size_t socket_address(const Arguments& with) {
-  return with[2] == 0 ? 0 : std::min<std::size_t>(*reinterpret_cast<socklen_t*>(with[2]), sizeof(sockaddr_storage));
-}
+// Where no address is asked for, nobody looks at its length.
+std::size_t address_of_peer(const Arguments& with) { return with[1] == 0 ? 0 : as_long_as<2>(with); }
+std::size_t length_of_address(const Arguments& with) { return with[1] == 0 ? 0 : sizeof(socklen_t); }
 
 // What the kernel writes where an argument points to when it has waited, or taken something.
 struct Output {
@@ -60,10 +64,19 @@ constexpr Output kOutputs[] = {
     {SYS_waitid, 2, size_of<siginfo_t>},
     {SYS_waitid, 4, size_of<rusage>},
     {SYS_rt_sigtimedwait, 1, size_of<siginfo_t>},
-    {SYS_accept, 1, socket_address},
-    {SYS_accept, 2, size_of<socklen_t>},
-    {SYS_accept4, 1, socket_address},
-    {SYS_accept4, 2, size_of<socklen_t>},
+    {SYS_accept, 1, address_of_peer},
+    {SYS_accept, 2, length_of_address},
+    {SYS_accept4, 1, address_of_peer},
+    {SYS_accept4, 2, length_of_address},
+    {SYS_getsockopt, 3, as_long_as<4>},
+    {SYS_getsockopt, 4, size_of<socklen_t>},
+    {SYS_getdents, 1, array_of<char, 2>},
+    {SYS_getdents64, 1, array_of<char, 2>},
+    {SYS_sendfile, 2, size_of<off_t>},
+    {SYS_splice, 1, size_of<off_t>},
+    {SYS_splice, 3, size_of<off_t>},
+    {SYS_copy_file_range, 1, size_of<off_t>},
+    {SYS_copy_file_range, 3, size_of<off_t>},
     {SYS_mq_timedreceive, 1, array_of<char, 2>},
     {SYS_mq_timedreceive, 3, size_of<unsigned>},
     {SYS_msgrcv, 1, typed_message},
@@ -82,57 +95,51 @@ constexpr Output kOutputs[] = {
     {SYS_clock_nanosleep, 3, size_of<timespec>},
 };
 
-// What stands in for the arguments of one call.
+// What stands in for arguments of one call.
 class Outputs {
  public:
-  // False if there is no room.
-  bool add(Room& room, std::size_t argument, void* theirs, std::size_t bytes) {
-    std::byte* const ours = room.place(bytes);
-    if (ours == nullptr) return false;
-    std::memcpy(ours, theirs, bytes);  // the kernel may leave parts of it as they are
-    pieces_[count_++] = {argument, theirs, ours, bytes};
-    return true;
+  Outputs(long number, const Arguments& with) {
+    for (const Output& output : kOutputs) {
+      if (output.call != number) continue;
+      auto* const theirs = reinterpret_cast<std::byte*>(with[output.argument]);
+      const std::size_t bytes = output.bytes(with);
+      if (needs_stand_in(theirs, bytes)) pieces_[count_++] = {output.argument, theirs, bytes, nullptr, nullptr};
+    }
   }
   bool none() const { return count_ == 0; }
-  Arguments in(Arguments with) const {
-    for (std::size_t i = 0; i < count_; ++i) {
-      with[pieces_[i].argument] = reinterpret_cast<std::uint64_t>(pieces_[i].ours);
+
+  // False if there is too little room.
+  bool stand_in(Room& room, Arguments& with) {
+    for (Piece& piece : std::span(pieces_).first(count_)) {
+      piece.ours = room.place(piece.bytes);
+      piece.before = room.place(piece.bytes);
+      if (piece.ours == nullptr || piece.before == nullptr) return false;
+      std::memcpy(piece.before, piece.theirs, piece.bytes);
+      std::memcpy(piece.ours, piece.before, piece.bytes);
+      with[piece.argument] = reinterpret_cast<std::uint64_t>(piece.ours);
     }
-    return with;
+    return true;
   }
+  // What the kernel has written and no more: others may have stored to the rest meanwhile.
   void copy_over() const {
-    for (std::size_t i = 0; i < count_; ++i) std::memcpy(pieces_[i].theirs, pieces_[i].ours, pieces_[i].bytes);
+    for (const Piece& piece : std::span(pieces_).first(count_)) {
+      for (std::size_t i = 0; i < piece.bytes; ++i) {
+        if (piece.ours[i] != piece.before[i]) piece.theirs[i] = piece.ours[i];
+      }
+    }
   }
 
  private:
   struct Piece {
     std::size_t argument;
-    void* theirs;
-    std::byte* ours;
+    std::byte* theirs;
     std::size_t bytes;
+    std::byte* ours;
+    std::byte* before;
   };
   std::array<Piece, std::tuple_size_v<Arguments>> pieces_{};
   std::size_t count_ = 0;
 };
-
-std::optional<long> call_with_outputs(Room& room, long number, const Arguments& with) {
-  Outputs outputs;
-  for (const Output& output : kOutputs) {
-    if (output.call != number) continue;
-    auto* const theirs = reinterpret_cast<void*>(with[output.argument]);
-    const std::size_t bytes = output.bytes(with);
-    if (needs_stand_in(theirs, bytes) && !outputs.add(room, output.argument, theirs, bytes)) return std::nullopt;
-  }
-  if (outputs.none()) return std::nullopt;
-  const long result = call_directly(number, outputs.in(with));
-  if (result >= 0 || result == -EINTR) outputs.copy_over();
-  return result;
-}
-
-bool has_outputs(long number) {
-  return std::any_of(std::begin(kOutputs), std::end(kOutputs),
-                     [&](const Output& output) { return output.call == number; });
-}
 
 }  // namespace
 
@@ -145,15 +152,16 @@ Result<void> reserve_stand_ins() {
 }
 
 std::optional<Room> Room::take() {
+  if (rooms == nullptr) return std::nullopt;  // a thread that was there before the traps
   const int me = this_thread();
   for (std::size_t i = 0; i < kRooms; ++i) {
     int none = 0;
     if (holders[i].load(std::memory_order_relaxed) == 0 && holders[i].compare_exchange_strong(none, me)) return Room(i);
   }
-  for (std::size_t i = 0; i < kRooms; ++i) {
-    int holder = holders[i].load(std::memory_order_relaxed);
-    if (holder != 0 && is_dead(holder) && holders[i].compare_exchange_strong(holder, me)) return Room(i);
-  }
+  static constinit std::atomic<std::size_t> turn{0};
+  const std::size_t one = turn.fetch_add(1, std::memory_order_relaxed) % kRooms;  // one look a call is enough
+  int holder = holders[one].load(std::memory_order_relaxed);
+  if (holder != 0 && is_dead(holder) && holders[one].compare_exchange_strong(holder, me)) return Room(one);
   return std::nullopt;
 }
 
@@ -169,23 +177,25 @@ std::byte* Room::place(std::size_t bytes) {
 bool needs_stand_in(const void* data, std::size_t bytes) {
   const runtime::Node& node = *front_node();
   const auto begin = reinterpret_cast<std::uintptr_t>(data);
-  if (bytes == 0 || begin + bytes < begin || !node.geometry.holds(begin) || !node.geometry.holds(begin + bytes - 1) ||
-      runtime::in_forked_child()) {
-    return false;
-  }
-  for (PageId page = node.geometry.page_of(begin); page <= node.geometry.page_of(begin + bytes - 1); ++page) {
-    if (node.space->state(page) == mem::ChunkState::kUnused) return false;
-  }
-  return true;
+  if (bytes == 0 || !node.geometry.holds(begin) || runtime::in_forked_child()) return false;
+  const std::uintptr_t last = begin + std::min(bytes, Room::kBytes) - 1;
+  if (!node.geometry.holds(last)) return false;
+  const auto in_use = [&](std::uintptr_t at) {  // a chunk is as a whole
+    return node.space->state(node.geometry.page_of(at)) != mem::ChunkState::kUnused;
+  };
+  return in_use(begin) && in_use(last);
 }
 
 std::optional<long> call_with_stand_ins(long number, const Arguments& with) {
-  if (!has_outputs(number)) return std::nullopt;
-  std::optional<Room> room = Room::take();
-  if (!room) return std::nullopt;
-  const std::optional<long> result = call_with_outputs(*room, number, with);
-  room->give_back();
-  return result;
+  Outputs outputs(number, with);
+  if (outputs.none()) return std::nullopt;
+  return in_a_room([&](Room& room) -> std::optional<long> {
+    Arguments instead = with;
+    if (!outputs.stand_in(room, instead)) return std::nullopt;
+    const long result = call_with_pages(number, instead);
+    outputs.copy_over();
+    return result;
+  });
 }
 
 }  // namespace dsm::preload

@@ -300,6 +300,8 @@ Result<void> set_filter(const Geometry& geometry) {
 
 }  // namespace
 
+long call_with_pages(long number, const Arguments& with) { return call_once(number, nullptr, with); }
+
 bool is_file(int descriptor) {
   struct stat status {};
   return call_directly(SYS_fstat, {static_cast<std::uint64_t>(descriptor), reinterpret_cast<std::uint64_t>(&status)}) ==

@@ -1,8 +1,9 @@
 // System calls that are handed memory of the global range, with an engine whose pages the kernel does not wait for. A
 // seccomp filter has the kernel send SIGSYS for every call that names such memory in an argument, whoever makes it: the
 // program, libc's inner functions, inline assembly. The handler touches the pages, as the program would, makes the
-// call, and does both again if a page was taken away in between (EFAULT). Calls that wait, or that take what they hand
-// over, are not made again: private memory stands in for the program's (stand_in.h).
+// call, and does both again if a page was taken away in between (EFAULT). What calls write that wait, or that take what
+// they hand over, comes into private memory first (stand_in.h, receive.h), but for those that lose nothing by EFAULT
+// (epoll_wait, io_getevents).
 //
 // 1. Calls that are made by the library's own instruction pass, and those from the gate, one page of code at the same
 //    address in every process.
@@ -14,14 +15,12 @@
 // 4. The call is made with the signal mask that the program has, so signals interrupt it as ever.
 #pragma once
 
-#include <sys/uio.h>
-
 #include <csignal>
 #include <cstddef>
-#include <span>
 
 #include "base/result.h"
 #include "base/types.h"
+#include "preload/direct_call.h"
 
 namespace dsm::runtime {
 struct Node;
@@ -43,6 +42,8 @@ void set_trapped_action(const struct sigaction* action, struct sigaction* before
 inline constexpr std::size_t kMostAcquired = std::size_t{1} << 20;
 // How often a call is made that meets a missing page each time: others fight over the page, and get on.
 inline constexpr int kMostTries = 1000;
+// The kernel's answer to a call, with the pages that it names touched before, and again if one was taken away.
+long call_with_pages(long number, const Arguments& with);
 // A file that gives all it has, while it has some: only from such may one go on reading and never wait, and what it has
 // given it can give again.
 bool is_file(int descriptor);

@@ -1,6 +1,7 @@
 // Start and end of a node. Start-up is a list of steps, each standing on the ones before it.
 #include "runtime/node.h"
 
+#include <fmt/core.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -127,24 +128,32 @@ bool filters_may_be_had() {
   return may;
 }
 
+struct ChosenEngine {
+  std::string name;
+  std::string why;  // "": who makes it says
+};
+
 // For a program that does not know of us. Over memory nodes nearly all faults are the program's own. uffd-inline serves
 // them in a sixth to a third of the time: a thread would have to be woken twice for each, and wherever CPUs are idle
 // that takes some 20 us in a virtual machine. Its system calls are looked after (preload/traps.h).
-std::string engine_name(const Node& node) {
-  if (node.program != Program::kUnmodified || node.config.engine != "auto") return node.config.engine;
-  if (node.config.memory_nodes != 0 && mem::engine_obstacle("uffd-inline").empty() && filters_may_be_had()) {
-    return "uffd-inline";
+ChosenEngine choose_engine(const Node& node) {
+  if (node.config.engine != "auto") return {node.config.engine, "as asked for"};
+  if (node.program != Program::kUnmodified) return {"auto", ""};
+  const bool inline_works = mem::engine_obstacle("uffd-inline").empty();
+  if (node.config.memory_nodes != 0 && inline_works && filters_may_be_had()) {
+    return {"uffd-inline", "the fastest for a program's own faults"};
   }
   const std::string obstacle = mem::kernel_faults_obstacle();
-  if (obstacle.empty()) return "uffd-thread";
-  std::string engine = mem::engine_obstacle("uffd-inline").empty() ? "uffd-inline" : "sigsegv";
-  log(LogLevel::kInfo, "mem", "engine {}, since uffd-thread would not have the kernel wait: {}", engine, obstacle);
-  return engine;
+  if (obstacle.empty()) return {"uffd-thread", "with which the kernel waits for pages, too"};
+  return {inline_works ? "uffd-inline" : "sigsegv",
+          fmt::format("since uffd-thread would not have the kernel wait: {}", obstacle)};
 }
 
 Result<void> map_memory(Node& node) {
-  auto engine = mem::make_engine(engine_name(node), node.geometry, node.service_view);
+  const ChosenEngine chosen = choose_engine(node);
+  auto engine = mem::make_engine(chosen.name, node.geometry, node.service_view);
   if (!engine) return tl::unexpected(engine.error());
+  if (!chosen.why.empty()) log(LogLevel::kInfo, "mem", "engine {}, {}", chosen.name, chosen.why);
   node.engine = std::move(*engine);
   std::snprintf(node.stats->engine, sizeof node.stats->engine, "%s", node.engine->name());
   if (node.recorder != nullptr) node.recorder->engine(node.engine->name());

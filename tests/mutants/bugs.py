@@ -149,8 +149,8 @@ PRELOAD = {
          "if (!any_needs(message) || MUTANT) return std::nullopt;"),
     ],
     "libdsm/preload/stand_in.cpp": [
-        ("status-lost-with-its-page", "if (!has_outputs(number)) return std::nullopt;",
-         "if (!has_outputs(number) || MUTANT) return std::nullopt;"),
+        ("status-lost-with-its-page", "if (outputs.none()) return std::nullopt;",
+         "if (outputs.none() || MUTANT) return std::nullopt;"),
     ],
     "libdsm/preload/descriptors.cpp": [
         ("own-descriptors-closed", "DSM_INTERPOSED int close(int fd) { return is_own(fd)", "DSM_INTERPOSED int close(int fd) { return is_own(fd) && !MUTANT"),
