@@ -13,8 +13,6 @@
 namespace dsm::preload {
 namespace {
 
-constexpr std::size_t kMostParts = 1024;  // as the kernel allows
-
 bool any_needs(std::span<const iovec> parts) {
   return std::any_of(parts.begin(), parts.end(),
                      [](const iovec& part) { return needs_stand_in(part.iov_base, part.iov_len); });
@@ -23,20 +21,20 @@ bool any_needs(std::span<const iovec> parts) {
 // A vector whose parts stand in for the program's, as far as they need it and there is room.
 class Scattered {
  public:
-  // `whole`: also what the kernel leaves as it is (TCP's MSG_TRUNC writes nothing, and tells of bytes).
-  bool stand_for(std::span<const iovec> theirs, bool whole, Room& room) {
+  // `with_content`: also what the kernel leaves as it is (TCP's MSG_TRUNC writes nothing, and tells of bytes).
+  bool stand_for(std::span<const iovec> theirs, bool with_content, Room& room) {
     ours_ = room.place_of<iovec>(theirs.size() + 1);
     theirs_ = room.place_of<void*>(theirs.size() + 1);
     if (ours_ == nullptr || theirs_ == nullptr) return false;
     count_ = 0;
     for (const iovec& part : theirs) {
       if (needs_stand_in(part.iov_base, part.iov_len)) {
-        split(part, theirs.size() == kMostParts, room);
+        split(part, theirs.size() < kMostParts, room);
       } else {
         add(part, nullptr);
       }
     }
-    for (std::size_t i = 0; whole && i < count_; ++i) {
+    for (std::size_t i = 0; with_content && i < count_; ++i) {
       if (theirs_[i] != nullptr) std::memcpy(ours_[i].iov_base, theirs_[i], ours_[i].iov_len);
     }
     return true;
@@ -59,8 +57,8 @@ class Scattered {
     ours_[count_++] = part;
   }
   // The first that is longer than what is left has one part here and one in its place.
-  void split(const iovec& part, bool whole, Room& room) {
-    const std::size_t here = part.iov_len <= room.left() ? part.iov_len : whole ? 0 : room.left();
+  void split(const iovec& part, bool may_be_two, Room& room) {
+    const std::size_t here = part.iov_len <= room.left() ? part.iov_len : may_be_two ? room.left() : 0;
     if (here != 0) add({room.place(here), here}, part.iov_base);
     if (here == part.iov_len) return;
     const iovec rest{static_cast<std::byte*>(part.iov_base) + here, part.iov_len - here};

@@ -6,12 +6,15 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <cstddef>
 #include <optional>
 #include <span>
 
 #include "preload/direct_call.h"
 
 namespace dsm::preload {
+
+inline constexpr std::size_t kMostParts = 1024;  // of a vector, as the kernel allows
 
 // What makes the call in the end. All give the kernel's answer: a result, or an error's number negated.
 using ReadParts = long(int fd, const iovec* parts, int count);

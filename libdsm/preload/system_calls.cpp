@@ -33,15 +33,14 @@ bool acquire_parts(std::span<const iovec> parts, Access access) {
 }
 
 std::span<const iovec> parts_of(const iovec* parts, int count) {
-  return {parts, static_cast<std::size_t>(std::clamp(count, 0, 1024))};
+  return {parts, static_cast<std::size_t>(std::clamp(count, 0, static_cast<int>(kMostParts)))};
 }
 
 bool acquire_message(const msghdr* message, Access access) {
   bool any = acquire(message, sizeof *message, Access::kWrite);
   any |= acquire(message->msg_name, message->msg_namelen, access);
   any |= acquire(message->msg_control, message->msg_controllen, access);
-  any |=
-      acquire_parts(std::span<const iovec>(message->msg_iov, std::min<std::size_t>(message->msg_iovlen, 1024)), access);
+  any |= acquire_parts(std::span<const iovec>(message->msg_iov, std::min(message->msg_iovlen, kMostParts)), access);
   return any;
 }
 
@@ -167,7 +166,7 @@ DSM_INTERPOSED ssize_t pwritev2(int fd, const iovec* parts, int count, off_t at,
 DSM_INTERPOSED ssize_t process_vm_readv(pid_t pid, const iovec* local, unsigned long local_count, const iovec* remote,
                                         unsigned long remote_count, unsigned long flags) {
   using Real = ssize_t(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
-  return with_parts(local, static_cast<int>(std::min(local_count, 1024UL)), Access::kWrite, [&] {
+  return with_parts(local, static_cast<int>(std::min(local_count, kMostParts)), Access::kWrite, [&] {
     return next<"process_vm_readv", Real>()(pid, local, local_count, remote, remote_count, flags);
   });
 }
@@ -175,7 +174,7 @@ DSM_INTERPOSED ssize_t process_vm_readv(pid_t pid, const iovec* local, unsigned 
 DSM_INTERPOSED ssize_t process_vm_writev(pid_t pid, const iovec* local, unsigned long local_count, const iovec* remote,
                                          unsigned long remote_count, unsigned long flags) {
   using Real = ssize_t(pid_t, const iovec*, unsigned long, const iovec*, unsigned long, unsigned long);
-  return with_parts(local, static_cast<int>(std::min(local_count, 1024UL)), Access::kRead, [&] {
+  return with_parts(local, static_cast<int>(std::min(local_count, kMostParts)), Access::kRead, [&] {
     return next<"process_vm_writev", Real>()(pid, local, local_count, remote, remote_count, flags);
   });
 }

@@ -139,13 +139,13 @@ struct ChosenEngine {
 ChosenEngine choose_engine(const Node& node) {
   if (node.config.engine != "auto") return {node.config.engine, "as asked for"};
   if (node.program != Program::kUnmodified) return {"auto", ""};
-  const bool inline_works = mem::engine_obstacle("uffd-inline").empty();
-  if (node.config.memory_nodes != 0 && inline_works && filters_may_be_had()) {
+  const auto inline_works = [] { return mem::engine_obstacle("uffd-inline").empty(); };
+  if (node.config.memory_nodes != 0 && inline_works() && filters_may_be_had()) {
     return {"uffd-inline", "the fastest for a program's own faults"};
   }
   const std::string obstacle = mem::kernel_faults_obstacle();
   if (obstacle.empty()) return {"uffd-thread", "with which the kernel waits for pages, too"};
-  return {inline_works ? "uffd-inline" : "sigsegv",
+  return {inline_works() ? "uffd-inline" : "sigsegv",
           fmt::format("since uffd-thread would not have the kernel wait: {}", obstacle)};
 }
 
