@@ -157,12 +157,10 @@ constexpr std::uint32_t sampling_period(std::uint64_t taken, std::size_t room) {
   return std::uint32_t{1} << (step < 30 ? step : 30);
 }
 
-// And so that they take little time, but for a node's first ones, of which a short run needs some. Time goes in
-// windows; each may take kWindowSamples, after which one in twice as many is taken; a window that has taken few makes
-// the next take one in half as many.
-inline constexpr std::uint64_t kFirstSamples = 64;
+// And so that they take little time. Time goes in windows; each may take kWindowSamples, after which one in twice as
+// many is taken; a window that has taken few makes the next take one in half as many.
 inline constexpr std::int64_t kWindowNs = 20'000'000;
-inline constexpr std::uint64_t kWindowSamples = 5;
+inline constexpr std::uint64_t kWindowSamples = 8;
 constexpr std::uint64_t period_after(std::uint64_t period, std::uint64_t taken_in_window) {
   return taken_in_window * 2 < kWindowSamples && period > 1 ? period / 2 : period;
 }

@@ -171,9 +171,6 @@ void Recorder::fault(const Fault& fault) {
 // A slot for event `number` if it is to be sampled. Threads that come at the same time may take some
 // more or fewer than a window has.
 Recorder::Taken Recorder::take_sample(std::uint64_t number, std::int64_t now) {
-  if (part_->samples.load(std::memory_order_relaxed) < kFirstSamples) {
-    return {&part_->sample[part_->samples.fetch_add(1, std::memory_order_relaxed)], 1};
-  }
   const auto window = static_cast<std::uint64_t>(now / kWindowNs);
   std::uint64_t before = part_->rate_window.load(std::memory_order_relaxed);
   if (window != before && part_->rate_window.compare_exchange_strong(before, window, std::memory_order_relaxed)) {
