@@ -23,9 +23,11 @@ struct Group {
   Vote vote;
   std::map<std::string, AccessLine> accesses;
   std::map<unsigned, double> ns_by_node;
+  std::map<unsigned, double> home_ns;  // of ns_by_node: of pages that stayed home, which no hint makes cheaper
   std::map<PageId, double> locked_ns;  // of faults under a lock, by its page
   std::map<unsigned, std::set<std::uint32_t>> threads;
   std::map<std::string, std::uint64_t> addresses;  // sampled ones, by the line that touched them
+  std::uint64_t home_faults = 0;
   std::uint64_t again = 0;  // faults beyond those that filling it once and reading it once would take
 };
 
@@ -64,6 +66,7 @@ class Analysis {
   void fill_nodes();
   void rank();
   void finish(Group& group) const;
+  void predict(Group& group) const;
   std::size_t site_of(PageId page) const;
 
   const ProfileFile& file_;
@@ -124,7 +127,12 @@ void Analysis::add_page(const PageUse& page) {
   Group& group = groups_[site_of(page.page)];
   Suggestion& text = group.text;
   ++text.pages;
-  group.vote.add(classify(page), page.fault_ns());
+  const NodeId home = file_.geometry().home(page.page);
+  group.vote.add(page, home);
+  if (page.stayed_home(home)) {
+    group.home_ns[home] += static_cast<double>(page.fault_ns());
+    group.home_faults += page.faults();
+  }
   for (const NodeUse& use : page.nodes) {
     text.faults += use.faults();
     text.waits += use.waits;
@@ -236,7 +244,8 @@ void Analysis::finish(Group& group) const {
     most = std::max(most, count);
   }
   const bool disturbed = group.again * 2 >= text.faults;
-  text.hint = text.faults == 0 ? Hint::kGuarded : hint_for(text.pattern, disturbed);
+  const bool at_home = text.faults != 0 && text.faults == group.home_faults && text.lock_waits == 0;
+  text.hint = at_home ? Hint::kNone : text.faults == 0 ? Hint::kGuarded : hint_for(text.pattern, disturbed);
   text.also = more_for(text.pattern, disturbed, text.block_bytes != 0 && text.block_bytes * 4 <= kPageBytes);
   if (text.also == text.hint) text.also = Hint::kNone;
   const bool writes = text.hint == Hint::kBorrowMut || text.hint == Hint::kTransfer;
@@ -250,18 +259,29 @@ void Analysis::finish(Group& group) const {
     const AccessLine& line = text.accesses[i];
     if (line.what == what && line.fault_ns * kMuch >= text.accesses[text.access].fault_ns) text.more.push_back(i);
   }
+  predict(group);
+}
+
+// What the node loses that loses most, and would with the hint.
+void Analysis::predict(Group& group) const {
+  Suggestion& text = group.text;
   const Network network = network_of(file_.head().emulate);
+  double all_home = 0;
+  for (const auto& [node, ns] : group.home_ns) all_home += ns;
+  const double away = static_cast<double>(text.fault_ns + text.lock_wait_ns) - all_home;
+  const auto faults_away = static_cast<double>(text.faults - group.home_faults);
   for (const auto& [node, ns] : group.ns_by_node) {
     const auto threads = group.threads.find(node);
     const auto count = static_cast<double>(threads != group.threads.end() ? threads->second.size() : 1);
     const double seconds = ns / count / 1e9;
     if (seconds <= text.now_s) continue;
-    const auto all = static_cast<double>(text.fault_ns + text.lock_wait_ns);
-    const double share = all == 0 ? 0 : ns / all;
+    const auto found = group.home_ns.find(node);
+    const double home = found == group.home_ns.end() ? 0 : found->second;
+    const double share = away == 0 ? 0 : (ns - home) / away;
+    const double then =
+        home + cost_with(text.hint, faults_away * share, static_cast<double>(text.bytes) * share, network);
     text.now_s = seconds;
-    text.then_s = std::min(seconds, cost_with(text.hint, static_cast<double>(text.faults) * share,
-                                              static_cast<double>(text.bytes) * share, network) /
-                                        count / 1e9);
+    text.then_s = std::min(seconds, then / count / 1e9);
   }
   if (text.hint == Hint::kNone) text.then_s = text.now_s;
 }

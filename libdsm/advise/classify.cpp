@@ -68,6 +68,8 @@ std::uint64_t PageUse::faults() const {
   return sum;
 }
 
+bool PageUse::stayed_home(NodeId home) const { return nodes.size() == 1 && nodes.front().node == home; }
+
 Pattern classify(const PageUse& page) {
   const Sums sums = sums_of(page);
   const bool streams = sums.streamed * 2 >= sums.faults() && sums.streamed != 0;
@@ -81,6 +83,10 @@ Pattern classify(const PageUse& page) {
   return std::popcount(sums.disputed) <= kObjectGranules ? Pattern::kMigratory : Pattern::kWriteShared;
 }
 
+void Vote::add(const PageUse& page, NodeId home) {
+  if (!page.stayed_home(home)) add(classify(page), page.fault_ns());
+}
+
 void Vote::add(Pattern pattern, std::uint64_t cost_ns) { cost_[static_cast<std::size_t>(pattern)] += cost_ns + 1; }
 
 Pattern Vote::winner() const {
@@ -90,7 +96,7 @@ Pattern Vote::winner() const {
 double Vote::share() const {
   std::uint64_t all = 0;
   for (const std::uint64_t cost : cost_) all += cost;
-  return all == 0 ? 0 : static_cast<double>(cost_[static_cast<std::size_t>(winner())]) / static_cast<double>(all);
+  return all == 0 ? 1 : static_cast<double>(cost_[static_cast<std::size_t>(winner())]) / static_cast<double>(all);
 }
 
 }  // namespace dsm::advise

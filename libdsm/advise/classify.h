@@ -46,16 +46,19 @@ struct PageUse {
 
   std::uint64_t fault_ns() const;
   std::uint64_t faults() const;
+  bool stayed_home(NodeId home) const;  // no other node has touched it
 };
 
 Pattern classify(const PageUse& page);
 
-// The pattern of pages that go together, by what each of them costs.
+// The pattern of pages that go together, by what each of them costs. Pages that stayed at home tell nothing of how the
+// others are shared, however long their first touch took: they count only if there are no others.
 class Vote {
  public:
+  void add(const PageUse& page, NodeId home);
   void add(Pattern pattern, std::uint64_t cost_ns);
   Pattern winner() const;
-  double share() const;  // of the cost, from 0 to 1
+  double share() const;  // of the cost of the pages that count, from 0 to 1
 
  private:
   std::uint64_t cost_[kPatterns]{};

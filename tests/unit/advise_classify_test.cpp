@@ -105,6 +105,22 @@ TEST(Vote, GoesByCostAndNotByPages) {
   EXPECT_GT(vote.share(), 0.99);
 }
 
+TEST(Vote, PagesThatStayedHomeDoNotTellHowTheOthersAreShared) {
+  NodeUse filler = use_of(0, 0, 1, 0), far = use_of(1, 1, 0, 0), reader = far;
+  filler.fault_ns = 1'000'000'000;  // its thread lost the CPU meanwhile
+  reader.streamed = 1;
+  Vote vote;
+  vote.add({7, {filler}}, 0);
+  EXPECT_EQ(vote.winner(), Pattern::kPrivate);
+  EXPECT_EQ(vote.share(), 1);
+  vote.add({8, {use_of(0, 0, 1, 1), reader}}, 0);
+  EXPECT_EQ(vote.winner(), Pattern::kStreaming);
+  EXPECT_EQ(vote.share(), 1);
+  far.fault_ns = 1'000'000'000;  // came to the only node that uses it
+  vote.add({9, {far}}, 0);
+  EXPECT_EQ(vote.winner(), Pattern::kPrivate);
+}
+
 TEST(HintFor, FollowsThePattern) {
   EXPECT_EQ(hint_for(Pattern::kFalseSharing, true), Hint::kBorrowMut);
   EXPECT_EQ(hint_for(Pattern::kReadMostly, true), Hint::kBorrowShared);
