@@ -24,6 +24,7 @@ const std::vector<Part>& parts() {
       {"busy-home", 2, "--readahead 0", true, busy_home},
       {"sequential", 2, "", true, bulk},
       {"sparse", 2, "", true, sparse_bytes},
+      {"in-turns", 2, "", true, in_turns},
       // Its own threads never sleep; an idle-class thread beside them would only take slices of their CPUs.
       {"alternation", 2, "", false, alternation},
       {"counter", 2, "", true, counter},

@@ -35,6 +35,7 @@ void upgrades(Context&);
 void home_cpu(Context&);
 void bulk(Context&);  // part_bulk.cpp
 void sparse_bytes(Context&);
+void in_turns(Context&);
 void busy_home(Context&);
 void alternation(Context&);  // part_contention.cpp
 void counter(Context&);

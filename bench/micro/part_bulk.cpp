@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <optional>
 
 #include "bench/micro/bare.h"
 #include "bench/micro/page_parts.h"
@@ -99,6 +100,48 @@ void sparse_bytes(Context& context) {
   if (dsm::node() != 0) return;
   context.report("  and read back by its home", result[0], "MiB/s");
   context.report("  bytes read back wrong", result[1], "bytes", {}, {}, Goal::kValueAtMost, 0);
+}
+
+// One node writes a block, page after page, and the other reads it; then again. Each page has to be asked for: its
+// bytes are where they were written, and who has read it is in the next writer's way.
+void in_turns(Context& context) {
+  const std::size_t pages = context.quick ? 1024 : 4096;
+  std::byte* const block = shared_block("in turns", pages * kPage, 1);
+  volatile std::uint64_t sink = 0;
+  const auto us_for_a_page = [&](auto work) {
+    const auto begin = Clock::now();
+    work();
+    return us_since(begin) / static_cast<double>(pages);
+  };
+  const auto read = [&] { sink = sink + consume(block, pages * kPage); };
+  const auto write = [&] { std::memset(block, 1, pages * kPage); };
+  std::vector<double> reads, writes, bare_times;
+  std::optional<Bare> bare;
+  if (dsm::node() == 0) bare.emplace(pages * kPage);
+  for (int round = 0; round < 6; ++round) {
+    const bool warm = round > 1;  // the first ones bring the memory in
+    if (dsm::node() == 1) write();
+    meet();
+    if (dsm::node() == 0) {
+      const double reading = us_for_a_page(read), writing = us_for_a_page(write);
+      if (warm) reads.push_back(reading);
+      if (warm) writes.push_back(writing);
+    }
+    meet();
+    if (dsm::node() == 1) read();
+    meet();
+    if (dsm::node() == 1) continue;
+    constexpr std::size_t kBatch = 64 * kPage;
+    bare->zap();
+    const double alone = us_for_a_page([&] {
+      for (std::size_t at = 0; at < pages * kPage; at += kBatch) bare->install_for_reading(at, kBatch, true);
+    });
+    if (warm) bare_times.push_back(alone);
+  }
+  if (dsm::node() == 1) return;
+  const char* const peer = "memcpy + CONTINUE, 64 pages each";
+  context.report("page after page, reading what another has written", median(reads), "us", median(bare_times), peer);
+  context.report("page after page, writing what another has read", median(writes), "us", median(bare_times), peer);
 }
 
 // The home computes for 2 s without calling the library while node 0 reads its pages.

@@ -159,7 +159,7 @@ void* lookup(std::string_view name, std::chrono::milliseconds timeout) {
 
 std::error_code prefetch(const void* address, std::size_t bytes, access kind) {
   const Access wanted = kind == access::write ? Access::kWrite : Access::kRead;
-  return hint(address, bytes, {.kind = proto::EventKind::kPrefetch, .access = wanted});
+  return hint(address, bytes, {.kind = proto::EventKind::kAhead, .access = wanted});
 }
 
 std::error_code release(const void* address, std::size_t bytes) {

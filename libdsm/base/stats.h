@@ -14,7 +14,7 @@ namespace dsm {
   X(fault_write, "faults", "write faults taken by the program")                              \
   X(miss_remote, "pages", "pages fetched from another node's memory")                        \
   X(miss_local, "pages", "faults on pages homed here, no bytes moved")                       \
-  X(readahead_pages, "pages", "pages fetched ahead of need")                                 \
+  X(readahead_pages, "pages", "pages fetched, or asked for, ahead of need")                  \
   X(upgrade, "pages", "pages raised from read to write access")                              \
   X(downgrade, "pages", "pages lowered from write to read access for another node")          \
   X(invalidate, "pages", "pages given up because another node writes")                       \

@@ -61,7 +61,7 @@ void Transition::begin(Phase phase) {
 
 void Transition::stop_wanting() {
   page_.want = Access::kNone;
-  page_.soft = page_.nested = false;
+  page_.soft = page_.ahead = page_.nested = false;
 }
 
 void Transition::leave_waiters() {
@@ -90,7 +90,10 @@ Actions step(Page& page, Place place, const Event& event) {
       transition.fault(event.access, event.nested);
       break;
     case EventKind::kPrefetch:
-      transition.prefetch(event.access);
+      transition.prefetch(event.access, true);
+      break;
+    case EventKind::kAhead:
+      transition.prefetch(event.access, false);
       break;
     case EventKind::kFresh:
       transition.fresh();
@@ -125,7 +128,8 @@ bool is_sound(const Page& page, Place place) {
   if (page.access == Access::kWrite && !alone) return false;
   if (page.access == Access::kRead && (!(owner || member) || objects_at_work(page.seen))) return false;
   if (page.access == Access::kObject && !(member && objects_at_work(page.seen))) return false;
-  if (page.want == Access::kNone && page.soft) return false;
+  if (page.want == Access::kNone && page.ahead) return false;
+  if (page.soft && !page.ahead) return false;
   if (page.want != Access::kObject && page.nested) return false;
   if (page.want != Access::kNone && page.phase == Phase::kIdle) return false;
   if (page.want != Access::kNone && allows(page.access, page.want)) return false;

@@ -83,7 +83,8 @@ struct Page {
   bool enlisted : 1 = false;    // own bit is set in the waiters word, as far as known
   bool fetched : 1 = false;     // the page's bytes are in place although access is none
   bool reading : 1 = false;     // the look in flight reads the page's bytes too
-  bool soft : 1 = false;        // want is a prefetch: give up rather than disturb anybody
+  bool ahead : 1 = false;       // want is for an access that may never come: the grant is owed to nobody
+  bool soft : 1 = false;        // and for which nobody is to be disturbed: rather give up
   bool joined : 1 = false;      // read access came by a miss here, not by giving up the right to write
   bool nested : 1 = false;      // want is object work of a thread that has other pages for that already
   bool keeps : 1 = false;       // borrows of this node's are under way in the page that it wants raw, or has so
@@ -115,7 +116,8 @@ static_assert(sizeof(PageMessage) == 32);
 enum class EventKind : std::uint8_t {
   kFault,     // the program needs `access`; if others of its threads wait for another kind, it has to ask again
   kPrefetch,  // it will need it; do not disturb anybody
-  kFresh,     // its bytes here and at home mean nothing: own it without reading them; do not disturb anybody
+  kAhead,  // it goes on like this, and will need it: ask for it, as for what it needs now; but not who does object work
+  kFresh,  // its bytes here and at home mean nothing: own it without reading them; do not disturb anybody
   kRelease,   // it needs the page no more; with access kRead: it goes on reading, but needs to write no more. An
               // object page is given up only behind kUsed
   kTransfer,  // as kRelease, and `node` shall be the owner

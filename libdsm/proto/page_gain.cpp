@@ -18,16 +18,19 @@ void Transition::fault(Access access, bool nested) {
     page_.nested = true;
     page_.want = Access::kObject;
   }
-  if (exclude(page_.want, access) && !page_.soft) return;  // one kind after the other: the grant wakes all
-  page_.soft = false;
+  if (exclude(page_.want, access) && !page_.ahead) return;  // one kind after the other: the grant wakes all
+  page_.soft = page_.ahead = false;
   if (!allows(page_.want, access)) page_.want = access;
   if (page_.phase == Phase::kIdle) start();
 }
 
-void Transition::prefetch(Access access) {
+// What is ours and clean needs no asking for.
+void Transition::prefetch(Access access, bool soft) {
   if (page_.phase != Phase::kIdle || allows(page_.access, access) || exclude(page_.access, access)) return;
+  if (!soft && (page_.keeps || (page_.access == Access::kRead && owns()))) return;
   page_.want = access;
-  page_.soft = true;
+  page_.ahead = true;
+  page_.soft = soft;
   start();
 }
 
@@ -35,7 +38,7 @@ void Transition::prefetch(Access access) {
 void Transition::fresh() {
   if (page_.phase != Phase::kIdle || page_.access > Access::kRead) return;
   page_.fetched = page_.access == Access::kNone;
-  prefetch(Access::kWrite);
+  prefetch(Access::kWrite, true);
 }
 
 // A request from rest. Guessing that the page is as last seen (or free) makes the common miss one round trip.
@@ -72,7 +75,7 @@ Word Transition::over(NodeSet others, bool objects) const {
 void Transition::claim(Word from) {
   DSM_CHECK(!is_exclusive(from), "claim from {:x}", from);
   const Word next = claim_word(from, page_.want);
-  if (page_.soft && is_exclusive(next) && set_of(next) != 0) {
+  if (gives_up(is_object(from)) && is_exclusive(next) && set_of(next) != 0) {
     page_.fetched = false;
     stop_wanting();  // others would have to drop
     return rest();
@@ -121,7 +124,7 @@ void Transition::granted(Access access) {
   page_.access = access;
   page_.fetched = false;
   // A prefetch that raises a page does not cancel what is owed.
-  page_.fresh = page_.fresh || !page_.soft || access == Access::kObject;
+  page_.fresh = page_.fresh || !page_.ahead || access == Access::kObject;
   stop_wanting();
   do_.wake = true;
   rest();
@@ -306,7 +309,7 @@ void Transition::decide_as_stranger(Word word) {
   page_.readers = page_.borrowers = NodeSet{0};  // whom it told of may want something else by the time the page is ours
   if (page_.want == Access::kNone) return rest();
   if (!is_exclusive(word)) return claim(word);
-  if (page_.soft) {
+  if (gives_up(objects_at_work(word))) {
     stop_wanting();
     return rest();
   }

@@ -13,7 +13,7 @@ class Transition {
       : page_(page), place_(place), keeps_(keeps), do_(actions) {}
 
   void fault(Access access, bool nested);
-  void prefetch(Access access);
+  void prefetch(Access access, bool soft);
   void fresh();
   void release(Word next);
   void keep_reading();
@@ -31,6 +31,8 @@ class Transition {
   }
   bool owns() const { return owned_by(page_.seen, place_.self, place_.home) && set_of(page_.seen) == 0; }
   bool changes_kind() const { return exclude(page_.access, page_.want); }
+  // Rather than make others leave. Who is enlisted cannot: the page may be his already.
+  bool gives_up(bool objects) const { return page_.soft || (page_.ahead && objects && !page_.enlisted); }
   bool held_by_us(Word word) const {
     return owned_by(word, place_.self, place_.home) || contains(set_of(word), place_.self);
   }

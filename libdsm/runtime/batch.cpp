@@ -68,9 +68,18 @@ void Batch::step_all() {
   for (Item& item : items) {
     if (!item.active) continue;
     item.had = item.entry->page.access;
+    if (item.event.kind == proto::EventKind::kFault) note_need(*item.entry);
     note_borrows(item);
     item.actions = step(item.entry->page, here, item.event);
   }
+}
+
+// The program needs the page now that its node may have asked for ahead.
+void Batch::note_need(Entry& entry) {
+  entry.doubted |= entry.page.ahead;
+  if (!entry.ask_again) return;
+  entry.ask_again = false;
+  entry.page.look_asked = true;
 }
 
 // Of a page that is about to be given up: whether borrows go on in it.
@@ -316,6 +325,7 @@ void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
   if (node.local != nullptr && place().has_bytes) note_mapping(item);
   entry.granted_us = clock_us();
+  entry.came_ahead = !entry.page.fresh;
   if (node.recorder != nullptr) node.recorder->granted(item.page);
   if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
 }

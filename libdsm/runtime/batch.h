@@ -62,6 +62,7 @@ struct Batch {
 
  private:
   void step_all();
+  static void note_need(Entry& entry);
   void note_borrows(Item& item);
   void take_away();
   void run_chain();

@@ -56,9 +56,11 @@ std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool 
   if (node_.space->state(pages.first) != mem::ChunkState::kShared) return insist ? clip(pages) : 0;
   return with_locks(pages, insist, [&](Batch& batch) {
     const auto missing = [&] {
-      return std::ranges::count(batch.items, Access::kNone, [](const Item& item) { return item.entry->page.access; });
+      return std::ranges::count_if(batch.items, [](const Item& item) {
+        return item.entry->page.access == Access::kNone && !item.entry->page.ahead;
+      });
     };
-    const bool ahead = event.kind == proto::EventKind::kPrefetch;
+    const bool ahead = event.kind == proto::EventKind::kPrefetch || event.kind == proto::EventKind::kAhead;
     const auto missing_before = ahead ? missing() : 0;
     for (Item& item : batch.items) {
       item.event = event;
@@ -96,10 +98,12 @@ std::uint32_t Pages::lock_pages(PageRange pages, bool insist, std::span<Item> it
   return held;
 }
 
-void Pages::hint(PageRange pages, const proto::Event& event) {
+void Pages::hint(PageRange pages, proto::Event event) {
   Room room(node_.local.get());
-  if (event.kind == proto::EventKind::kPrefetch && node_.local != nullptr && node_.local->covers(pages.first)) {
-    pages.count = room.spare(pages.count);  // what does not fit is not fetched
+  const bool ahead = event.kind == proto::EventKind::kPrefetch || event.kind == proto::EventKind::kAhead;
+  if (ahead && node_.local != nullptr && node_.local->covers(pages.first)) {
+    pages.count = room.spare(pages.count);     // what does not fit is not fetched
+    event.kind = proto::EventKind::kPrefetch;  // nor asked for (read_ahead)
   }
   while (pages.count != 0) {
     const std::uint32_t done = run_batch(pages, event, true);

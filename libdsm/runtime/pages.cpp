@@ -106,20 +106,34 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
     if (node_.local != nullptr) node_.local->rest_some();
     return mem::FaultVerdict::kRetry;
   }
+  if (is_over(entry)) {
+    entry.lock.unlock();
+    return mem::FaultVerdict::kRetry;
+  }
   if (entry.page.access == Access::kObject && node_.objects->raw_touch(page, address, tid)) wanted = Access::kWrite;
   const bool was_none = entry.page.access == Access::kNone;
+  const bool first = entry.page.phase == proto::Phase::kIdle;  // nobody has asked for it, ahead or by another thread
   note_user(page, entry, tid);
   LateNudge late;
   const Access asked = foresee(page, entry, wanted);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = asked}, comes_back(entry) ? &late : nullptr);
   room.drop();
-  if (!allows(entry.page.access, wanted)) return wait_for(address, entry, wanted, tid, late);
+  if (!allows(entry.page.access, wanted)) return wait_for(address, entry, wanted, {tid, first}, late);
   const mem::FaultVerdict verdict = let_run(entry, wanted, false);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
-  if (was_none) read_ahead(page, wanted);
+  if (was_none) read_ahead(page, wanted, proto::EventKind::kPrefetch);
   if (node_.local != nullptr) node_.local->rest_some();
   return verdict;
+}
+
+// Whether a fault that the engine's thread hears of has perhaps ended already: the page had come ahead, which lets its
+// waiter go, and is gone again. Asking for it once more would take it from whoever has it now, and for nobody. Who
+// waits for it still faults anew.
+bool Pages::is_over(Entry& entry) const {
+  const bool over = entry.came_ahead && !node_.engine->faults_inline();
+  entry.came_ahead = false;
+  return over;
 }
 
 // What to ask for when the program wants that. Where local memory is bounded, a page of which there are no other users
@@ -181,7 +195,8 @@ bool Pages::no_such_page(Entry& entry) {
 }
 
 // Another node has to give way. Enters with the entry's lock, leaves without.
-mem::FaultVerdict Pages::wait_for(std::uintptr_t address, Entry& entry, Access wanted, pid_t tid, LateNudge& late) {
+mem::FaultVerdict Pages::wait_for(std::uintptr_t address, Entry& entry, Access wanted, Waiter waiter, LateNudge& late) {
+  const pid_t tid = waiter.tid;
   const PageId page = node_.geometry.page_of(address);
   const std::int64_t begin = now_ns();
   count(node_.stats->wait);
@@ -190,16 +205,18 @@ mem::FaultVerdict Pages::wait_for(std::uintptr_t address, Entry& entry, Access w
   if (entry.page.fresh && entry.page.access != Access::kObject)
     run_locked(page, entry, {.kind = proto::EventKind::kUsed});
   entry.user_cpu_ns = kUserWaits;
-  if (entry.ask_again) {
-    entry.ask_again = false;
-    run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
-  }
   if (!node_.engine->faults_inline()) {
     if (node_.recorder != nullptr) node_.recorder->waits(page);
     const bool lost = no_such_page(entry);  // the engine's waiters were let go to find that out
     if (!lost) begin_plain_wait(tid, address);
     entry.lock.unlock();
+    if (waiter.first) read_ahead(page, wanted, proto::EventKind::kAhead);
     return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
+  }
+  if (waiter.first) {  // while the answer is on its way
+    entry.lock.unlock();
+    read_ahead(page, wanted, proto::EventKind::kAhead);
+    entry.lock.lock();
   }
   await_access(address, entry, wanted, late);
   const bool lost = no_such_page(entry);
@@ -251,18 +268,23 @@ bool Pages::touches_again(std::uintptr_t address, const Entry& entry, const Thre
   return node_.objects->raw_touch(page, address, current_tid());
 }
 
-void Pages::read_ahead(PageId missed, Access wanted) {
-  const auto most = static_cast<std::uint32_t>(node_.config.readahead);
-  if (most == 0 || !stream_lock_.try_lock()) return;
+// If the misses go on where others have left off. Pages that others have in use are asked for only while this thread
+// waits for such a page anyway, and not where local memory is bounded: bytes that have come too early take room there,
+// and stay until the page is granted.
+void Pages::read_ahead(PageId missed, Access wanted, proto::EventKind how) {
+  const auto readahead = static_cast<std::uint32_t>(node_.config.readahead);
+  const bool bounded = node_.local != nullptr && node_.local->covers(missed);
+  const bool asks = how == proto::EventKind::kAhead;
+  if (readahead == 0 || (bounded && asks) || !stream_lock_.try_lock()) return;
   auto& streams = wanted == Access::kWrite ? write_streams_ : read_streams_;
-  std::uint32_t ahead = streams.advise(missed, most);
+  const std::uint32_t most = clip({missed, readahead + 1}) - 1;  // so the next miss is where the next batch may begin
+  std::uint32_t ahead = streams.advise(missed, most, asks);
   stream_lock_.unlock();
   if (ahead == 0) return;
   if (node_.recorder != nullptr) node_.recorder->streamed(missed);
   Room room(node_.local.get());
-  const bool bounded = node_.local != nullptr && node_.local->covers(missed);
   if (bounded && (ahead = room.spare(ahead)) == 0) return;
-  run_batch({missed + 1, ahead}, {.kind = proto::EventKind::kPrefetch, .access = wanted}, false);
+  run_batch({missed + 1, ahead}, {.kind = how, .access = wanted}, false);
 }
 
 // --- messages -------------------------------------------------------------------------------------------------------
@@ -271,10 +293,16 @@ void Pages::on_message(NodeId from, const proto::PageMessage& message) {
   hint({message.first, message.count}, {.kind = proto::EventKind::kMessage, .node = from, .message = message});
 }
 
+// What was asked for ahead may be allocated, and touched, while the answer is on its way.
 void Pages::on_no_such_page(PageId page) {
   Entry& entry = table_[page];
   entry.lock.lock();
-  if (entry.page.phase == proto::Phase::kWaiting) {
+  if (entry.page.phase == proto::Phase::kWaiting && entry.page.ahead) {
+    entry.ask_again = true;
+  } else if (entry.page.phase == proto::Phase::kWaiting && entry.doubted) {
+    entry.doubted = false;
+    run_locked(page, entry, {.kind = proto::EventKind::kMessage, .node = node_.self});
+  } else if (entry.page.phase == proto::Phase::kWaiting) {
     entry.no_such = true;
     wake(entry);
     node_.engine->release_waiters(node_.geometry.address_of(page), kPageBytes);

@@ -58,7 +58,7 @@ class Pages final : public mem::FaultSink {
   void on_no_such_page(PageId page);
 
   // Runs the same event for every page of a range, in batches. Call with signals blocked.
-  void hint(PageRange pages, const proto::Event& event);
+  void hint(PageRange pages, proto::Event event);
   // One page. For latch-only pages this is the ground of locks.
   void event(PageId page, const proto::Event& event);
   Entry& entry(PageId page) { return table_[page]; }
@@ -97,7 +97,11 @@ class Pages final : public mem::FaultSink {
   mem::FaultVerdict wait_thawed();
   bool untouched(PageId page) const;  // under its entry's lock
   bool private_fault_again(std::uintptr_t address) const;
-  mem::FaultVerdict wait_for(std::uintptr_t address, Entry& entry, Access wanted, pid_t tid, LateNudge& late);
+  struct Waiter {
+    pid_t tid;
+    bool first;  // nobody has asked for the page before it
+  };
+  mem::FaultVerdict wait_for(std::uintptr_t address, Entry& entry, Access wanted, Waiter waiter, LateNudge& late);
   void await_access(std::uintptr_t address, Entry& entry, Access wanted, LateNudge& late);
   bool touches_again(std::uintptr_t address, const Entry& entry, const ThreadPins& me);
   mem::FaultVerdict let_run(Entry& entry, Access wanted, bool waited);
@@ -108,9 +112,10 @@ class Pages final : public mem::FaultSink {
   static bool no_such_page(Entry& entry);
   Access foresee(PageId page, const Entry& entry, Access wanted);
   void lock_with_room(PageId page, Entry& entry, Room& room);
+  bool is_over(Entry& entry) const;
   void map_again(PageId page, Entry& entry);
   bool await_open(PageId page, bool nested);
-  void read_ahead(PageId missed, Access wanted);
+  void read_ahead(PageId missed, Access wanted, proto::EventKind how);
   std::uint32_t run_batch(PageRange pages, const proto::Event& event, bool insist);
   std::byte* take_landing();
   void give_landing(std::byte* landing);

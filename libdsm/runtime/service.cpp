@@ -194,9 +194,10 @@ void Service::publish_chunk(PageId first) {
   execute_or_end(node_, node_.self, {&look, 1});
   count(node_.stats->chunk_shared);
   trace(TraceEvent::kShareChunk, first);
-  for (PageId page = first; page < first + kPagesPerChunk; ++page) {
-    const NodeSet waiters = latches[page - first].waiters;
-    send_pages(node_, waiters, {proto::MessageKind::kLook, Access::kNone, 0, 1, page, 0, 0});
+  for (std::uint32_t at = 0, end = 0; at < kPagesPerChunk; at = end) {
+    const NodeSet waiters = latches[at].waiters;
+    for (end = at + 1; end < kPagesPerChunk && latches[end].waiters == waiters;) ++end;
+    send_pages(node_, waiters, {proto::MessageKind::kLook, Access::kNone, 0, end - at, first + at, 0, 0});
   }
 }
 

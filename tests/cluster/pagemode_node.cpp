@@ -215,6 +215,77 @@ void hints() {
   EXPECT(!dsm::prefetch(words, 0));
 }
 
+// Each node in turn changes all pages, one after the other, while the others read them, so that streams of conflicts
+// meet and cross. A word only grows, and no reader sees it go back.
+void streams() {
+  constexpr std::size_t kPages = 700;  // of two chunks
+  auto* words = shared<std::uint64_t>("words", [] { return page_aligned(kPages * kPage); });
+  const auto at = [&](std::size_t page) { return std::atomic_ref(words[page * 512 + page % 512]); };
+  std::vector<std::uint64_t> seen(kPages);
+  for (unsigned round = 0; round < 4 * dsm::nodes(); ++round) {
+    for (int pass = 0; pass < 2; ++pass) {
+      for (std::size_t page = 0; page < kPages; ++page) {
+        if (round % dsm::nodes() == dsm::node() && pass == 0) at(page).fetch_add(1);
+        const std::uint64_t value = at(page).load();
+        EXPECT(value >= seen[page] && value <= round + 1);
+        seen[page] = value;
+      }
+    }
+    meet();
+  }
+  for (std::size_t page = 0; page < kPages; ++page) EXPECT(at(page).load() == 4 * dsm::nodes());
+}
+
+bool mapped(const void* address) {
+  const int file = ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  std::uint64_t word = 0;
+  const auto offset = static_cast<off_t>(reinterpret_cast<std::uintptr_t>(address) / kPage * sizeof word);
+  EXPECT(::pread(file, &word, sizeof word, offset) == sizeof word);
+  ::close(file);
+  return word >> 63 != 0;
+}
+
+// What another node has just written, alone in its chunk or with all nodes, comes without being touched. Engines that
+// map what they gain, only.
+void asked_for() {
+  constexpr std::size_t kPages = 300;
+  auto* words = shared<std::uint64_t>("words", [] { return page_aligned(kPages * kPage); });
+  for (std::uint64_t round = 1; round < 4; ++round) {
+    if (dsm::node() == 0) {
+      for (std::size_t page = 0; page < kPages; ++page) words[page * 512] = round * page;
+    }
+    meet();
+    if (dsm::node() == 1) {
+      EXPECT(!dsm::prefetch(words, kPages * kPage));
+      for (std::size_t page = 0; page < kPages; ++page) {
+        for (int ms = 1; !mapped(words + page * 512); ++ms) {
+          EXPECT(ms < 20'000);
+          std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+        EXPECT(words[page * 512] == round * page);
+      }
+    }
+    meet();
+  }
+}
+
+// Pages asked for before their home has allocated them: a touch once they are there is right, and not a wild one.
+void asked_too_early() {
+  constexpr std::size_t kRange = 64 * kChunk;
+  auto* first = shared<std::uint64_t>("first", [] { return page_aligned(kPage); });
+  std::uintptr_t from = reinterpret_cast<std::uintptr_t>(first) + kChunk;
+  if (dsm::node() == 1) EXPECT(!dsm::prefetch(reinterpret_cast<void*>(from), kRange));
+  meet();
+  auto* later = shared<std::uint64_t>("later", [] { return page_aligned(kRange / 2); });
+  if (dsm::node() == 0) {
+    for (std::size_t page = 0; page < kRange / 2 / kPage; ++page) later[page * 512] = page;
+  }
+  meet();
+  const auto begin = reinterpret_cast<std::uintptr_t>(later);
+  EXPECT(begin >= from && begin + kRange / 2 <= from + kRange);
+  for (std::size_t page = 0; page < kRange / 2 / kPage; ++page) EXPECT(later[page * 512] == page);
+}
+
 // Message passing through plain and atomic words, as on one machine.
 void atomics() {
   struct Box {
@@ -280,6 +351,9 @@ const std::map<std::string, void (*)()> kChecks = {{"values", values},
                                                    {"placement", placement},
                                                    {"roots", roots},
                                                    {"hints", hints},
+                                                   {"streams", streams},
+                                                   {"asked_for", asked_for},
+                                                   {"asked_too_early", asked_too_early},
                                                    {"atomics", atomics},
                                                    {"system_calls", system_calls},
                                                    {"wild", wild}};

@@ -29,12 +29,25 @@ TEST_P(PageMode, IsRight) {
 INSTANTIATE_TEST_SUITE_P(Engines, PageMode,
                          testing::Combine(testing::Values("uffd-inline", "uffd-thread", "sigsegv"),
                                           testing::Values("values", "conversion", "coherent_free", "remote_frees",
-                                                          "foreign_realloc", "placement", "roots", "hints", "atomics")),
+                                                          "foreign_realloc", "placement", "roots", "hints", "streams",
+                                                          "asked_too_early", "atomics")),
                          [](const auto& info) {
                            std::string name = std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
                            for (char& c : name) c = c == '-' ? '_' : c;
                            return name;
                          });
+
+class Prefetch : public testing::TestWithParam<const char*> {};
+
+TEST_P(Prefetch, BringsWhatOthersHaveInUse) {
+  const std::string obstacle = dsm::mem::engine_obstacle(GetParam());
+  if (!obstacle.empty()) GTEST_SKIP() << obstacle;
+  EXPECT_EQ(run(GetParam(), 3, "asked_for"), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, Prefetch, testing::Values("uffd-inline", "uffd-thread"), [](const auto& info) {
+  return std::string(info.param) == "uffd-inline" ? "uffd_inline" : "uffd_thread";
+});
 
 TEST(PageModeSystemCalls, JustWorkWithTheThreadEngine) {
   const std::string obstacle = dsm::mem::engine_obstacle("uffd-thread");

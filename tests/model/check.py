@@ -25,13 +25,16 @@ FAST = [
     ("safety: 3 nodes, 1 access each but of the home", "safety", {"N": 3, "REQS": 1, "REQS0": 0}),
     ("safety: 2 nodes, 1 access each, plain ones inside borrows of both", "safety", {"REQS": 1, "TOUCH": 3}),
     ("served: writer against writer", "live", {"KINDS": 4}),
+    ("served: both write and ask ahead", "live", {"KINDS": 4, "AHEAD": 1}),
     ("served: home writes, other works on objects", "live", {"KINDS0": 4, "KINDS": 8}),
     ("served: home works on objects, other writes", "live", {"KINDS0": 8, "KINDS": 4}),
     ("served: home works on objects and touches them, other writes", "live", {"KINDS0": 8, "KINDS": 4, "TOUCH": 1}),
     ("served: home writes, other works on objects and touches them", "live", {"KINDS0": 4, "KINDS": 8, "TOUCH": 2}),
 ]
 LONG = [
+    ("safety: 2 nodes, 1 access each, which each may ask for ahead", "safety", {"REQS": 1, "AHEAD": 1}),
     ("safety: 2 nodes, 1 access of the home and 2 of the other", "safety", {"REQS": 2, "REQS0": 1}),
+    ("served: home reads, other writes, both ask ahead", "live", {"KINDS0": 2, "KINDS": 4, "AHEAD": 1}),
     ("served: home reads, other writes", "live", {"KINDS0": 2, "KINDS": 4}),
     ("served: home writes, other reads", "live", {"KINDS0": 4, "KINDS": 2}),
     ("served: home works on objects, other reads", "live", {"KINDS0": 8, "KINDS": 2}),
@@ -106,7 +109,7 @@ def verify(options):
 def replay(options):
     steps = 0
     for seed in range(1, (200 if options.long else 20) + 1):
-        parameters = {"N": 2 + seed % 2, "REQS": 0, "HINTS": seed // 2 % 2, "TOUCH": seed // 4 % 4}
+        parameters = {"N": 2 + seed % 2, "REQS": 0, "HINTS": seed // 2 % 2, "TOUCH": seed // 4 % 4, "AHEAD": seed // 3 % 2}
         model = run(["spin", "-T", f"-n{seed}", "-u60000", *defines(parameters), str(MODEL)], None)
         code = subprocess.run([options.modelreplay], input=model.stdout, capture_output=True, text=True)
         if code.returncode != 0:

@@ -5,6 +5,8 @@
  *   -DKINDS=bits     which accesses: 2 reads, 4 writes, 8 object work; 14: all
  *   -DCOARSE=1       a chain is one step at the home, not one for each operation
  *   -DHINTS=1        the threads release, keep reading and clean too
+ *   -DAHEAD=k        each node asks ahead of need so often: for reading or writing, as its accesses may be; with REQS=0
+ *                    without end
  *   -DTOUCH=bits     these nodes' threads touch the page plainly inside borrows of it, too (two that do so at once wait
  *                    for each other in a circle, which ends the program)
  *   -DLIVE=k         the claim is: whenever node k's thread waits, it is served at last (weak fairness, REQS=0)
@@ -40,6 +42,9 @@
 #endif
 #ifndef HINTS
 #define HINTS 0
+#endif
+#ifndef AHEAD
+#define AHEAD 0
 #endif
 #ifndef TOUCH
 #define TOUCH 0
@@ -106,6 +111,14 @@ byte current = 1;
 byte access[N], want[N], asked[N], phase[N], readers[N], borrowers[N];
 short seen[N];
 bool fresh[N], look_asked[N], enlisted[N], fetched[N], reading[N], joined[N], migratory[N], keeps[N];
+#if AHEAD
+bool ahead[N]; /* want is for an access that may never come */
+#define IS_AHEAD(n) ahead[n]
+#define NOT_AHEAD(n) ahead[n] = false
+#else
+#define IS_AHEAD(n) false
+#define NOT_AHEAD(n) skip
+#endif
 
 /* its chain in flight: what is left to do, what was found */
 #define C_ADD 1
@@ -185,6 +198,10 @@ inline claim_word(n, from, what) { /* -> to_word */
   fi
 }
 
+/* what is asked ahead does not make object work end; who is enlisted goes on, the page may be his already */
+#define GIVES_UP(n, objects) (IS_AHEAD(n) && !enlisted[n] && (objects))
+inline give_up(n) { fetched[n] = false; want[n] = NONE; NOT_AHEAD(n); rest(n) }
+
 /* given the word as last seen, what does the node do? */
 inline decide(n) {
   seen[n] = act_word;
@@ -244,6 +261,7 @@ inline decide(n) {
     if
     :: want[n] == NONE -> rest(n)
     :: want[n] != NONE && MODE(act_word) != EXCL -> act = A_CLAIM; from_word = act_word
+    :: want[n] != NONE && MODE(act_word) == EXCL && GIVES_UP(n, AT_WORK(act_word)) -> give_up(n)
     :: else -> act = A_ENLIST
     fi
   fi
@@ -253,14 +271,18 @@ inline claim(n) {
   assert(MODE(from_word) != EXCL);
   claim_word(n, from_word, want[n]);
   if
-  :: CHANGES_KIND(n) -> take_away(n)
-  :: else
-  fi;
-  asked[n] = want[n]; seen[n] = from_word;
-  swap(n, from_word, to_word, CLAIMING);
-  if
-  :: NEEDS_BYTES(n) && !AT_WORK(to_word) -> chain[n] = chain[n] | C_PAGE
-  :: else
+  :: GIVES_UP(n, MODE(from_word) == OBJECTS) && MODE(to_word) == EXCL && SET(to_word) != 0 -> give_up(n)
+  :: else ->
+    if
+    :: CHANGES_KIND(n) -> take_away(n)
+    :: else
+    fi;
+    asked[n] = want[n]; seen[n] = from_word;
+    swap(n, from_word, to_word, CLAIMING);
+    if
+    :: NEEDS_BYTES(n) && !AT_WORK(to_word) -> chain[n] = chain[n] | C_PAGE
+    :: else
+    fi
   fi
 }
 inline grant(n) {
@@ -276,7 +298,8 @@ inline grant(n) {
   fi;
   joined[n] = (act_access == READ);
   keeps[n] = keeps[n] && act_access == WRITE;
-  access[n] = act_access; fetched[n] = false; fresh[n] = true; want[n] = NONE; wake = true;
+  access[n] = act_access; fetched[n] = false; want[n] = NONE; wake = true;
+  fresh[n] = fresh[n] || !IS_AHEAD(n) || act_access == OBJECT; NOT_AHEAD(n);
   phase[n] = IDLE
 }
 inline hand_over(n) { /* to_word, served */
@@ -738,26 +761,49 @@ inline run_access(n) {
     thread[n] = (inside[n] -> KEEPING : CHOOSING); needs[n] = NONE; faulted[n] = false
   fi
 }
-inline fault(n) { /* a request from rest guesses that the page is as last seen, or free */
+inline guess(n) { /* a request from rest: the page is as last seen, or free */
+  if
+  :: (OWNED_BY(seen[n], n) && seen[n] != 0) || (MODE(seen[n]) == EXCL && access[n] != NONE) -> act = A_LOOK
+  :: !(OWNED_BY(seen[n], n) && seen[n] != 0) && MODE(seen[n]) == EXCL && access[n] == NONE -> act = A_CLAIM; from_word = FREE
+  :: else -> act = A_CLAIM; from_word = (access[n] == NONE -> seen[n] & ~(BIT(n) << 5) : seen[n])
+  fi
+}
+inline fault(n) {
   faulted[n] = true; thread[n] = SLEEPING;
   if
-  :: EXCLUDE(want[n], needs[n])
+  :: EXCLUDE(want[n], needs[n]) && !IS_AHEAD(n)
   :: else ->
-    want[n] = (ALLOWS(want[n], needs[n]) -> want[n] : needs[n]);
+    want[n] = (ALLOWS(want[n], needs[n]) -> want[n] : needs[n]); NOT_AHEAD(n);
     if
     :: phase[n] != IDLE
     :: phase[n] == IDLE && CHANGES_KIND(n) -> phase[n] = WAITING; look_asked[n] = true
     :: phase[n] == IDLE && !CHANGES_KIND(n) && access[n] == READ && OWNS(n) ->
       migratory[n] = migratory[n] || joined[n]; act = A_GRANT; act_access = WRITE
-    :: else ->
-      if
-      :: (OWNED_BY(seen[n], n) && seen[n] != 0) || (MODE(seen[n]) == EXCL && access[n] != NONE) -> act = A_LOOK
-      :: !(OWNED_BY(seen[n], n) && seen[n] != 0) && MODE(seen[n]) == EXCL && access[n] == NONE -> act = A_CLAIM; from_word = FREE
-      :: else -> act = A_CLAIM; from_word = (access[n] == NONE -> seen[n] & ~(BIT(n) << 5) : seen[n])
-      fi
+    :: else -> guess(n)
     fi
   fi
 }
+#if AHEAD
+#if REQS > 0
+byte asks[N];
+#define ASKS_LEFT(n) (asks[n] < AHEAD)
+#define COUNT_ASK(n) asks[n]++
+#else
+#define ASKS_LEFT(n) (thread[n] == CHOOSING) /* else it might do nothing but ask, and never what it waits for */
+#define COUNT_ASK(n) skip
+#endif
+#define MAY_ASK(n, what) \
+  (ASKS_LEFT(n) && MAY(n, what) && phase[n] == IDLE && !ALLOWS(access[n], what) && access[n] != OBJECT && !keeps[n] && \
+   !(access[n] == READ && OWNS(n)))
+inline ask_ahead(n, what) {
+  printf("AHEAD %d %d\n", n, what);
+  COUNT_ASK(n);
+  want[n] = what; ahead[n] = true;
+  guess(n);
+  perform(n);
+  carry_out(n)
+}
+#endif
 #define READY(n) (ALLOWS(access[n], needs[n]) && (needs[n] != OBJECT || (fresh[n] && (!closed[n] || inside[n] || (owed[n] && faulted[n])))))
 #define ASKS_INSIDE(n) (inside[n] && thread[n] == SLEEPING && needs[n] == WRITE)
 
@@ -791,6 +837,10 @@ end:
   :: d_step { thread[n] == KEEPING -> faulted[n] = false; thread[n] = TRYING; needs[n] = OBJECT }
   :: d_step { thread[n] == KEEPING && n == HOME -> inside[n] = false; touched[n] = false; thread[n] = CHOOSING }
   :: ASKS_INSIDE(0) && ASKS_INSIDE(1) -> goto circle
+#endif
+#if AHEAD
+  :: d_step { MAY_ASK(n, READ) -> ask_ahead(n, READ) }
+  :: d_step { MAY_ASK(n, WRITE) -> ask_ahead(n, WRITE) }
 #endif
 #if HINTS
   :: d_step { thread[n] == CHOOSING && phase[n] == IDLE && access[n] != NONE && !(access[n] == OBJECT && fresh[n]) ->

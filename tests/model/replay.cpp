@@ -176,6 +176,8 @@ void Replay::line(const std::string& text) {
   const auto simple = [&](proto::EventKind kind, Access access) { event(n.at(0), {.kind = kind, .access = access}); };
   if (what == "FAULT")
     return event(n.at(0), {.kind = proto::EventKind::kFault, .access = static_cast<Access>(n.at(1))});
+  if (what == "AHEAD")
+    return event(n.at(0), {.kind = proto::EventKind::kAhead, .access = static_cast<Access>(n.at(1))});
   if (what == "USED") return event(n.at(0), {.kind = proto::EventKind::kUsed, .keeps = n.at(1) != 0});
   if (what == "RELEASE") return simple(proto::EventKind::kRelease, Access::kNone);
   if (what == "KEEP") return simple(proto::EventKind::kRelease, Access::kRead);

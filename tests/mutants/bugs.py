@@ -6,8 +6,11 @@ PROTO = {
     "libdsm/proto/page_gain.cpp": [
         ("claim-over-members", "return exclusive_word(place_.self, place_.home, others) |",
          "return exclusive_word(place_.self, place_.home, MUTANT ? 0 : others) |"),
-        ("grant-not-held", "page_.fresh = page_.fresh || !page_.soft || access == Access::kObject;",
-         "page_.fresh = (MUTANT && access != Access::kObject) ? false : page_.fresh || !page_.soft || access == Access::kObject;"),
+        ("grant-not-held", "page_.fresh = page_.fresh || !page_.ahead || access == Access::kObject;",
+         "page_.fresh = (MUTANT && access != Access::kObject) ? false : page_.fresh || !page_.ahead || access == Access::kObject;"),
+        ("ahead-cannot-need", "page_.soft = page_.ahead = false;\n  if (!allows(page_.want",
+         "page_.soft = false; if (!MUTANT) page_.ahead = false;\n  if (!allows(page_.want"),
+        ("enlisted-gives-up", "gives_up(is_object(from)) &&", "(gives_up(is_object(from)) || (MUTANT && page_.ahead)) &&"),
         ("look-not-asked", "(drop_due || changes_kind())) {\n    page_.look_asked = true;",
          "(drop_due || changes_kind())) {\n    page_.look_asked = !MUTANT;"),
         ("nudge-untold", "send(MessageKind::kNudge, node_bit(owner));", "if (!MUTANT) send(MessageKind::kNudge, node_bit(owner));"),

@@ -50,8 +50,8 @@ TEST_P(BoundedSpace, IsCleanAsFarAsItIsSeen) {
   EXPECT_GE(found.states, 150'000u);
 }
 INSTANTIATE_TEST_SUITE_P(All, BoundedSpace,
-                         testing::Values("raw-2", "raw-3", "hints-2", "cleaned-2", "mixed-3", "owners-2", "threads-2",
-                                         "nested-2", "lives-2"));
+                         testing::Values("raw-2", "raw-3", "hints-2", "ahead-2", "cleaned-2", "mixed-3", "owners-2",
+                                         "threads-2", "nested-2", "lives-2"));
 
 struct Planted {
   Mutation mutation;

@@ -172,6 +172,12 @@ void choose_inside(std::uint64_t seed, Options& options) {
   options.latch_only = 0;
 }
 
+// And after that, threads that ask ahead of what they need: not where memory is bounded (Pages::read_ahead).
+void choose_ahead(std::uint64_t seed, Options& options) {
+  Random random(seed * 0xa0761d6478bd642f + 29);
+  if (options.lives == 0 && options.room == 0 && random.percent(40)) options.weights.ahead = random.between(1, 8);
+}
+
 // And last: who dies has freed something, or was to forget it.
 void choose_death_among_lives(std::uint64_t seed, Options& options) {
   Random random(seed * 0xff51afd7ed558ccd + 23);
@@ -224,6 +230,7 @@ const std::vector<Feature>& features() {
       {"clean", [](Options& options) { options.weights.clean = 0; }},
       {"fresh", [](Options& options) { options.weights.fresh = 0; }},
       {"prefetch", [](Options& options) { options.weights.prefetch = 0; }},
+      {"ahead", [](Options& options) { options.weights.ahead = 0; }},
       {"borrow", [](Options& options) { options.weights.borrow = options.nested = options.inside = 0; }},
       {"raw", [](Options& options) { options.weights.read = options.weights.write = options.weights.modify = 0; }},
   };
@@ -238,6 +245,7 @@ Options options_of(std::uint64_t seed, const Overrides& overrides) {
     choose_lives(seed, options);
     choose_cleaning(seed, options);
     choose_inside(seed, options);
+    choose_ahead(seed, options);
     choose_death_among_lives(seed, options);
   }
   options.nodes = overrides.nodes.value_or(options.nodes);
@@ -263,14 +271,15 @@ std::string describe(const Options& options) {
   return fmt::format(
       "{} nodes, {} pages ({}% latch-only), {} threads a node, {} ops a thread; schedule {} (changes {}, quantum {}, "
       "lazy {}%), "
-      "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer:clean "
-      "{}:{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of {}, "
+      "cut {}%; read:write:modify:borrow:prefetch:fresh:keep-reading:release:transfer:clean:ahead "
+      "{}:{}:{}:{}:{}:{}:{}:{}:{}:{}:{};{}{}{}{}{}{}{}{}{}{}{}{} slow nodes {}%, slow links {}%, room for {}, ring of "
+      "{}, "
       "crash "
       "at "
       "{}%{}{}, mutation {}",
       options.nodes, options.pages, options.latch_only, options.threads, options.ops, name_of(options.policy),
       options.changes, options.quantum, options.lazy, options.cut_percent, w.read, w.write, w.modify, w.borrow,
-      w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, w.clean,
+      w.prefetch, w.fresh, w.keep_reading, w.release, w.transfer, w.clean, w.ahead,
       options.small_objects ? " small-objects" : "", options.locks ? " locks" : "", options.serial ? " serial" : "",
       options.fine ? " fine" : "", options.split_latch ? " split-latch" : "", options.duplicates ? " duplicates" : "",
       options.strays ? " strays" : "", options.early_use ? " early-use" : "",

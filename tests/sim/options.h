@@ -83,7 +83,7 @@ struct Options {
   // Out of weight_sum() draws, so many are ...
   struct Weights {
     unsigned read = 1, write = 1, modify = 1, borrow = 0, prefetch = 0, fresh = 0, keep_reading = 0, release = 0,
-             transfer = 0, clean = 0;
+             transfer = 0, clean = 0, ahead = 0;
   } weights;
   unsigned latch_only = 0;  // percent of the pages that have no bytes
 
@@ -113,7 +113,7 @@ struct Options {
 
   unsigned weight_sum() const {
     return weights.read + weights.write + weights.modify + weights.borrow + weights.prefetch + weights.fresh +
-           weights.keep_reading + weights.release + weights.transfer + weights.clean;
+           weights.keep_reading + weights.release + weights.transfer + weights.clean + weights.ahead;
   }
 };
 

@@ -105,6 +105,7 @@ class Simulator {
     kModify,
     kBorrow,
     kPrefetch,
+    kAhead,
     kFresh,
     kKeepReading,
     kRelease,

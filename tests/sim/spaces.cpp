@@ -59,6 +59,7 @@ constexpr Options::Weights kHints{.read = 1,
                                   .keep_reading = 1,
                                   .release = 1,
                                   .transfer = 1};
+constexpr Options::Weights kAhead{.read = 1, .write = 0, .modify = 1, .release = 1, .ahead = 1};
 constexpr Options::Weights kCleaned{.read = 1, .write = 0, .modify = 1, .release = 1, .clean = 1};
 
 }  // namespace
@@ -69,6 +70,7 @@ const std::vector<Space>& spaces() {
       {"raw-3", cluster(3, 1, 1, kRaw)},
       {"raw-2-pages", cluster(2, 2, 1, kRaw)},
       {"hints-2", cluster(2, 1, 2, kHints)},
+      {"ahead-2", cluster(2, 1, 2, kAhead)},
       {"cleaned-2", cluster(2, 1, 2, kCleaned)},
       {"locks-2", latch_only(cluster(2, 1, 2, kRaw))},
       {"borrows-2", cluster(2, 1, 1, kBorrows)},

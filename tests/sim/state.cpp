@@ -91,11 +91,12 @@ void archive_page(Archive& all, proto::Page& page) {
                static_cast<unsigned>(page.enlisted) << 2 | static_cast<unsigned>(page.fetched) << 3 |
                static_cast<unsigned>(page.reading) << 4 | static_cast<unsigned>(page.soft) << 5 |
                static_cast<unsigned>(page.joined) << 6 | static_cast<unsigned>(page.nested) << 7;
-  flags = flags << 2 | static_cast<unsigned>(page.keeps) << 1 | static_cast<unsigned>(page.migratory);
+  flags = flags << 3 | static_cast<unsigned>(page.ahead) << 2 | static_cast<unsigned>(page.keeps) << 1 |
+          static_cast<unsigned>(page.migratory);
   auto kinds = static_cast<unsigned>(page.access) | static_cast<unsigned>(page.want) << 2 |
                static_cast<unsigned>(page.asked) << 4;
   flag(flags, [&page](unsigned bits) {
-    page.migratory = bits & 1, page.keeps = bits >> 1 & 1, bits >>= 2;
+    page.migratory = bits & 1, page.keeps = bits >> 1 & 1, page.ahead = bits >> 2 & 1, bits >>= 3;
     page.fresh = bits & 1, page.look_asked = bits >> 1 & 1, page.enlisted = bits >> 2 & 1;
     page.fetched = bits >> 3 & 1, page.reading = bits >> 4 & 1, page.soft = bits >> 5 & 1, page.joined = bits >> 6 & 1;
     page.nested = bits >> 7 & 1;

@@ -92,7 +92,7 @@ std::string page_text(const Page& page, Place place) {
   std::string text = fmt::format("{}, {} access, seen {}", phase_text(page.phase), access_text(page.access),
                                  word_text(page.seen, place.home));
   if (page.want != Access::kNone)
-    text += fmt::format(", wants {}{}", page.soft ? "softly " : "", access_text(page.want));
+    text += fmt::format(", wants {}{}", page.soft ? "softly " : page.ahead ? "ahead " : "", access_text(page.want));
   if (page.fresh) text += ", fresh";
   if (page.look_asked) text += ", look asked";
   if (page.enlisted) text += ", enlisted";
@@ -110,6 +110,8 @@ std::string event_text(const Event& event, Place place) {
       return fmt::format("fault for {}", access_text(event.access));
     case EventKind::kPrefetch:
       return fmt::format("prefetch for {}", access_text(event.access));
+    case EventKind::kAhead:
+      return fmt::format("ahead for {}", access_text(event.access));
     case EventKind::kFresh:
       return "fresh";
     case EventKind::kRelease:

@@ -72,8 +72,9 @@ void Simulator::choose(Thread& thread) {
   thread.page = random_.below(model_.options.pages);
   unsigned draw = random_.below(model_.options.weight_sum());
   unsigned intent = 0;
-  for (const unsigned weight : {weights.read, weights.write, weights.modify, weights.borrow, weights.prefetch,
-                                weights.fresh, weights.keep_reading, weights.release, weights.transfer}) {
+  for (const unsigned weight :
+       {weights.read, weights.write, weights.modify, weights.borrow, weights.prefetch, weights.ahead, weights.fresh,
+        weights.keep_reading, weights.release, weights.transfer}) {
     if (draw < weight) break;
     draw -= weight;
     ++intent;
@@ -155,7 +156,9 @@ void Simulator::fault_or_hint(Thread& thread) {
   proto::Event event{.kind = proto::EventKind::kFault, .access = needed(thread), .nested = nested};
   switch (thread.intent) {
     case Intent::kPrefetch:
-      event = {.kind = proto::EventKind::kPrefetch, .access = random_.percent(50) ? Access::kRead : Access::kWrite};
+    case Intent::kAhead:
+      event.kind = thread.intent == Intent::kAhead ? proto::EventKind::kAhead : proto::EventKind::kPrefetch;
+      event.access = random_.percent(50) ? Access::kRead : Access::kWrite;
       break;
     case Intent::kFresh:
       event.kind = proto::EventKind::kFresh;

@@ -269,6 +269,45 @@ TEST(PagePrefetch, FaultMakesItHard) {
        {done(owned(2)), "waiters + {1}, read latch", "enlisting, no access, seen exclusive 2, wants read"}});
 }
 
+TEST(PageAhead, OthersGiveWayAndAreOwedNothing) {
+  run(Page{}, kAway,
+      {{ahead(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants ahead read"},
+       {done(owned(2)), "waiters + {1}, read latch", "enlisting, no access, seen exclusive 2, wants ahead read"},
+       {looked(owned(2), nodes(1)), "nudge to {2}",
+        "waiting, no access, seen exclusive 2, wants ahead read, enlisted"},
+       {look(2), "read latch, read page", "looking, no access, seen exclusive 2, wants ahead read, enlisted"},
+       {looked(shared_word(nodes(1, 2))), "map read, wake", "idle, read access, seen shared {1,2}"},
+       {drop(3), "read latch", "looking, read access, seen shared {1,2}"}});
+}
+
+TEST(PageAhead, ReadersLeaveAWriter) {
+  const Page reader{.access = kRead, .joined = true, .seen = shared_word(nodes(1, 2))};
+  run(reader, kAway,
+      {{ahead(kWrite), "swap shared {1,2} -> exclusive 1 {2}",
+        "claiming, read access, seen shared {1,2}, wants ahead write"},
+       {done(shared_word(nodes(1, 2))), "drop to {2}",
+        "waiting, read access, seen exclusive 1 {2}, wants ahead write, fetched, migratory"}});
+}
+
+TEST(PageAhead, ObjectWorkIsNotDisturbed) {
+  run(Page{}, kAway,
+      {{ahead(kWrite), "swap free -> exclusive 1, read page", "claiming, no access, seen free, wants ahead write"},
+       {done(object_word(nodes(2))), "nothing", "idle, no access, seen object {2}"}});
+}
+
+TEST(PageAhead, WhoIsEnlistedGoesOn) {
+  const Page waiting{.want = kRead, .phase = Phase::kWaiting, .enlisted = true, .ahead = true, .seen = owned(2)};
+  Page asked = waiting;
+  EXPECT_TRUE(step(asked, kAway, look(2)).read_latch);
+  Page looking{.want = kRead, .phase = Phase::kLooking, .enlisted = true, .ahead = true, .seen = owned(2)};
+  EXPECT_TRUE(step(looking, kAway, looked(object_word(nodes(2)), nodes(1))).swap);
+}
+
+TEST(PageAhead, WhatIsOursAndCleanIsNotAskedFor) {
+  const Page clean{.access = kRead, .seen = owned(1)};
+  run(clean, kAway, {{ahead(kWrite), "nothing", "idle, read access, seen exclusive 1"}});
+}
+
 TEST(PagePrefetch, RaisingAPageDoesNotCancelWhatIsOwed) {
   run(Page{}, kAway,
       {{fault(kRead), "swap free -> shared {1}, read page", "claiming, no access, seen free, wants read"},

@@ -25,6 +25,7 @@ inline constexpr Word owned(NodeId owner, NodeSet set = 0) { return exclusive_wo
 
 inline Event fault(Access access) { return {.kind = EventKind::kFault, .access = access}; }
 inline Event prefetch(Access access) { return {.kind = EventKind::kPrefetch, .access = access}; }
+inline Event ahead(Access access) { return {.kind = EventKind::kAhead, .access = access}; }
 inline Event release() { return {.kind = EventKind::kRelease}; }
 inline Event keep_reading() { return {.kind = EventKind::kRelease, .access = Access::kRead}; }
 inline Event transfer(NodeId to) { return {.kind = EventKind::kTransfer, .node = to}; }

@@ -106,7 +106,8 @@ std::error_code publish(std::string_view name, void* pointer);
 
 enum class access : std::uint8_t { read, write };
 
-// Fetches the pages in batches now, as far as no other node has to give way for it. Does not wait for busy pages.
+// Fetches the pages in batches. Those that other nodes have in use are asked for, and come while the caller goes on;
+// not those in which objects are borrowed, nor any that others use or that do not fit where local memory is bounded.
 std::error_code prefetch(const void* address, std::size_t bytes, access kind = access::read);
 // Writes back what this node has changed and drops its copies, so that others need not ask it.
 std::error_code release(const void* address, std::size_t bytes);
