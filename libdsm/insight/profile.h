@@ -160,7 +160,7 @@ constexpr std::uint32_t sampling_period(std::uint64_t taken, std::size_t room) {
 // And so that they take little time. Time goes in windows; each may take kWindowSamples, after which one in twice as
 // many is taken; a window that has taken few makes the next take one in half as many.
 inline constexpr std::int64_t kWindowNs = 20'000'000;
-inline constexpr std::uint64_t kWindowSamples = 8;
+inline constexpr std::uint64_t kWindowSamples = 4;
 constexpr std::uint64_t period_after(std::uint64_t period, std::uint64_t taken_in_window) {
   return taken_in_window * 2 < kWindowSamples && period > 1 ? period / 2 : period;
 }

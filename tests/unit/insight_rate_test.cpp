@@ -45,9 +45,11 @@ class Recording : public testing::Test {
   std::unique_ptr<Recorder> recorder_;
 };
 
+constexpr std::int64_t kRareNs = 2 * kWindowNs / std::int64_t{kWindowSamples};  // half as many as are sampled
+
 TEST_F(Recording, RareFaultsAreAllSampled) {
   ASSERT_NE(recorder_, nullptr);
-  faults(100, kWindowNs, kWindowNs / 4);
+  faults(100, kWindowNs, kRareNs);
   EXPECT_EQ(part()->samples.load(), 100U);
 }
 
@@ -66,7 +68,7 @@ TEST_F(Recording, AfterABurstRareFaultsAreSampledAgain) {
   ASSERT_NE(recorder_, nullptr);
   faults(10'000, kWindowNs, kWindowNs / 1000);
   const std::uint64_t before = part()->samples.load();
-  faults(400, 100 * kWindowNs, kWindowNs / 4);
+  faults(400, 100 * kWindowNs, kRareNs);
   EXPECT_GE(part()->samples.load() - before, 300U);
 }
 
