@@ -47,8 +47,9 @@ void open_standard_streams() {
   if (fd >= 0) ::close(fd);
 }
 
-// With --auto: as long as a hundred hand-overs, and about a time slice.
-constexpr const char* kAutomaticKeepUs = "4000";
+// With --auto: as long as two hundred hand-overs, and longer than a time slice: where nodes share CPUs, one whose turn it
+// is may have to wait for a CPU first.
+constexpr const char* kAutomaticKeepUs = "8000";
 
 // What the nodes find in their environment.
 void export_options(const Request& request) {
