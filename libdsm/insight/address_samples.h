@@ -5,7 +5,7 @@
 //
 // A thread of its own, dsm-samples, looks for the program's threads, gives each a ring of fixed size, and carries what
 // is in the rings into the profile. A thread that lives shorter than two looks may go unseen. Rings of faults are there
-// one look in sixteen only.
+// for 20 ms in 2.5 s only.
 #pragma once
 
 #include <atomic>
