@@ -26,7 +26,8 @@ namespace dsm {
   X(bytes, local_memory, "0", 0, std::int64_t{1} << 42, false, "memory the heap uses here; the rest is lent; 0: all") \
   X(bytes, memory_per_node, "0", 0, std::int64_t{1} << 42, true, "memory each memory node lends; 0: all its slice")   \
   X(number, evict_ahead, "1", 1, 50, false, "percent of the local memory that is kept free, ahead of need")           \
-  X(number, readahead, "64", 0, 512, false, "pages fetched at the most by one sequential miss; 0 turns it off")       \
+  X(number, readahead, "64", 0, 512, false,                                                                           \
+    "pages fetched, or asked for, at the most by one sequential miss; 0 turns it off")                                \
   X(number, hold_us, "10", 0, 1000000, false, "microseconds a node may keep a page it has just gained")               \
   X(number, hold_max_ms, "20", 1, 10000, false, "as hold_us, while the thread that faulted has not run yet")          \
   X(number, spin_us, "5", 0, 1000, false, "microseconds a waiting thread spins before it blocks")                     \

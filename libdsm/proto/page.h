@@ -128,6 +128,8 @@ enum class EventKind : std::uint8_t {
   kDone,     // the chain in flight has ended: `old`, `latch` hold its results
 };
 
+constexpr bool is_ahead(EventKind kind) { return kind == EventKind::kPrefetch || kind == EventKind::kAhead; }
+
 struct Event {
   EventKind kind;
   Access access = Access::kNone;

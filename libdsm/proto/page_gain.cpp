@@ -24,7 +24,8 @@ void Transition::fault(Access access, bool nested) {
   if (page_.phase == Phase::kIdle) start();
 }
 
-// What is ours and clean needs no asking for.
+// What is ours and clean needs no asking for; its store shows whether the page still migrates. Nor does what borrows
+// keep: it is raw here already, or waits for that.
 void Transition::prefetch(Access access, bool soft) {
   if (page_.phase != Phase::kIdle || allows(page_.access, access) || exclude(page_.access, access)) return;
   if (!soft && (page_.keeps || (page_.access == Access::kRead && owns()))) return;

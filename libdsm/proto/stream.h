@@ -8,8 +8,8 @@
 
 namespace dsm::proto {
 
-// The last few streams of misses, each going up. A stream that goes on gets a window twice as large each time; its next
-// miss is expected right behind the window. No allocation: may be called in signal context.
+// The last few streams of misses, each going up. A stream that goes on gets a window twice as large each time, or as
+// large as itself; its next miss is expected right behind the window. No allocation: may be called in signal context.
 class Streams {
  public:
   // How many pages behind `missed` to fetch too: 0 for a miss that continues no stream. If others have to give the

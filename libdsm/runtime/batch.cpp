@@ -68,16 +68,17 @@ void Batch::step_all() {
   for (Item& item : items) {
     if (!item.active) continue;
     item.had = item.entry->page.access;
-    if (item.event.kind == proto::EventKind::kFault) note_need(*item.entry);
+    note_wish(*item.entry, item.event.kind);
     note_borrows(item);
     item.actions = step(item.entry->page, here, item.event);
   }
 }
 
-// The program needs the page now that its node may have asked for ahead.
-void Batch::note_need(Entry& entry) {
-  entry.doubted |= entry.page.ahead;
-  if (!entry.ask_again) return;
+// Of a page that may have been asked for already, before its home had it.
+void Batch::note_wish(Entry& entry, proto::EventKind kind) {
+  entry.doubted |= entry.page.ahead && kind == proto::EventKind::kFault;
+  const bool wish = kind == proto::EventKind::kFault || kind == proto::EventKind::kAhead;
+  if (!wish || !entry.ask_again) return;
   entry.ask_again = false;
   entry.page.look_asked = true;
 }
@@ -325,7 +326,8 @@ void Batch::note_grant(Item& item) {
   Entry& entry = *item.entry;
   if (node.local != nullptr && place().has_bytes) note_mapping(item);
   entry.granted_us = clock_us();
-  entry.came_ahead = !entry.page.fresh;
+  entry.came_ahead = entry.page.fresh || node.local != nullptr ? Access::kNone : entry.page.access;
+  entry.no_such = entry.ask_again = false;
   if (node.recorder != nullptr) node.recorder->granted(item.page);
   if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
 }

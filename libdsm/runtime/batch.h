@@ -62,7 +62,7 @@ struct Batch {
 
  private:
   void step_all();
-  static void note_need(Entry& entry);
+  static void note_wish(Entry& entry, proto::EventKind kind);
   void note_borrows(Item& item);
   void take_away();
   void run_chain();

@@ -39,9 +39,9 @@ struct alignas(64) Entry {
   bool user_locks : 1;       // it held a dsm::mutex then, for which others may wait
   bool deferred : 1;         // on the list of pages whose use is awaited
   bool no_such : 1;          // its home says that there is no such page: for the waiting thread to find
-  bool ask_again : 1;        // a thread has found that; who wants the page next has to ask once more
+  bool ask_again : 1;        // a thread has found that, or none waited for it: who wants the page next asks once more
   bool doubted : 1;          // asked for ahead at first: "no such page" may be from before the program touched it
-  bool came_ahead : 1;       // the last grant was for no access: a fault that is told of now may be over by that
+  Access came_ahead : 2;     // the last grant, if it was for no access: a fault that is told of now may be over by that
   bool one_store : 1;        // closed to a second store since the first has run (steps.cpp)
   std::int8_t brief;         // how sure it is that the page is gained for one store each time (steps.cpp); of a lock:
                              // below 0, times it is not to be kept

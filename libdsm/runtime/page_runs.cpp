@@ -60,7 +60,7 @@ std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool 
         return item.entry->page.access == Access::kNone && !item.entry->page.ahead;
       });
     };
-    const bool ahead = event.kind == proto::EventKind::kPrefetch || event.kind == proto::EventKind::kAhead;
+    const bool ahead = proto::is_ahead(event.kind);
     const auto missing_before = ahead ? missing() : 0;
     for (Item& item : batch.items) {
       item.event = event;
@@ -69,7 +69,9 @@ std::uint32_t Pages::run_batch(PageRange pages, const proto::Event& event, bool 
     }
     batch.map_later = event.kind == proto::EventKind::kFresh;
     batch.run();
-    if (ahead) count(node_.stats->readahead_pages, static_cast<std::uint64_t>(missing_before - missing()));
+    if (ahead)
+      count(node_.stats->readahead_pages,
+            static_cast<std::uint64_t>(std::max<std::ptrdiff_t>(missing_before - missing(), 0)));
   });
 }
 
@@ -100,8 +102,7 @@ std::uint32_t Pages::lock_pages(PageRange pages, bool insist, std::span<Item> it
 
 void Pages::hint(PageRange pages, proto::Event event) {
   Room room(node_.local.get());
-  const bool ahead = event.kind == proto::EventKind::kPrefetch || event.kind == proto::EventKind::kAhead;
-  if (ahead && node_.local != nullptr && node_.local->covers(pages.first)) {
+  if (proto::is_ahead(event.kind) && takes_room(pages.first)) {
     pages.count = room.spare(pages.count);     // what does not fit is not fetched
     event.kind = proto::EventKind::kPrefetch;  // nor asked for (read_ahead)
   }

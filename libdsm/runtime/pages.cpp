@@ -106,7 +106,7 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
     if (node_.local != nullptr) node_.local->rest_some();
     return mem::FaultVerdict::kRetry;
   }
-  if (is_over(entry)) {
+  if (is_over(entry, wanted)) {
     entry.lock.unlock();
     return mem::FaultVerdict::kRetry;
   }
@@ -127,19 +127,22 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
   return verdict;
 }
 
-// Whether a fault that the engine's thread hears of has perhaps ended already: the page had come ahead, which lets its
-// waiter go, and is gone again. Asking for it once more would take it from whoever has it now, and for nobody. Who
-// waits for it still faults anew.
-bool Pages::is_over(Entry& entry) const {
-  const bool over = entry.came_ahead && !node_.engine->faults_inline();
-  entry.came_ahead = false;
+// Whether a fault that the engine's thread hears of has perhaps ended already: the access had come ahead, which lets
+// its waiter go, and is gone again. Asking for it once more would take the page from whoever has it now, and for
+// nobody. Who waits for it still faults anew.
+bool Pages::is_over(Entry& entry, Access wanted) const {
+  const bool over = allows(entry.came_ahead, wanted) && !node_.engine->faults_inline();
+  entry.came_ahead = Access::kNone;
   return over;
 }
+
+// Whether the page takes room in local memory that is bounded.
+bool Pages::takes_room(PageId page) const { return node_.local != nullptr && node_.local->covers(page); }
 
 // What to ask for when the program wants that. Where local memory is bounded, a page of which there are no other users
 // may be worth more than it wants (proto/rewrites.h).
 Access Pages::foresee(PageId page, const Entry& entry, Access wanted) {
-  if (node_.local == nullptr || !node_.local->covers(page) || node_.geometry.program_nodes() != 1) return wanted;
+  if (!takes_room(page) || node_.geometry.program_nodes() != 1) return wanted;
   if (wanted == Access::kWrite && entry.page.access == Access::kRead) node_.local->written(page);
   if (wanted != Access::kRead || entry.page.access != Access::kNone || !node_.local->foresees_write(page))
     return wanted;
@@ -149,7 +152,7 @@ Access Pages::foresee(PageId page, const Entry& entry, Access wanted) {
 
 // Takes the entry's lock; where local memory is bounded and the page's bytes are not here, there is room for them then.
 void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
-  const bool bounded = node_.local != nullptr && node_.local->covers(page);
+  const bool bounded = takes_room(page);
   if (bounded && !node_.local->here(page)) room.make();
   entry.lock.lock();
   while (bounded && !room.has() && !node_.local->here(page)) {
@@ -163,7 +166,7 @@ void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
 // the mapping away (reclaim).
 void Pages::map_again(PageId page, Entry& entry) {
   node_.engine->map({page, 1}, mapped_as(entry.page.access));
-  if (node_.local == nullptr || !node_.local->covers(page)) return;
+  if (!takes_room(page)) return;
   if (!node_.local->here(page)) {
     node_.local->filled(page);
     node_.local->mapped(page);
@@ -273,7 +276,7 @@ bool Pages::touches_again(std::uintptr_t address, const Entry& entry, const Thre
 // and stay until the page is granted.
 void Pages::read_ahead(PageId missed, Access wanted, proto::EventKind how) {
   const auto readahead = static_cast<std::uint32_t>(node_.config.readahead);
-  const bool bounded = node_.local != nullptr && node_.local->covers(missed);
+  const bool bounded = takes_room(missed);
   const bool asks = how == proto::EventKind::kAhead;
   if (readahead == 0 || (bounded && asks) || !stream_lock_.try_lock()) return;
   auto& streams = wanted == Access::kWrite ? write_streams_ : read_streams_;

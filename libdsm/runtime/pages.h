@@ -112,7 +112,8 @@ class Pages final : public mem::FaultSink {
   static bool no_such_page(Entry& entry);
   Access foresee(PageId page, const Entry& entry, Access wanted);
   void lock_with_room(PageId page, Entry& entry, Room& room);
-  bool is_over(Entry& entry) const;
+  bool is_over(Entry& entry, Access wanted) const;
+  bool takes_room(PageId page) const;
   void map_again(PageId page, Entry& entry);
   bool await_open(PageId page, bool nested);
   void read_ahead(PageId missed, Access wanted, proto::EventKind how);

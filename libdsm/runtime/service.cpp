@@ -111,8 +111,10 @@ void Service::on_letter(NodeId from, std::span<const std::byte> bytes, On on) {
       on_pages(from, read_payload<proto::PageMessage>(bytes), on);
       return;
     case MessageType::kNoSuchPage: {
-      const auto page = read_payload<PageId>(bytes);
-      if (node_.geometry.has_bytes(page)) node_.pages->on_no_such_page(page);
+      const auto none = read_payload<NoSuchPages>(bytes);
+      for (std::uint64_t i = 0; i < std::min<std::uint64_t>(none.count, kMaxBatch); ++i) {
+        if (node_.geometry.has_bytes(none.first + i)) node_.pages->on_no_such_page(none.first + i);
+      }
       return;
     }
     case MessageType::kRequest: {
@@ -164,12 +166,14 @@ void Service::on_pages(NodeId from, const proto::PageMessage& message, On on) {
 // Another node asks for a page of a chunk that only this node has seen: now it is shared. Its publishing tells who
 // waits.
 void Service::share_if_private(NodeId from, const proto::PageMessage& message) {
-  for (PageId page = message.first; page < message.first + message.count; ++page) {
+  const PageId end = message.first + message.count;
+  for (PageId page = message.first, next = 0; page < end; page = next) {
+    next = std::min(end, page + kPagesPerChunk - page % kPagesPerChunk);
     if (node_.space->state(page) == mem::ChunkState::kUnused) {
-      send_message(node_, from, pack(MessageType::kNoSuchPage, page).bytes());
-      continue;
+      send_message(node_, from, pack(MessageType::kNoSuchPage, NoSuchPages{page, next - page}).bytes());
+    } else {
+      share_chunk(page);
     }
-    share_chunk(page);
   }
 }
 

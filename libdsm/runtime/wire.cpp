@@ -15,7 +15,7 @@ std::size_t payload_bytes(MessageType type) {
     case MessageType::kPages:
       return sizeof(proto::PageMessage);
     case MessageType::kNoSuchPage:
-      return sizeof(PageId);
+      return sizeof(NoSuchPages);
     case MessageType::kRequest:
       return sizeof(Request);
     case MessageType::kReply:

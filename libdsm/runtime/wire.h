@@ -22,7 +22,7 @@ inline constexpr std::uint8_t kWireVersion = 1;
 
 enum class MessageType : std::uint8_t {
   kPages = 1,   // proto::PageMessage
-  kNoSuchPage,  // PageId: there is no memory at a page you asked for
+  kNoSuchPage,  // NoSuchPages: there is no memory at pages you asked for
   kRequest,     // Request
   kReply,       // ReplyMessage
   kFrees,       // FreesMessage
@@ -36,6 +36,12 @@ struct WireHeader {
   std::uint16_t bytes;
 };
 static_assert(sizeof(WireHeader) == 4);
+
+struct NoSuchPages {
+  PageId first;
+  std::uint64_t count;
+};
+static_assert(sizeof(NoSuchPages) == 16);
 
 struct ReplyMessage {
   std::uint32_t call;

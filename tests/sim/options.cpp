@@ -175,7 +175,7 @@ void choose_inside(std::uint64_t seed, Options& options) {
 // And after that, threads that ask ahead of what they need: not where memory is bounded (Pages::read_ahead).
 void choose_ahead(std::uint64_t seed, Options& options) {
   Random random(seed * 0xa0761d6478bd642f + 29);
-  if (options.lives == 0 && options.room == 0 && random.percent(40)) options.weights.ahead = random.between(1, 8);
+  if (options.room == 0 && random.percent(40)) options.weights.ahead = random.between(1, 8);
 }
 
 // And last: who dies has freed something, or was to forget it.

@@ -21,8 +21,7 @@ void Simulator::step(NodeId node, unsigned page, const proto::Event& event) {
   const Access before = copy.page.access;
   const bool was_clean = is_clean(copy.page, place);
   const bool fresh = event.kind == proto::EventKind::kFresh;
-  const bool ahead = event.kind == proto::EventKind::kPrefetch || event.kind == proto::EventKind::kAhead;
-  copy.hint = copy.page.ahead || ahead || fresh;
+  copy.hint = copy.page.ahead || proto::is_ahead(event.kind) || fresh;
   copy.todo = proto::step(copy.page, place, event);
   if (copy.dead && copy.todo.map == Access::kWrite) {  // the program says what its bytes are from now on
     const std::uint64_t value = ++last_value_;
