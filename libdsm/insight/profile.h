@@ -158,11 +158,13 @@ constexpr std::uint32_t sampling_period(std::uint64_t taken, std::size_t room) {
 }
 
 // And so that they take little time. Time goes in windows; each may take kWindowSamples, after which one in twice as
-// many is taken; a window that has taken few makes the next take one in half as many.
+// many is taken; a window that has taken few makes the next take one in half as many, and one that has taken none, as
+// after a burst, one in an eighth.
 inline constexpr std::int64_t kWindowNs = 20'000'000;
-inline constexpr std::uint64_t kWindowSamples = 4;
+inline constexpr std::uint64_t kWindowSamples = 6;
 constexpr std::uint64_t period_after(std::uint64_t period, std::uint64_t taken_in_window) {
-  return taken_in_window * 2 < kWindowSamples && period > 1 ? period / 2 : period;
+  const std::uint64_t by = taken_in_window == 0 ? 8 : taken_in_window * 2 < kWindowSamples ? 2 : 1;
+  return period > by ? period / by : 1;
 }
 
 // Of blocks of less than a page, when so many blocks have been taken: the first are all kept, so that a program's few
