@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -34,8 +35,10 @@ void ChunkSet::add(std::uintptr_t address, std::size_t bytes) {
   const std::uint64_t first = (address - base_) / kChunkBytes;
   const std::uint64_t end = first + bytes / kChunkBytes;
   DSM_CHECK(end <= chunks_, "{} bytes at {:#x} lie outside the global range", bytes, address);
-  for (std::uint64_t chunk = first; chunk < end; ++chunk) {
-    words_[chunk / kBits].fetch_or(std::uint64_t{1} << chunk % kBits, std::memory_order_release);
+  for (std::uint64_t chunk = first, next = first; chunk < end; chunk = next) {  // a word at a time
+    next = std::min(end, (chunk / kBits + 1) * kBits);
+    const std::uint64_t ones = next - chunk == kBits ? ~std::uint64_t{0} : (std::uint64_t{1} << (next - chunk)) - 1;
+    words_[chunk / kBits].fetch_or(ones << chunk % kBits, std::memory_order_release);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -30,9 +31,27 @@ constexpr int kMostOwn = 1024;  // descriptors from here on are not looked at
 constinit std::bitset<kMostOwn> own{};
 constinit struct stat before[kMostOwn] {};  // st_nlink is 0 where nothing was open
 constinit std::bitset<kMostOwn> placeholders{};
+constinit pollfd asked[kMostOwn]{};
 constinit int own_end = 0;  // no descriptor from here on is the runtime's
 
-bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
+int limit_on_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMostOwn;
+  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, kMostOwn));
+}
+
+// Calls use(fd) for each that is open. One call of the kernel tells of all: a start of a program is not to take a
+// millisecond for them.
+template <typename Use>
+void for_each_open(Use use) {
+  const int limit = limit_on_descriptors();
+  for (int fd = 0; fd < limit; ++fd) asked[fd] = {.fd = fd, .events = 0, .revents = 0};
+  while (::poll(asked, static_cast<nfds_t>(limit), 0) < 0 && errno == EINTR) {
+  }
+  for (int fd = 0; fd < limit; ++fd) {
+    if ((asked[fd].revents & POLLNVAL) == 0) use(fd);
+  }
+}
 
 // A number that was open before may have been closed and taken again (the rendezvous with dsmrun is).
 bool is_as_before(int fd) {
@@ -42,12 +61,6 @@ bool is_as_before(int fd) {
 }
 
 bool is_own(int fd) { return fd >= 0 && fd < own_end && own.test(static_cast<std::size_t>(fd)); }
-
-int limit_on_descriptors() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return kMostOwn;
-  return static_cast<int>(std::min<rlim_t>(limit.rlim_cur, kMostOwn));
-}
 
 int bad_descriptor() {
   errno = EBADF;
@@ -70,9 +83,8 @@ int close_range_around_own(unsigned first, unsigned last, int flags) {
 }  // namespace
 
 OwnDescriptors::OwnDescriptors() {
-  const int limit = limit_on_descriptors();
-  for (int fd = 0; fd < limit; ++fd) static_cast<void>(::fstat(fd, &before[fd]));
-  const int least = std::min(kLeastOwn, limit / 2);
+  for_each_open([](int fd) { static_cast<void>(::fstat(fd, &before[fd])); });
+  const int least = std::min(kLeastOwn, limit_on_descriptors() / 2);
   int filler = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   while (filler >= 0 && filler < least) {
     placeholders.set(static_cast<std::size_t>(filler));
@@ -82,15 +94,15 @@ OwnDescriptors::OwnDescriptors() {
 }
 
 OwnDescriptors::~OwnDescriptors() {
-  for (int fd = 0; fd < kMostOwn; ++fd) {
+  for_each_open([](int fd) {
     const auto bit = static_cast<std::size_t>(fd);
     if (placeholders.test(bit)) {
       __close(fd);
-    } else if (is_open(fd) && !is_as_before(fd)) {
+    } else if (!is_as_before(fd)) {
       own.set(bit);
       own_end = fd + 1;
     }
-  }
+  });
 }
 
 DSM_INTERPOSED int close(int fd) { return is_own(fd) ? bad_descriptor() : __close(fd); }

@@ -52,10 +52,6 @@ Calls::Calls(Node& node) : node_(node) {
   void* memory = ::mmap(nullptr, kSlots * sizeof(Slot), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) end_without_memory("the table of calls");
   slots_ = static_cast<Slot*>(memory);
-  for (std::uint32_t i = 0; i < kSlots; ++i) {
-    slots_[i].last_call = i;
-    slots_[i].next_free = i + 1;
-  }
 }
 
 Calls::~Calls() { ::munmap(slots_, kSlots * sizeof(Slot)); }
@@ -67,9 +63,14 @@ std::uint32_t Calls::take_slot(NodeId to) {
   for (;;) {
     const std::uint32_t seen = freed_.load();
     free_lock_.lock();
-    if (first_free_ != kSlots) break;
+    if (!all_taken()) break;
     free_lock_.unlock();
     futex_wait(freed_, seen, FutexScope::kProcess, kSliceNs);
+  }
+  if (first_free_ == kSlots) {
+    slots_[fresh_].last_call = fresh_;
+    slots_[fresh_].next_free = kSlots;
+    first_free_ = fresh_++;
   }
   Slot& slot = slots_[first_free_];
   first_free_ = slot.next_free;
@@ -85,7 +86,7 @@ void Calls::give_slot(std::uint32_t call) {
   Slot& given = slot(call);
   given.state.store(state_of(call, kFree));
   free_lock_.lock();
-  const bool were_none = first_free_ == kSlots;
+  const bool were_none = all_taken();
   given.next_free = first_free_;
   first_free_ = call % kSlots;
   free_lock_.unlock();

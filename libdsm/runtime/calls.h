@@ -112,6 +112,7 @@ class Calls {
   friend class Call;
   struct Slot;
   Slot& slot(std::uint32_t call) const;
+  bool all_taken() const { return first_free_ == kSlots && fresh_ == kSlots; }
   std::uint32_t take_slot(NodeId to);
   void give_slot(std::uint32_t call);
   void answer(Caller caller, bool last, std::uint64_t value);
@@ -119,7 +120,8 @@ class Calls {
   Node& node_;
   Slot* slots_;
   FutexLock free_lock_;
-  std::uint32_t first_free_ = 0;         // under free_lock_; kSlots: none
+  std::uint32_t first_free_ = kSlots;    // of those given back, under free_lock_ as the next; kSlots: none
+  std::uint32_t fresh_ = 0;              // from here on no slot's memory has been touched
   std::atomic<std::uint32_t> freed_{0};  // bumped when a slot is given back
   std::array<Handler, static_cast<std::size_t>(Operation::kCount)> handlers_;
   std::array<Runs, static_cast<std::size_t>(Operation::kCount)> runs_{};

@@ -32,7 +32,7 @@ Service::Service(Node& node)
     : node_(node),
       node_transport_(node.transport.get()),
       sink_([this](NodeId from, std::span<const std::byte> bytes) { on_letter(from, bytes, On::kPolled); }),
-      backlog_(std::make_unique<Letter[]>(kBacklog)) {}
+      backlog_(std::make_unique_for_overwrite<Letter[]>(kBacklog)) {}
 
 Service::~Service() { stop(); }
 
