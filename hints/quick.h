@@ -66,6 +66,12 @@ class PageLook {
   return proto::is_same_version(before, header.load(std::memory_order_acquire));
 }
 
+// Whether an object of so many bytes may be one of this node's that lie in one page.
+[[gnu::always_inline]] inline bool may_be_quick(const Engine& engine, std::uint64_t offset, std::size_t bytes) {
+  return bytes - 1 < runtime::kScratchBytes && offset < engine.quick_bytes &&
+         ((offset ^ (offset + bytes - 1)) >> engine.page_shift) == 0;
+}
+
 // nullptr: begin it some other way. Always inlined, here and above: a call and the registers it saves are a third of
 // what it takes.
 [[gnu::always_inline]] inline Pin* borrow_shared_quickly(std::uint64_t address, std::size_t bytes, CallSite site) {
@@ -74,8 +80,7 @@ class PageLook {
   if (here == nullptr || me == nullptr) [[unlikely]]
     return nullptr;
   const std::uint64_t offset = address - here->slice_begin;
-  if (bytes - 1 >= runtime::kScratchBytes || offset >= here->quick_bytes) return nullptr;
-  if (((offset ^ (offset + bytes - 1)) >> here->page_shift) != 0) return nullptr;
+  if (!may_be_quick(*here, offset, bytes)) return nullptr;
   Pin* const pin = me->hint;
   if (pin == nullptr || pin->address.load(std::memory_order_relaxed) != 0) return nullptr;
   const PageLook page(*here, offset);

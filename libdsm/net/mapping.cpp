@@ -27,7 +27,15 @@ Result<Mapping> Mapping::map(int fd, std::uint64_t bytes) {
   if (static_cast<std::uint64_t>(status.st_size) < bytes) {
     return fail(Errc::kBadOption, "a node's shared memory is smaller than this node's options say; give all the same");
   }
-  void* address = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+  return keep(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0), bytes);
+}
+
+Result<Mapping> Mapping::map_private(std::uint64_t bytes) {
+  constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+  return keep(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, kFlags, -1, 0), bytes);
+}
+
+Result<Mapping> Mapping::keep(void* address, std::uint64_t bytes) {
   if (address == MAP_FAILED) {
     return fail(errno == ENOMEM ? Errc::kNoMemory : Errc::kSystem,
                 "cannot map the nodes' shared memory; lower DSM_SLICE or DSM_INTERLEAVED, or raise ulimit -v", errno);

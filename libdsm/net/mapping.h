@@ -8,7 +8,7 @@
 
 namespace dsm::net {
 
-// A mapped file; unmaps itself.
+// A mapped file, or memory of this process alone; unmaps itself.
 class Mapping {
  public:
   Mapping() = default;
@@ -17,9 +17,12 @@ class Mapping {
   ~Mapping();
 
   static Result<Mapping> map(int fd, std::uint64_t bytes);
+  static Result<Mapping> map_private(std::uint64_t bytes);
   std::byte* data() const { return data_; }
 
  private:
+  static Result<Mapping> keep(void* address, std::uint64_t bytes);
+
   std::byte* data_ = nullptr;
   std::uint64_t bytes_ = 0;
 };

@@ -41,8 +41,8 @@ ALL = {
         (300, 5_000, 20_000, 50_000),
         "Gets (90 %) and puts on one hash table of 98,304 keys, six to a bucket of 256 bytes, zipf 0.99, as GAM's "
         "kvbench has them. Requests come 32 at a time. Page mode has a version lock in the bucket, so that all nodes "
-        "can read a page at the same time. Hinted mode borrows the buckets of 32 requests together, and the mutable "
-        "borrow is the lock. In owned mode a bucket belongs to its home: gets as in hinted mode, puts are sent there "
+        "can read a page at the same time. Hinted mode borrows other nodes' buckets of 32 requests together and "
+        "peeks into its own, and the mutable borrow is the lock. In owned mode a bucket belongs to its home: gets as in hinted mode, puts are sent there "
         "and answered in groups. Short runs (size small) are first borrows for the most part: object mode gains half "
         "as much there.",
         "32 requests that came together",
@@ -54,7 +54,8 @@ ALL = {
         ("--partitioned", "--get", "90"),
         (300, 50_000, 16_000_000, 64_000_000),
         "The same table, but no two nodes use the same bucket: nothing needs to move, and what remains is what each "
-        "mode costs where the data is.",
+        "mode costs where the data is: a std::mutex and a plain read (native), a version lock (page), a look in place "
+        "that takes no lock (hinted, owned), a mutable borrow for each put.",
         "32 requests that came together",
     ),
     "dataframe": Workload(
@@ -73,7 +74,7 @@ ALL = {
         "DeathStarBench's compose-post, services on all nodes",
         "app_socialnet",
         ("--items", "32"),
-        (4, 20, 80, 300),
+        (4, 20, 400, 2_000),
         "A request's text (175 characters) is scanned on one node, a media item (five frames of 480 * 270 RGB, 1.9 MB) "
         "is copied and marked on another, and the post is stored on the text's node. `message` is the baseline: "
         "services with memory of their own, values in serialised messages.",

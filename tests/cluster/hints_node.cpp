@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/cluster/hints_frame.h"
@@ -100,6 +101,62 @@ void exclusion() {
   EXPECT(sum == std::uint64_t{kThreads} * kTimes * dsm::nodes());
   EXPECT(accounts[0].balance + accounts[1].balance + accounts[2].balance == sum);
   meet();
+}
+
+// As much as a look in place may take.
+struct Wide {
+  std::uint64_t words[128];
+};
+
+// The first and the last word, some time apart.
+std::pair<std::uint64_t, std::uint64_t> ends_of(const Wide& wide) noexcept {
+  const std::uint64_t first = wide.words[0];
+  for (unsigned turn = 0; turn < 20; ++turn) __builtin_ia32_pause();
+  return {first, *const_cast<const volatile std::uint64_t*>(&wide.words[127])};
+}
+
+// Looks in place while all nodes change the objects by borrows: each look is of one moment, and what was there once is
+// not seen to go away.
+void peeks() {
+  constexpr unsigned kTimes = 20000, kObjects = 2;
+  auto* objects = shared<Wide>("objects", [] { return block<Wide>(kObjects); });
+  std::atomic<bool> done{false};
+  std::thread looker([&] {
+    std::uint64_t last[kObjects]{};
+    for (unsigned i = 0; !done.load(); i = (i + 1) % kObjects) {
+      const auto [first, final] = dsm::peek(&objects[i], ends_of);
+      EXPECT(first == final && first >= last[i]);
+      last[i] = first;
+    }
+  });
+  for (unsigned i = 0; i < (dsm::node() == 0 ? kTimes : kTimes / 50); ++i) {
+    auto w = dsm::borrow_mut(&objects[i % kObjects]);
+    const std::uint64_t next = w->words[0] + 1;
+    for (std::uint64_t& word : w->words) word = next;
+  }
+  meet();
+  done.store(true);
+  looker.join();
+  meet();
+}
+
+// A look sees what was changed where the object stands, and plainly, which takes the page from object work.
+void peeks_elsewhere() {
+  auto* accounts = shared<Account>("accounts", [] { return block<Account>(2); });
+  const auto balance = [&](unsigned i) {
+    return dsm::peek(&accounts[i], [](const Account& a) noexcept { return a.balance; });
+  };
+  for (unsigned round = 1; round <= 3 * dsm::nodes(); ++round) {
+    if (round % dsm::nodes() == dsm::node()) {
+      dsm::transfer(&accounts[0], dsm::node());
+      dsm::borrow_mut(&accounts[0])->balance = round;
+      if (round % 2 == 0) accounts[1].balance = round;
+    }
+    meet();
+    if ((round + 1) % dsm::nodes() == dsm::node()) EXPECT(balance(0) == round);
+    EXPECT(balance(1) == round / 2 * 2);
+    meet();
+  }
 }
 
 // Many objects of all nodes at once, some of them twice: as current and as whole as a borrow of each, whether there is
@@ -296,6 +353,8 @@ void neighbours_are_freed() {
 const std::map<std::string, std::function<void()>> kChecks = {{"values", values},
                                                               {"mixed", mixed},
                                                               {"exclusion", exclusion},
+                                                              {"peeks", peeks},
+                                                              {"peeks_elsewhere", peeks_elsewhere},
                                                               {"many", many},
                                                               {"snapshots", snapshots},
                                                               {"transfers", transfers},

@@ -36,9 +36,10 @@ const auto kName = [](const auto& info) {
 };
 
 INSTANTIATE_TEST_SUITE_P(Engines, Hints,
-                         testing::Combine(kEngines, testing::Values("values", "mixed", "exclusion", "many", "snapshots",
-                                                                    "transfers", "interleaved", "own_page_raw",
-                                                                    "close_together", "neighbours_are_freed")),
+                         testing::Combine(kEngines,
+                                          testing::Values("values", "mixed", "exclusion", "peeks", "peeks_elsewhere",
+                                                          "many", "snapshots", "transfers", "interleaved",
+                                                          "own_page_raw", "close_together", "neighbours_are_freed")),
                          kName);
 
 class Owned : public testing::TestWithParam<std::tuple<const char*, const char*>> {};

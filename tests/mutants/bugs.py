@@ -115,6 +115,11 @@ HINTS = {
         ("home-version-stays", "(changed ? proto::kOneVersion : 0)", "(changed && !MUTANT ? proto::kOneVersion : 0)"),
         ("home-freed-untold", "if (proto::is_asked(old)) engine", "if (proto::is_asked(old) && !MUTANT) engine"),
     ],
+    "hints/peek.cpp": [
+        ("peek-half-changed", "return proto::is_same_version(", "return MUTANT ? true : proto::is_same_version("),
+        ("peek-of-old-bytes", "|| !proto::is_readable(before)) return {};",
+         "|| (!MUTANT && !proto::is_readable(before))) return {};"),
+    ],
     "hints/owned.cpp": [
         ("moved-without-bytes", "std::memcpy(fresh.data.load(), old.data.load(), bytes);",
          "if (!MUTANT) std::memcpy(fresh.data.load(), old.data.load(), bytes);"),

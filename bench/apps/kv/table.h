@@ -218,7 +218,8 @@ class InPlaceTable : public OneByOne<InPlaceTable<Place>> {
   Parts<Place> buckets_;
 };
 
-// L1: the mutable borrow is the lock; shared borrows are snapshots, those of other nodes' buckets taken together.
+// L1: the mutable borrow is the lock. Of its own buckets a get reads what it needs in place, those of other nodes are
+// borrowed together.
 class HintedTable {
  public:
   HintedTable(Job& job, const Layout& layout, Fill fill)
@@ -232,7 +233,7 @@ class HintedTable {
       const Place place = layout_.place_of(keys[i]);
       const Bucket* const bucket = &buckets_[place];
       if (place.node == self_) {
-        all &= dsm::borrow_shared(bucket)->get(keys[i], values[i]);
+        all &= dsm::peek(bucket, [&](const Bucket& seen) noexcept { return seen.get(keys[i], values[i]); });
       } else {
         wanted[elsewhere] = bucket;
         numbers[elsewhere++] = i;

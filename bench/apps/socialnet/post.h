@@ -15,6 +15,8 @@ namespace app::social {
 inline constexpr std::size_t kFrames = 5;                      // of a media item
 inline constexpr std::size_t kFrameBytes = 480UL * 270UL * 3;  // RGB
 inline constexpr std::size_t kFrameWords = kFrameBytes / sizeof(std::uint64_t);
+inline constexpr std::size_t kItemBytes = kFrames * kFrameBytes;
+inline constexpr std::size_t kItemWords = kFrames * kFrameWords;
 inline constexpr std::size_t kMostText = 192;
 inline constexpr std::size_t kMostMentions = 8;
 
@@ -23,6 +25,9 @@ using Word = std::uint64_t;
 // Word `at` of a frame of a media item, as it is in the beginning.
 constexpr Word pixels(std::uint64_t item, std::size_t frame, std::size_t at) {
   return mix((item * kFrames + frame) << 32 | at);
+}
+inline void draw(std::uint64_t item, Word* words) {
+  for (std::size_t at = 0; at < kItemWords; ++at) words[at] = pixels(item, at / kFrameWords, at % kFrameWords);
 }
 
 struct Request {
@@ -64,11 +69,16 @@ inline Mentions scan(std::span<const char> text) {
   return found;
 }
 
-// Of a frame whose first word has been marked.
-inline std::uint64_t sample(const Word* frame) {
-  std::uint64_t sum = 0;
-  for (std::size_t at = 1; at < kFrameWords; at += kFrameWords / 64) sum = mix(sum ^ frame[at]);
-  return sum;
+// Marks a copy of a media item in the first word of each frame; a sample of the rest.
+inline std::uint64_t mark(Word* words, std::uint64_t id) {
+  std::uint64_t all = 0;
+  for (std::size_t frame = 0; frame < kFrames; ++frame, words += kFrameWords) {
+    words[0] = id;
+    std::uint64_t sum = 0;
+    for (std::size_t at = 1; at < kFrameWords; at += kFrameWords / 64) sum = mix(sum ^ words[at]);
+    all = mix(all + sum);
+  }
+  return all;
 }
 
 // What a stored post adds to the digest of all: the same whatever its id.

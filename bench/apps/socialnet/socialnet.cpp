@@ -164,10 +164,12 @@ struct Result {
 template <typename Ways>
 void check_posts(Job& job, Services<Ways>& services) {
   for (auto& post : services.posts) {
-    services.ways.read(post.media, [&](std::size_t frame, const Word* words) {
-      bool right = words[0] == post.id;
-      for (std::size_t at = 1; at < kFrameWords; ++at) right &= words[at] == pixels(post.item, frame, at);
-      if (!right) job.fail(fmt::format("frame {} of post {} is not what was copied.", frame, post.id));
+    services.ways.read(post.media, [&](const Word* words) {
+      for (std::size_t frame = 0; frame < kFrames; ++frame, words += kFrameWords) {
+        bool right = words[0] == post.id;
+        for (std::size_t at = 1; at < kFrameWords; ++at) right &= words[at] == pixels(post.item, frame, at);
+        if (!right) job.fail(fmt::format("frame {} of post {} is not what was copied.", frame, post.id));
+      }
     });
     services.ways.drop(post.media);
   }
@@ -182,12 +184,10 @@ app::Report check(Job& job, const Settings& settings, std::uint64_t seed, const 
     all.ids += one->ids;
   }
   std::vector<std::uint64_t> sums(settings.items);
-  std::vector<Word> words(kFrameWords);
+  std::vector<Word> words(kItemWords);
   for (std::uint64_t item = 0; item < settings.items; ++item) {
-    for (std::size_t frame = 0; frame < kFrames; ++frame) {
-      for (std::size_t at = 0; at < kFrameWords; ++at) words[at] = pixels(item, frame, at);
-      sums[item] = app::mix(sums[item] + sample(words.data()));
-    }
+    draw(item, words.data());
+    sums[item] = mark(words.data(), 0);
   }
   for (unsigned worker = 0; worker < job.workers(); ++worker) {
     for (std::uint64_t number = 0; number < settings.requests; ++number) {

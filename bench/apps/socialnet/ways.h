@@ -3,9 +3,9 @@
 //
 //   Text write(text)              a text on its way from service to service; whoever has it last calls drop()
 //   read(text, f)                 f(its characters)
-//   Media copy(item, id)          the item's frames, copied and marked with `id`: made by the media service, where it
-//                                 runs; whoever stores the post has it last
-//   read(media, f)                f(frame number, its words)
+//   Media copy(item, id)          the item, all frames of it, copied and marked with `id`: made by the media service,
+//                                 where it runs; whoever stores the post has it last
+//   read(media, f)                f(its words)
 //   pack(media), unpack(media)    before it goes to another node, and there
 #pragma once
 
@@ -29,20 +29,11 @@ class PlainWays {
     std::size_t size;
   };
   struct Media {
-    std::array<Word*, kFrames> frames;
+    Word* words;
     std::uint64_t sum;
   };
 
-  PlainWays(Job& job, std::uint64_t items) : native_(job.native()), items_(job.shared<Media>(items)) {
-    for (std::uint64_t item = 0; item < items; ++item) {
-      if (!job.is_own(static_cast<unsigned>(item % job.nodes()))) continue;
-      for (std::size_t frame = 0; frame < kFrames; ++frame) {
-        Word* const words = items_[item].frames[frame] = job.pages<Word>(kFrameWords);
-        for (std::size_t at = 0; at < kFrameWords; ++at) words[at] = pixels(item, frame, at);
-      }
-    }
-    job.sync_nodes();
-  }
+  PlainWays(Job& job, std::uint64_t items) : PlainWays(job, items, draw) {}
   Text write(const std::string& text) {
     auto* const at = static_cast<char*>(block(text.size(), 64));
     std::copy_n(text.data(), text.size(), at);
@@ -53,29 +44,30 @@ class PlainWays {
     return f(std::span<const char>(text.at, text.size));
   }
   Media copy(std::uint64_t item, std::uint64_t id) {
-    Media made{};
-    for (std::size_t frame = 0; frame < kFrames; ++frame) {
-      const Word* const from = items_[item].frames[frame];
-      if (!native_) dsm::prefetch(from, kFrameBytes);
-      made.frames[frame] = static_cast<Word*>(block(whole_pages(kFrameBytes), kPageBytes));
-      std::memcpy(made.frames[frame], from, kFrameBytes);
-      made.frames[frame][0] = id;
-      made.sum = mix(made.sum + sample(made.frames[frame]));
-    }
-    return made;
+    const Word* const from = items_[item].words;
+    if (!native_) dsm::prefetch(from, kItemBytes);
+    auto* const words = static_cast<Word*>(block(kItemBytes, kPageBytes));
+    std::memcpy(words, from, kItemBytes);
+    return {words, mark(words, id)};
   }
   template <typename F>
   void read(const Media& media, F f) {
-    for (std::size_t frame = 0; frame < kFrames; ++frame) f(frame, media.frames[frame]);
+    f(media.words);
   }
   void pack(Media&) {}
   void unpack(Media&) {}
   void drop(Text& text) { give_back(text.at); }
-  void drop(Media& media) {
-    for (Word* const frame : media.frames) give_back(frame);
-  }
+  void drop(Media& media) { give_back(media.words); }
 
  protected:
+  template <typename Draw>
+  PlainWays(Job& job, std::uint64_t items, Draw draw_into) : native_(job.native()), items_(job.shared<Media>(items)) {
+    for (std::uint64_t item = 0; item < items; ++item) {
+      if (!job.is_own(static_cast<unsigned>(item % job.nodes()))) continue;
+      draw_into(item, items_[item].words = job.pages<Word>(kItemWords));
+    }
+    job.sync_nodes();
+  }
   void* block(std::size_t bytes, std::size_t alignment) const {
     const std::size_t whole = (bytes + alignment - 1) / alignment * alignment;
     return native_ ? std::aligned_alloc(alignment, whole) : dsm::alloc(whole, alignment);
@@ -86,10 +78,13 @@ class PlainWays {
   Media* items_;
 };
 
-// L1: a text and a frame are objects.
+// L1: a text and a media item are objects.
 class HintedWays : public PlainWays {
  public:
-  using PlainWays::PlainWays;
+  HintedWays(Job& job, std::uint64_t items)
+      : PlainWays(job, items, [](std::uint64_t item, Word* words) {
+          draw(item, dsm::borrow_mut(std::span(words, kItemWords)).get());
+        }) {}
 
   Text write(const std::string& text) {
     auto* const at = static_cast<char*>(block(text.size(), 64));
@@ -101,43 +96,33 @@ class HintedWays : public PlainWays {
     return f(dsm::borrow_shared(std::span<const char>(text.at, text.size)).span());
   }
   Media copy(std::uint64_t item, std::uint64_t id) {
-    Media made{};
-    for (std::size_t frame = 0; frame < kFrames; ++frame) {
-      const auto from = dsm::borrow_shared(std::span<const Word>(items_[item].frames[frame], kFrameWords));
-      made.frames[frame] = static_cast<Word*>(block(whole_pages(kFrameBytes), kPageBytes));
-      const auto to = dsm::borrow_mut(std::span(made.frames[frame], kFrameWords));
-      std::memcpy(to.get(), from.get(), kFrameBytes);
-      to[0] = id;
-      made.sum = mix(made.sum + sample(to.get()));
-    }
-    return made;
+    const auto from = dsm::borrow_shared(std::span<const Word>(items_[item].words, kItemWords));
+    auto* const words = static_cast<Word*>(block(kItemBytes, kPageBytes));
+    const auto to = dsm::borrow_mut(std::span(words, kItemWords));
+    std::memcpy(to.get(), from.get(), kItemBytes);
+    return {words, mark(to.get(), id)};
   }
   template <typename F>
   void read(const Media& media, F f) {
-    for (std::size_t frame = 0; frame < kFrames; ++frame) {
-      f(frame, dsm::borrow_shared(std::span<const Word>(media.frames[frame], kFrameWords)).get());
-    }
+    f(dsm::borrow_shared(std::span<const Word>(media.words, kItemWords)).get());
   }
 };
 
-// L2: texts and frames have owners, which travel.
+// L2: texts and media items have owners, which travel.
 class OwnedWays {
  public:
   using Text = dsm::own_ptr<char[]>;
   struct Media {
-    std::array<dsm::own_ptr<Word[]>, kFrames> frames;
+    dsm::own_ptr<Word[]> words;
     std::uint64_t sum = 0;
   };
 
   OwnedWays(Job& job, std::uint64_t items) : items_(job.shared<Media>(items)) {
     for (std::uint64_t item = 0; item < items; ++item) {
       if (!job.is_own(static_cast<unsigned>(item % job.nodes()))) continue;
-      for (std::size_t frame = 0; frame < kFrames; ++frame) {
-        items_[item].frames[frame] = dsm::make_owned<Word[]>(kFrameWords);
-        if (!items_[item].frames[frame]) job.die("global memory is used up. Take fewer items or a larger heap.");
-        const auto words = dsm::borrow_mut(items_[item].frames[frame]);
-        for (std::size_t at = 0; at < kFrameWords; ++at) words[at] = pixels(item, frame, at);
-      }
+      items_[item].words = dsm::make_owned<Word[]>(kItemWords);
+      if (!items_[item].words) job.die("global memory is used up. Take fewer items or a larger heap.");
+      draw(item, dsm::borrow_mut(items_[item].words).get());
     }
     job.sync_nodes();
   }
@@ -151,27 +136,21 @@ class OwnedWays {
     return f(dsm::borrow_shared(text).span());
   }
   Media copy(std::uint64_t item, std::uint64_t id) {
-    Media made;
-    for (std::size_t frame = 0; frame < kFrames; ++frame) {
-      const auto from = dsm::borrow_shared(items_[item].frames[frame]);
-      made.frames[frame] = dsm::make_owned_for_overwrite<Word[]>(kFrameWords);
-      const auto to = dsm::borrow_mut(made.frames[frame]);
-      std::memcpy(to.get(), from.get(), kFrameBytes);
-      to[0] = id;
-      made.sum = mix(made.sum + sample(to.get()));
-    }
+    const auto from = dsm::borrow_shared(items_[item].words);
+    Media made{dsm::make_owned_for_overwrite<Word[]>(kItemWords)};
+    const auto to = dsm::borrow_mut(made.words);
+    std::memcpy(to.get(), from.get(), kItemBytes);
+    made.sum = mark(to.get(), id);
     return made;
   }
   template <typename F>
   void read(const Media& media, F f) {
-    for (std::size_t frame = 0; frame < kFrames; ++frame) f(frame, dsm::borrow_shared(media.frames[frame]).get());
+    f(dsm::borrow_shared(media.words).get());
   }
   void pack(Media&) {}
   void unpack(Media&) {}
   void drop(Text& text) { text.reset(); }
-  void drop(Media& media) {
-    for (auto& frame : media.frames) frame.reset();
-  }
+  void drop(Media& media) { media.words.reset(); }
 
  private:
   Media* items_;
@@ -186,7 +165,7 @@ class MessageWays {
     std::size_t size;
   };
   struct Media {
-    std::array<Word*, kFrames> frames{};
+    Word* words = nullptr;
     dsm::own_ptr<Word[]> packet;  // on its way
     std::uint64_t sum = 0;
   };
@@ -194,10 +173,7 @@ class MessageWays {
   MessageWays(Job& job, std::uint64_t items) : items_(items) {
     for (std::uint64_t item = 0; item < items; ++item) {
       if (!job.is_own(static_cast<unsigned>(item % job.nodes()))) continue;
-      for (std::size_t frame = 0; frame < kFrames; ++frame) {
-        Word* const words = items_[item].frames[frame] = block();
-        for (std::size_t at = 0; at < kFrameWords; ++at) words[at] = pixels(item, frame, at);
-      }
+      draw(item, items_[item].words = block());
     }
     here = this;
     job.sync_nodes();
@@ -222,16 +198,12 @@ class MessageWays {
                         .get();
       unpack(made);
     }
-    made.sum = 0;
-    for (Word* const frame : made.frames) {
-      frame[0] = id;
-      made.sum = mix(made.sum + sample(frame));
-    }
+    made.sum = mark(made.words, id);
     return made;
   }
   template <typename F>
   void read(const Media& media, F f) {
-    for (std::size_t frame = 0; frame < kFrames; ++frame) f(frame, media.frames[frame]);
+    f(media.words);
   }
   void pack(Media& media) {
     media.packet = serialised(media);
@@ -239,35 +211,23 @@ class MessageWays {
   }
   void unpack(Media& media) {
     auto packet = dsm::borrow_shared(media.packet);
-    for (std::size_t frame = 0; frame < kFrames; ++frame) {
-      media.frames[frame] = block();
-      std::memcpy(media.frames[frame], packet.get() + frame * kFrameWords, kFrameBytes);
-    }
+    std::memcpy(media.words = block(), packet.get(), kItemBytes);
     packet.release();
     media.packet.reset();
   }
   void drop(Text&) {}
-  void drop(Media& media) {
-    for (Word*& frame : media.frames) std::free(std::exchange(frame, nullptr));
-  }
+  void drop(Media& media) { std::free(std::exchange(media.words, nullptr)); }
 
  private:
-  static Word* block() { return static_cast<Word*>(std::malloc(kFrameBytes)); }
+  static Word* block() { return static_cast<Word*>(std::malloc(kItemBytes)); }
   static dsm::own_ptr<Word[]> serialised(const Media& media) {
-    auto made = dsm::make_owned_for_overwrite<Word[]>(kFrames * kFrameWords);
-    auto to = dsm::borrow_mut(made);
-    for (std::size_t frame = 0; frame < kFrames; ++frame) {
-      std::memcpy(to.get() + frame * kFrameWords, media.frames[frame], kFrameBytes);
-    }
-    to.release();
+    auto made = dsm::make_owned_for_overwrite<Word[]>(kItemWords);
+    std::memcpy(dsm::borrow_mut(made).get(), media.words, kItemBytes);
     return made;
   }
   static Media copy_of(const Media& media) {
     Media made;
-    for (std::size_t frame = 0; frame < kFrames; ++frame) {
-      made.frames[frame] = block();
-      std::memcpy(made.frames[frame], media.frames[frame], kFrameBytes);
-    }
+    std::memcpy(made.words = block(), media.words, kItemBytes);
     return made;
   }
 

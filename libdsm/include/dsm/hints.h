@@ -65,6 +65,17 @@ void end_mut(void* pin, bool changed);
 void end_owned_mut(void* pin, bool changed);
 void transfer(void* object, std::size_t bytes, unsigned node, call_site site);
 
+// A look at an object where it lies. `data` is nullptr if it cannot be looked at so.
+struct glance {
+  const void* data = nullptr;
+  const void* header = nullptr;
+  std::uint64_t version = 0;
+  const void* page = nullptr;
+  std::uint64_t open = 0;
+};
+glance begin_glance(const void* object, std::size_t bytes);
+bool end_glance(const glance& seen);  // whether nobody changed it meanwhile
+
 }  // namespace detail
 
 namespace detail {
@@ -187,6 +198,27 @@ template <typename T>
                                       dsm::source_location where = dsm::source_location::current()) {
   static_assert(travels<T> && !std::is_const_v<T>, "the objects are copied as bytes; see dsm::travels");
   return {detail::borrow_mut(objects.data(), objects.size_bytes(), where), objects.size(), false};
+}
+
+// What look(*object) returns, of the object as it was at some moment since the call: a shared borrow for those who want
+// a little of an object. One of at most 1 KiB that is homed here is looked at where it lies, without a copy and without
+// a lock. If somebody changes it meanwhile, what `look` returned is thrown away, and it is called again with a borrow:
+// so it may see bytes that do not belong together once, and must neither follow a pointer in them nor throw, nor may
+// what it does have an effect that the second call does not undo.
+//
+//   const std::uint64_t balance = dsm::peek(account, [](const Account& a) noexcept { return a.balance; });
+template <typename T, typename Look>
+[[nodiscard]] auto peek(const T* object, Look look, dsm::source_location where = dsm::source_location::current()) {
+  static_assert(travels<T>, "the object is copied as bytes; see dsm::travels");
+  static_assert(std::is_nothrow_invocable_v<Look&, const T&>, "look() may see a half changed object: make it noexcept");
+  static_assert(!std::is_reference_v<std::invoke_result_t<Look&, const T&>> &&
+                    !std::is_void_v<std::invoke_result_t<Look&, const T&>>,
+                "look() returns what it has seen, by value");
+  if (const detail::glance at = detail::begin_glance(object, sizeof(T)); at.data != nullptr) {
+    auto seen = look(*static_cast<const T*>(at.data));
+    if (detail::end_glance(at)) return seen;
+  }
+  return look(*borrow_shared(object, where));
 }
 
 // Many objects at once, refs[i] of objects[i]: one chain of operations for each home tells which copies are current and

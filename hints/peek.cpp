@@ -1,0 +1,41 @@
+// Looks at small objects of this node where they lie (dsm::peek): quick.h's two looks at the header and at the page's
+// word, with the program's own look between them. No pin: nothing is held, so nothing has to be found by who takes
+// pages or blocks away, and what was seen meanwhile is thrown away.
+#include <dsm/hints.h>
+
+#include "hints/quick.h"
+
+namespace dsm::detail {
+
+using dsm::hints::Engine;
+using dsm::hints::Header;
+
+static_assert(sizeof(std::atomic<std::uint64_t>) == sizeof(std::uint64_t));
+
+glance begin_glance(const void* object, std::size_t bytes) {
+  // ThreadSanitizer would see a race in what is looked at; there a borrow copies it.
+  if constexpr (kThreadSanitizer) return {};
+  Engine* const here = hints::detail::the_engine.load(std::memory_order_acquire);
+  runtime::ThreadPins* const me = runtime::detail::mine;
+  if (here == nullptr || me == nullptr || me->hint == nullptr) [[unlikely]]
+    return {};
+  const std::uint64_t offset = reinterpret_cast<std::uint64_t>(object) - here->slice_begin;
+  if (!hints::may_be_quick(*here, offset, bytes)) return {};
+  const std::atomic<std::uint64_t>& page = here->slice_pages[offset >> here->page_shift];
+  const std::atomic<Header>& header = here->slice_headers[offset / kObjectGranule];
+  const std::uint64_t open = page.load(std::memory_order_acquire);
+  const Header before = header.load(std::memory_order_acquire);
+  if (!runtime::Objects::is_open(open) || !proto::is_readable(before)) return {};
+  hints::count_some(me->locals, here->node.stats->object_local);
+  return {here->slice_view + offset, &header, before, &page, open};
+}
+
+bool end_glance(const glance& seen) {
+  std::atomic_signal_fence(std::memory_order_acquire);  // for the compiler: x86 keeps loads in order
+  const auto& header = *static_cast<const std::atomic<Header>*>(seen.header);
+  const auto& page = *static_cast<const std::atomic<std::uint64_t>*>(seen.page);
+  return proto::is_same_version(seen.version, header.load(std::memory_order_acquire)) &&
+         page.load(std::memory_order_acquire) == seen.open;
+}
+
+}  // namespace dsm::detail
