@@ -42,9 +42,9 @@ ALL = {
         "Gets (90 %) and puts on one hash table of 98,304 keys, six to a bucket of 256 bytes, zipf 0.99, as GAM's "
         "kvbench has them. Requests come 32 at a time. Page mode has a version lock in the bucket, so that all nodes "
         "can read a page at the same time. Hinted mode borrows other nodes' buckets of 32 requests together and "
-        "peeks into its own, and the mutable borrow is the lock. In owned mode a bucket belongs to its home: gets as in hinted mode, puts are sent there "
-        "and answered in groups. Short runs (size small) are first borrows for the most part: object mode gains half "
-        "as much there.",
+        "peeks into its own, and the mutable borrow is the lock. In owned mode a bucket belongs to its home: gets as "
+        "in hinted mode, puts are sent there and answered in groups. Short runs (size small) are first borrows for "
+        "the most part: object mode gains half as much there.",
         "32 requests that came together",
         published=(("DRust", 3.34), ("GAM", 2.50), ("Grappa", 0.11)),
     ),
