@@ -26,7 +26,6 @@ glance begin_glance(const void* object, std::size_t bytes) {
   const std::uint64_t open = page.load(std::memory_order_acquire);
   const Header before = header.load(std::memory_order_acquire);
   if (!runtime::Objects::is_open(open) || !proto::is_readable(before)) return {};
-  hints::count_some(me->locals, here->node.stats->object_local);
   return {here->slice_view + offset, &header, before, &page, open};
 }
 
@@ -34,8 +33,10 @@ bool end_glance(const glance& seen) {
   std::atomic_signal_fence(std::memory_order_acquire);  // for the compiler: x86 keeps loads in order
   const auto& header = *static_cast<const std::atomic<Header>*>(seen.header);
   const auto& page = *static_cast<const std::atomic<std::uint64_t>*>(seen.page);
-  return proto::is_same_version(seen.version, header.load(std::memory_order_acquire)) &&
-         page.load(std::memory_order_acquire) == seen.open;
+  const bool whole = proto::is_same_version(seen.version, header.load(std::memory_order_acquire)) &&
+                     page.load(std::memory_order_acquire) == seen.open;
+  if (whole) hints::count_some(runtime::detail::mine->locals, hints::engine().node.stats->object_local);
+  return whole;
 }
 
 }  // namespace dsm::detail

@@ -33,6 +33,7 @@ Result<View> map_node(const ShmNode& node, const ShmParams& params) {
   // Of a node that has no others nobody else reads it.
   const std::uint64_t meta_bytes = shm_meta_file_bytes(params.meta_bytes, nodes);
   auto meta = nodes == 1 ? Mapping::map_private(meta_bytes) : Mapping::map(node.meta_fd, meta_bytes);
+  if (!meta && nodes == 1) meta = Mapping::map(node.meta_fd, meta_bytes);  // limits on private memory do not count it
   if (!meta) return tl::unexpected(meta.error());
   view.memory = std::move(*memory);
   view.meta = std::move(*meta);

@@ -1,5 +1,6 @@
 // Transport between processes of one host: every node's regions are memfds that all nodes map; one-sided operations
-// are CPU loads, stores and atomics; messages go through rings in the receiver's kMeta memfd (shm_wire.h).
+// are CPU loads, stores and atomics; messages go through rings in the receiver's kMeta memfd (shm_wire.h). A node that
+// has no others has its kMeta in memory of its own.
 //
 // `emulate` adds a network's cost to what goes to other nodes; operations on the own node stay as fast as they are.
 //            chain, there and back   bandwidth of a chain        message, from send() to delivery

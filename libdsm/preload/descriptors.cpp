@@ -41,15 +41,17 @@ int limit_on_descriptors() {
 }
 
 // Calls use(fd) for each that is open. One call of the kernel tells of all: a start of a program is not to take a
-// millisecond for them.
+// millisecond for them. Where it is refused (a filter of system calls), each is asked about.
 template <typename Use>
 void for_each_open(Use use) {
   const int limit = limit_on_descriptors();
   for (int fd = 0; fd < limit; ++fd) asked[fd] = {.fd = fd, .events = 0, .revents = 0};
-  while (::poll(asked, static_cast<nfds_t>(limit), 0) < 0 && errno == EINTR) {
-  }
+  int told = 0;
+  do {
+    told = ::poll(asked, static_cast<nfds_t>(limit), 0);
+  } while (told < 0 && errno == EINTR);
   for (int fd = 0; fd < limit; ++fd) {
-    if ((asked[fd].revents & POLLNVAL) == 0) use(fd);
+    if (told >= 0 ? (asked[fd].revents & POLLNVAL) == 0 : ::fcntl(fd, F_GETFD) >= 0) use(fd);
   }
 }
 

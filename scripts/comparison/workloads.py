@@ -74,7 +74,7 @@ ALL = {
         "DeathStarBench's compose-post, services on all nodes",
         "app_socialnet",
         ("--items", "32"),
-        (4, 20, 400, 2_000),
+        (4, 20, 1_000, 4_000),
         "A request's text (175 characters) is scanned on one node, a media item (five frames of 480 * 270 RGB, 1.9 MB) "
         "is copied and marked on another, and the post is stored on the text's node. `message` is the baseline: "
         "services with memory of their own, values in serialised messages.",

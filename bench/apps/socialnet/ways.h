@@ -138,9 +138,10 @@ class OwnedWays {
   Media copy(std::uint64_t item, std::uint64_t id) {
     const auto from = dsm::borrow_shared(items_[item].words);
     Media made{dsm::make_owned_for_overwrite<Word[]>(kItemWords)};
-    const auto to = dsm::borrow_mut(made.words);
+    auto to = dsm::borrow_mut(made.words);
     std::memcpy(to.get(), from.get(), kItemBytes);
     made.sum = mark(to.get(), id);
+    to.release();  // before the owner moves
     return made;
   }
   template <typename F>

@@ -201,10 +201,11 @@ template <typename T>
 }
 
 // What look(*object) returns, of the object as it was at some moment since the call: a shared borrow for those who want
-// a little of an object. One of at most 1 KiB that is homed here is looked at where it lies, without a copy and without
-// a lock. If somebody changes it meanwhile, what `look` returned is thrown away, and it is called again with a borrow:
-// so it may see bytes that do not belong together once, and must neither follow a pointer in them nor throw, nor may
-// what it does have an effect that the second call does not undo.
+// a little of an object. One of at most 1 KiB that is homed here and lies in one page is looked at where it lies,
+// without a copy and without a lock. If somebody changes it meanwhile, what `look` returned is thrown away, and it is
+// called again with a borrow. So it may see bytes that do not belong together once: it must not follow a pointer in
+// them, nor index by them or loop on them without a bound of its own, nor throw, nor have an effect that the second
+// call does not undo. What it returns must not point into the object.
 //
 //   const std::uint64_t balance = dsm::peek(account, [](const Account& a) noexcept { return a.balance; });
 template <typename T, typename Look>
