@@ -65,8 +65,11 @@ bool has_older_filter(const Geometry& geometry) {
   sigset_t mask{};
   sigaddset(&set, SIGSYS);
   ::pthread_sigmask(SIG_UNBLOCK, &set, &mask);
+  // A call that comes to nothing before the kernel looks at the memory, which may be such that it would wait for it:
+  // filters of containers and the like let it go as far as that.
+  constexpr std::uint64_t kNoDescriptor = ~std::uint64_t{0};
   for (std::uint64_t at = 0; at < geometry.memory_bytes() && !trapped; at += std::uint64_t{1} << 32) {
-    call_directly(SYS_access, {geometry.base + at});
+    call_directly(SYS_read, {kNoDescriptor, geometry.base + at});
   }
   ::pthread_sigmask(SIG_SETMASK, &mask, nullptr);
   ::sigaction(SIGSYS, &before, nullptr);

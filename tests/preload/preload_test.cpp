@@ -1,9 +1,17 @@
 // Unmodified programs on libdsm_preload.so: each case runs in a process of its own.
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstddef>
 #include <filesystem>
+#include <iterator>
 #include <tuple>
 
 #include "base/modules.h"
@@ -71,6 +79,26 @@ TEST(Preload, ASmallStackWillDo) {
                 const rlimit limit{128 << 10, 128 << 10};
                 setrlimit(RLIMIT_STACK, &limit);
               }));
+}
+
+// As in a container: a filter of system calls, which is not ours, and refuses one that the library would like to have.
+void refuse_poll() {
+  sock_filter code[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+                        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_poll, 0, 1),
+                        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+                        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+  const sock_fprog filter{std::size(code), code};
+  const bool set =
+      prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+  if (!set) _exit(99);
+}
+
+TEST(Preload, RunsInsideASandbox) {
+  for (const char* engine : {"auto", "uffd-inline", "uffd-thread", "sigsegv"}) {
+    for (const char* what : {"descriptors", "child_has_a_copy"}) {
+      expect_good({bin("processes"), what}, preloaded({std::string("DSM_ENGINE=") + engine}, refuse_poll));
+    }
+  }
 }
 
 TEST(Preload, AMisspeltOptionEndsTheProgram) {
