@@ -159,7 +159,7 @@ def call(command, run, options):
 
 def execute(run, options, about):
     load_before = round(os.getloadavg()[0], 2)  # over a minute, what others do on this machine included
-    with tempfile.TemporaryDirectory(prefix="dsm-compare-") as folder:
+    with tempfile.TemporaryDirectory(prefix="comparison-") as folder:
         result, stats = pathlib.Path(folder) / "result.json", pathlib.Path(folder) / "stats.json"
         command = command_of(run, options, result, stats)
         call(command, run, options)

@@ -72,7 +72,7 @@ def verify_one(name, kind, parameters):
         given = dict(parameters)
         if live is not None:
             given.update({"REQS": 0, "COARSE": 1, "ROOMS": 1, "LIVE": live})
-        with tempfile.TemporaryDirectory(prefix="dsm-model-") as folder:
+        with tempfile.TemporaryDirectory(prefix="model-check-") as folder:
             text = pan_text(kind, given, folder)
             errors = re.search(r"errors: (\d+)", text)
             stored = re.search(r"([\d.e+]+) states, stored", text)

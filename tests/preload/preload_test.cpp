@@ -249,7 +249,7 @@ TEST(PreloadOverMemoryNodes, ASnapshotIsOfOneMoment) {
 class Folder {
  public:
   Folder() {
-    char pattern[] = "/tmp/dsm_preload_test_XXXXXX";
+    char pattern[] = "/tmp/preload_test_XXXXXX";
     path_ = ::mkdtemp(pattern);
     for (const char* name : {"/a", "/b"}) ::mkfifo((path_ + name).c_str(), 0600);
   }
