@@ -7,6 +7,7 @@ from comparison import tables
 NODES = 4
 FOUR = ("kv-partitioned", "gemm", "dataframe", "socialnet")  # on one node all keys are its own
 ONE_NODE = 1 - 0.0242  # DRust's worst application on one node takes 2.42 % longer
+LEAST_NS = 0.1e9  # of processor time: in a shorter run a per cent is the first use of memory and of threads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,11 +34,21 @@ def ratio(summary, workload, nodes, mode, other):
 def beside_native(summary, workload, mode):
     """On one node, by processor time: a thread that nobody keeps from running takes no other, and others do here."""
     one, native = summary.cell(workload, 1, mode), summary.cell(workload, 1, "native")
-    if not one or not native:
+    if not one or not native or is_short(native):
         return None
     return min(float(row["cpu_ns"]) / float(row["operations"]) for row in native.rows) / min(
         float(row["cpu_ns"]) / float(row["operations"]) for row in one.rows
     )
+
+
+def is_short(cell):
+    return min(float(row["cpu_ns"]) for row in cell.rows) < LEAST_NS
+
+
+def too_short(summary):
+    """The workloads whose runs on one node cannot tell some per cent."""
+    cells = {load: summary.cell(load, 1, "native") for load in FOUR}
+    return [load for load, cell in cells.items() if cell and is_short(cell)]
 
 
 def found(summary):
@@ -78,9 +89,11 @@ def sentence(summary):
     missed = [goal for goal in goals if not goal.met()]
     if not goals:
         return ""
-    return f"{len(goals) - len(missed)} of {len(goals)} goals met" + (
-        f"; furthest from it: {min(missed, key=distance).what}." if missed else "."
-    )
+    said = f"{len(goals) - len(missed)} of {len(goals)} goals met"
+    said += f"; furthest from it: {min(missed, key=distance).what}." if missed else "."
+    if short := too_short(summary):
+        said += f" Too short to tell what hints cost on one node: {', '.join(short)} (a larger --size)."
+    return said
 
 
 def distance(goal):
