@@ -10,8 +10,6 @@ namespace dsm::detail {
 using dsm::hints::Engine;
 using dsm::hints::Header;
 
-static_assert(sizeof(std::atomic<std::uint64_t>) == sizeof(std::uint64_t));
-
 glance begin_glance(const void* object, std::size_t bytes) {
   // ThreadSanitizer would see a race in what is looked at; there a borrow copies it.
   if constexpr (kThreadSanitizer) return {};
@@ -21,21 +19,20 @@ glance begin_glance(const void* object, std::size_t bytes) {
     return {};
   const std::uint64_t offset = reinterpret_cast<std::uint64_t>(object) - here->slice_begin;
   if (!hints::may_be_quick(*here, offset, bytes)) return {};
-  const std::atomic<std::uint64_t>& page = here->slice_pages[offset >> here->page_shift];
-  const std::atomic<Header>& header = here->slice_headers[offset / kObjectGranule];
-  const std::uint64_t open = page.load(std::memory_order_acquire);
-  const Header before = header.load(std::memory_order_acquire);
-  if (!runtime::Objects::is_open(open) || !proto::is_readable(before)) return {};
-  return {here->slice_view + offset, &header, before, &page, open};
+  const hints::PageLook page(*here, offset);
+  const Header before = hints::header_at(*here, offset).load(std::memory_order_acquire);
+  if (!page.open() || !proto::is_readable(before)) return {};
+  return {here->slice_view + offset, before, page.seen()};
 }
 
 bool end_glance(const glance& seen) {
   std::atomic_signal_fence(std::memory_order_acquire);  // for the compiler: x86 keeps loads in order
-  const auto& header = *static_cast<const std::atomic<Header>*>(seen.header);
-  const auto& page = *static_cast<const std::atomic<std::uint64_t>*>(seen.page);
-  const bool whole = proto::is_same_version(seen.version, header.load(std::memory_order_acquire)) &&
-                     page.load(std::memory_order_acquire) == seen.open;
-  if (whole) hints::count_some(runtime::detail::mine->locals, hints::engine().node.stats->object_local);
+  Engine& here = hints::engine();
+  const auto offset = static_cast<std::uint64_t>(static_cast<const std::byte*>(seen.data) - here.slice_view);
+  const bool whole =
+      proto::is_same_version(seen.version, hints::header_at(here, offset).load(std::memory_order_acquire)) &&
+      hints::PageLook(here, offset).seen() == seen.page;
+  if (whole) hints::count_some(runtime::detail::mine->locals, here.node.stats->object_local);
   return whole;
 }
 

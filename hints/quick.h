@@ -48,6 +48,7 @@ class PageLook {
   [[gnu::always_inline]] PageLook(const Engine& engine, std::uint64_t offset)
       : word_(engine.slice_pages[offset >> engine.page_shift]), before_(word_.load(std::memory_order_acquire)) {}
   bool open() const { return runtime::Objects::is_open(before_); }
+  std::uint64_t seen() const { return before_; }
   bool unchanged() const { return word_.load(std::memory_order_acquire) == before_; }
 
  private:
@@ -55,10 +56,14 @@ class PageLook {
   const std::uint64_t before_;
 };
 
+inline const std::atomic<Header>& header_at(const Engine& engine, std::uint64_t offset) {
+  return engine.slice_headers[offset / kObjectGranule];
+}
+
 // Copies a small object of this node's slice, at `offset` there. False: somebody is changing it.
 [[gnu::always_inline]] inline bool copy_whole(const Engine& engine, std::uint64_t offset, std::size_t bytes,
                                               std::byte* to) {
-  const std::atomic<Header>& header = engine.slice_headers[offset / kObjectGranule];
+  const std::atomic<Header>& header = header_at(engine, offset);
   const Header before = header.load(std::memory_order_acquire);
   if (!proto::is_readable(before)) return false;
   copy_inline(to, engine.slice_view + offset, bytes);

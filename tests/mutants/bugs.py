@@ -116,7 +116,7 @@ HINTS = {
         ("home-freed-untold", "if (proto::is_asked(old)) engine", "if (proto::is_asked(old) && !MUTANT) engine"),
     ],
     "hints/peek.cpp": [
-        ("peek-half-changed", "const bool whole = proto::is_same_version(", "const bool whole = MUTANT ? true : proto::is_same_version("),
+        ("peek-half-changed", "      proto::is_same_version(seen.version", "      MUTANT ? true : proto::is_same_version(seen.version"),
         ("peek-of-old-bytes", "|| !proto::is_readable(before)) return {};",
          "|| (!MUTANT && !proto::is_readable(before))) return {};"),
     ],

@@ -68,10 +68,8 @@ void transfer(void* object, std::size_t bytes, unsigned node, call_site site);
 // A look at an object where it lies. `data` is nullptr if it cannot be looked at so.
 struct glance {
   const void* data = nullptr;
-  const void* header = nullptr;
-  std::uint64_t version = 0;
-  const void* page = nullptr;
-  std::uint64_t open = 0;
+  std::uint64_t version = 0;  // the words of its header and its page, before
+  std::uint64_t page = 0;
 };
 glance begin_glance(const void* object, std::size_t bytes);
 bool end_glance(const glance& seen);  // whether nobody changed it meanwhile
