@@ -78,10 +78,11 @@ function(dsm_add_shared layers)
   add_library(dsm_shared SHARED ${code})
   target_link_libraries(dsm_shared PRIVATE ${layers})
   # -z nodelete: its threads and signal handlers outlive a dlclose. -z defs: nothing is left for the program to supply.
+  # -z now: no symbol is looked up in a fault.
   set_target_properties(dsm_shared PROPERTIES OUTPUT_NAME dsm VERSION ${PROJECT_VERSION}
                                               SOVERSION ${PROJECT_VERSION_MAJOR} LINKER_LANGUAGE CXX
                                               LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/lib)
-  target_link_options(dsm_shared PRIVATE LINKER:-z,nodelete LINKER:-z,defs)
+  target_link_options(dsm_shared PRIVATE LINKER:-z,nodelete LINKER:-z,defs LINKER:-z,now)
   install(TARGETS dsm_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 endfunction()
 

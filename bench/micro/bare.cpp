@@ -23,20 +23,13 @@ namespace {
 constexpr std::size_t kPage = 4096;
 
 Bare* armed = nullptr;
-struct sigaction before, before_trap;
+struct sigaction before;
 
-constexpr greg_t kErrorWrite = 1 << 1, kTrapFlag = 1 << 8;
+constexpr greg_t kErrorWrite = 1 << 1;
 
 void on_sigbus(int, siginfo_t* info, void* context) {
-  greg_t* const registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-  const bool store = (registers[REG_ERR] & kErrorWrite) != 0;
-  armed->resolve(reinterpret_cast<std::uintptr_t>(info->si_addr), store);
-  if (store && armed->steps()) registers[REG_EFL] |= kTrapFlag;
-}
-
-void on_sigtrap(int, siginfo_t*, void* context) {
-  static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_EFL] &= ~kTrapFlag;
-  armed->zap();
+  const greg_t error = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_ERR];
+  armed->resolve(reinterpret_cast<std::uintptr_t>(info->si_addr), (error & kErrorWrite) != 0);
 }
 
 [[noreturn]] void die(const char* what) {
@@ -92,14 +85,9 @@ void Bare::arm(What what) {
   action.sa_flags = SA_SIGINFO;
   sigfillset(&action.sa_mask);
   ::sigaction(SIGBUS, &action, &before);
-  action.sa_sigaction = on_sigtrap;
-  ::sigaction(SIGTRAP, &action, &before_trap);
 }
 
-void Bare::disarm() {
-  ::sigaction(SIGBUS, &before, nullptr);
-  ::sigaction(SIGTRAP, &before_trap, nullptr);
-}
+void Bare::disarm() { ::sigaction(SIGBUS, &before, nullptr); }
 
 void Bare::zap() {
   if (::madvise(view_, bytes_, MADV_DONTNEED) != 0) die("bench: MADV_DONTNEED");
@@ -108,13 +96,13 @@ void Bare::zap() {
 void Bare::resolve(std::uintptr_t address, bool store) {
   if (!holds(address)) std::abort();
   const std::size_t page = (address - reinterpret_cast<std::uintptr_t>(view_)) & ~(kPage - 1);
-  if (what_ == What::kUnprotect || (steps() && store)) {
+  if (what_ == What::kUnprotect || (what_ == What::kTurn && store)) {
     uffdio_writeprotect range{{reinterpret_cast<std::uint64_t>(view_ + page), kPage}, 0};
     if (::ioctl(uffd_, UFFDIO_WRITEPROTECT, &range) != 0) std::abort();
     return;
   }
   if (what_ == What::kCopyMapRead || what_ == What::kCopyMapWrite) std::memcpy(service_ + page, source_ + page, kPage);
-  const std::uint64_t mode = what_ == What::kCopyMapRead || steps() ? UFFDIO_CONTINUE_MODE_WP : 0;
+  const std::uint64_t mode = what_ == What::kCopyMapRead || what_ == What::kTurn ? UFFDIO_CONTINUE_MODE_WP : 0;
   uffdio_continue range{{reinterpret_cast<std::uint64_t>(view_ + page), kPage}, mode, 0};
   if (::ioctl(uffd_, UFFDIO_CONTINUE, &range) != 0) std::abort();
 }

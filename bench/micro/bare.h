@@ -9,7 +9,7 @@ namespace dsm::bench {
 
 class Bare {
  public:
-  // kTurn: a read maps, a store unprotects and is stepped over, and behind it (SIGTRAP) the page is gone again.
+  // kTurn: a read maps, a store unprotects.
   enum class What { kMapWrite, kCopyMapRead, kCopyMapWrite, kUnprotect, kTurn };
 
   explicit Bare(std::size_t bytes);
@@ -26,7 +26,6 @@ class Bare {
 
   // For the handler.
   void resolve(std::uintptr_t address, bool store);
-  bool steps() const { return what_ == What::kTurn; }
   bool holds(std::uintptr_t address) const { return address - reinterpret_cast<std::uintptr_t>(view_) < bytes_; }
 
  private:

@@ -32,8 +32,8 @@ namespace dsm {
   X(number, hold_max_ms, "20", 1, 10000, false, "as hold_us, while the thread that faulted has not run yet")          \
   X(number, spin_us, "5", 0, 1000, false, "microseconds a waiting thread spins before it blocks")                     \
   X(number, spin_max_us, "40", 0, 1000, false, "as spin_us, if the wait before was shorter than this")                \
-  X(number, step, "1", 0, 1, false,                                                                                   \
-    "1: a store that others wait for is stepped over (SIGTRAP), and the page given on; 0: not, for debuggers")        \
+  X(number, one_store, "1", 0, 1, false,                                                                              \
+    "1: the one store that a page is gained for by turns is made by the library, and the page given on; 0: not")      \
   X(number, arenas, "0", 0, 256, false, "heap arenas of a node; 0 means one per CPU")                                 \
   X(number, children, "0", 0, 1, false, "preload: 1 puts programs that the program starts on the library, too")       \
   X(number, mmap_kib, "0", 0, 1 << 30, false,                                                                         \

@@ -16,6 +16,7 @@ namespace dsm {
   X(miss_local, "pages", "faults on pages homed here, no bytes moved")                       \
   X(readahead_pages, "pages", "pages fetched, or asked for, ahead of need")                  \
   X(upgrade, "pages", "pages raised from read to write access")                              \
+  X(emulated, "accesses", "loads and stores made for the program, to give the page on")      \
   X(downgrade, "pages", "pages lowered from write to read access for another node")          \
   X(invalidate, "pages", "pages given up because another node writes")                       \
   X(write_back, "pages", "pages whose bytes were written to their home")                     \

@@ -15,6 +15,8 @@
 //    (page reclaim). The sink maps the page as it should be, once more, and answers kRetry.
 #pragma once
 
+#include <ucontext.h>
+
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -27,22 +29,24 @@
 namespace dsm::mem {
 
 enum class FaultVerdict : std::uint8_t {
-  kRetry,    // the access may be tried again (inline engines return to it)
-  kStep,     // only for inline engines: as kRetry, and on_ran() shall be called as soon as the access has run
+  kRetry,    // the thread may go on: to the access once more, or behind it (emulated_access.h)
   kPending,  // only for a thread engine: a later map() or raise() will end the wait
   kNotOurs,  // no such memory: the program gets the SIGSEGV it has earned
   kLost,     // the page cannot be had any more: the program gets SIGBUS
 };
 
+struct Fault {
+  std::uintptr_t address;  // in the global range
+  Access wanted;
+  pid_t tid;                      // the faulting thread; 0 if unknown
+  ucontext_t* context = nullptr;  // where it stands, for emulate_access(); only of inline engines, nor always there
+};
+
 class FaultSink {
  public:
   virtual ~FaultSink() = default;
-  // `address` lies in the global range. `tid` is the faulting thread (0 if unknown). With uffd-thread it should not
-  // wait (kPending is for that): all other faults wait meanwhile.
-  virtual FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) = 0;
-  // The access has run (of an instruction that repeats, a part), in this thread, which has not gone on since. A promise
-  // of kStep is not always kept: the program may have blocked or taken SIGTRAP, or be stepped by a debugger.
-  virtual void on_ran(std::uintptr_t /*address*/, pid_t /*tid*/) {}
+  // With uffd-thread it should not wait (kPending is for that): all other faults wait meanwhile.
+  virtual FaultVerdict on_fault(const Fault& fault) = 0;
 };
 
 class FaultEngine {

@@ -15,6 +15,7 @@
 #include "base/futex.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "mem/emulated_access.h"
 
 namespace dsm::mem {
 namespace {
@@ -29,7 +30,7 @@ struct Hook {
   struct sigaction previous;  // the program's own; valid from the first take_signal on
   std::atomic<bool> installed{false};
 };
-Hook hooks[3];  // for ever: a program's handler may have saved ours as "the previous one"
+Hook hooks[2];  // for ever: a program's handler may have saved ours as "the previous one"
 
 __attribute__((tls_model("initial-exec"))) constinit thread_local bool in_signal = false;
 
@@ -46,22 +47,11 @@ struct {
   bool (*adopt)();
 } constinit not_inherited{};
 
-// The access that this thread is stepping over: with the trap flag in its registers the processor raises SIGTRAP behind
-// the instruction. `sink` is nullptr: none.
-struct Step {
-  FaultSink* sink;
-  std::uintptr_t address;
-  greg_t stack;
-};
-__attribute__((tls_model("initial-exec"))) constinit thread_local Step stepping{};
-
-constexpr greg_t kTrapFlag = 1 << 8;
-
-bool is_hooked(int signal) { return signal == SIGSEGV || signal == SIGBUS || signal == SIGTRAP; }
+bool is_hooked(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
 
 Hook& hook_of(int signal) {
   DSM_CHECK(is_hooked(signal), "signal {}", signal);
-  return hooks[signal == SIGTRAP ? 2 : signal == SIGBUS ? 1 : 0];
+  return hooks[signal == SIGBUS ? 1 : 0];
 }
 
 Result<void> mark_home_process() {
@@ -113,14 +103,8 @@ void call_handler(const struct sigaction& action, int signal, siginfo_t& info, u
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
 }
 
-void end_step(ucontext_t& context) {
-  stepping.sink = nullptr;
-  context.uc_mcontext.gregs[REG_EFL] &= ~kTrapFlag;
-}
-
 // To the program's own handler, the one that ours stands in front of, or to the default action.
 void deliver(int signal, siginfo_t& info, ucontext_t& context) {
-  if (stepping.sink != nullptr) end_step(context);  // the handler may never come back to the access
   Hook& hook = hook_of(signal);
   struct sigaction action {};
   const bool ours_in_front = hook.installed.load();
@@ -134,15 +118,6 @@ void deliver(int signal, siginfo_t& info, ucontext_t& context) {
     if (!ours_in_front || !set_program_action(signal, &reset, nullptr)) sigaction(signal, &reset, nullptr);
   }
   call_handler(action, signal, info, context);
-}
-
-// Whether the trap is the end of our step. A child that was forked by a handler in the middle of it only clears it.
-bool step_ended(int signal, const siginfo_t& info, ucontext_t& context, bool inherited) {
-  if (signal != SIGTRAP || info.si_code != TRAP_TRACE || stepping.sink == nullptr) return false;
-  const Step step = stepping;
-  end_step(context);
-  if (!inherited) step.sink->on_ran(step.address, current_tid());
-  return true;
 }
 
 bool is_visit(const siginfo_t& info) {
@@ -173,9 +148,8 @@ void on_signal(int signal, siginfo_t* info, void* context) {
   FaultReceiver* receiver = hook.receiver.load(std::memory_order_acquire);
   in_signal = true;
   const bool inherited = home_process->load(std::memory_order_relaxed) == 0;
-  const bool done =
-      step_ended(signal, *info, registers, inherited) || (inherited && adopted(*info)) ||
-      (receiver != nullptr && !inherited && info->si_code > 0 && receiver->on_signal_sig(*info, registers));
+  const bool done = (inherited && adopted(*info)) || (receiver != nullptr && !inherited && info->si_code > 0 &&
+                                                      receiver->on_signal_sig(*info, registers));
   if (!done) deliver(signal, *info, registers);
   in_signal = false;
   errno = saved_errno;
@@ -230,22 +204,11 @@ void uninstall(int signal) {
   hook.installed.store(false);
 }
 
-// The thread goes on for one instruction. Not if the program would get the trap, or die of it.
-void begin_step(FaultSink& sink, std::uintptr_t address, ucontext_t& context) {
-  greg_t* const registers = context.uc_mcontext.gregs;
-  // One that a handler left by a jump; frames of handlers within a step are below it.
-  if (stepping.sink != nullptr && registers[REG_RSP] > stepping.stack) stepping.sink = nullptr;
-  const bool traced = (registers[REG_EFL] & kTrapFlag) != 0;
-  if (stepping.sink != nullptr || traced || sigismember(&context.uc_sigmask, SIGTRAP) == 1) return;
-  if (!ours_is_installed(SIGTRAP)) return;
-  stepping = {&sink, address, registers[REG_RSP]};
-  registers[REG_EFL] |= kTrapFlag;
-}
-
 }  // namespace
 
 Result<void> take_signal(int signal, FaultReceiver& receiver) {
   if (auto marked = mark_home_process(); !marked) return marked;
+  prepare_emulation();
   Hook& hook = hook_of(signal);
   FaultReceiver* none = nullptr;
   DSM_CHECK(hook.receiver.compare_exchange_strong(none, &receiver), "two fault engines run in one process");
@@ -258,9 +221,6 @@ void give_back_signal(int signal) {
   hook_of(signal).receiver.store(nullptr, std::memory_order_release);
   uninstall(signal);
 }
-
-Result<void> take_steps() { return install(SIGTRAP); }
-void give_back_steps() { uninstall(SIGTRAP); }
 
 void raise_in_program_sig(int signal, std::uintptr_t address, ucontext_t& context) {
   siginfo_t info{};
@@ -281,11 +241,11 @@ bool instruction_fetch(const ucontext_t& context) { return (context.uc_mcontext.
 void answer_fault_sig(FaultSink& sink, const Geometry& geometry, const siginfo_t& info, ucontext_t& context) {
   const auto address = reinterpret_cast<std::uintptr_t>(info.si_addr);
   siginfo_t as_told = info;
-  switch (sink.on_fault(address, wanted_access(context), current_tid())) {
+  // Code in the global range would be read through the program's view.
+  const bool plain = !geometry.holds(static_cast<std::uintptr_t>(context.uc_mcontext.gregs[REG_RIP]));
+  switch (sink.on_fault({address, wanted_access(context), current_tid(), plain ? &context : nullptr})) {
     case FaultVerdict::kRetry:
       return;
-    case FaultVerdict::kStep:
-      return begin_step(sink, address, context);
     case FaultVerdict::kPending:
       break;
     case FaultVerdict::kNotOurs:

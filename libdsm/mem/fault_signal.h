@@ -1,6 +1,5 @@
-// The signals that carry memory faults (SIGSEGV, SIGBUS) and the end of an access that is stepped over (SIGTRAP): our
-// handler in front of the program's own, and the way back to it. Everything here runs in the faulting thread, in signal
-// context, with all signals blocked.
+// The signals that carry memory faults (SIGSEGV, SIGBUS): our handler in front of the program's own, and the way back
+// to it. Everything here runs in the faulting thread, in signal context, with all signals blocked.
 //
 // 1. A fault that is not ours reaches the program as if we were not there: its handler with the same arguments and the
 //    mask it asked for, or the default action with the same signal.
@@ -29,9 +28,6 @@ class FaultReceiver {
 // One receiver per signal at a time.
 Result<void> take_signal(int signal, FaultReceiver& receiver);
 void give_back_signal(int signal);
-// From now on a verdict of kStep is followed, if the program is not being traced already. While engines run.
-Result<void> take_steps();
-void give_back_steps();
 
 // Our handler stands in front of the program's for this signal.
 bool stands_before_program(int signal);

@@ -80,12 +80,11 @@ Result<void> SigsegvEngine::start(FaultSink& sink) {
   sink_ = &sink;
   if (auto taken = take_signal(SIGSEGV, *this); !taken) return taken;
   running_ = true;
-  return take_steps();
+  return {};
 }
 
 void SigsegvEngine::stop() {
   if (!std::exchange(running_, false)) return;
-  give_back_steps();
   give_back_signal(SIGSEGV);
 }
 

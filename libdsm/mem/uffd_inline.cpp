@@ -19,10 +19,9 @@ class UffdInline final : public UffdEngine, private FaultReceiver {
     for (const int signal : {SIGBUS, SIGSEGV}) {  // SIGSEGV: only in forked children (fault_signal.h)
       if (auto taken = take_signal(signal, *this); !taken) return taken;
     }
-    return take_steps();
+    return {};
   }
   void end() override {
-    give_back_steps();
     give_back_signal(SIGSEGV);
     give_back_signal(SIGBUS);
   }

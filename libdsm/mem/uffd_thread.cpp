@@ -118,8 +118,8 @@ void UffdThread::on_page_fault(const uffd_msg& message) {
   const std::uintptr_t page = fault.address & ~(kPageBytes - 1);
   const bool write = (fault.flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP)) != 0;
   const auto verdict = geometry().holds(fault.address)
-                           ? sink().on_fault(fault.address, write ? Access::kWrite : Access::kRead,
-                                             static_cast<pid_t>(fault.feat.ptid))
+                           ? sink().on_fault({fault.address, write ? Access::kWrite : Access::kRead,
+                                              static_cast<pid_t>(fault.feat.ptid)})
                            : FaultVerdict::kNotOurs;  // a piece of the view that the program moved elsewhere
   if (verdict == FaultVerdict::kPending) return;
   if (verdict == FaultVerdict::kLost) report_lost_sig(geometry(), fault.address);

@@ -48,6 +48,16 @@ void Batch::for_runs(Wanted wanted, Do act) {
   }
 }
 
+// Of a run those parts that are in the program's view.
+template <typename Do>
+void Batch::for_open(std::size_t at, std::size_t n, Do act) {
+  const std::size_t last = at + n;
+  for (std::size_t end = at; at < last; at = ++end) {
+    while (end < last && !items[end].entry->closed) ++end;
+    if (end > at) act(run_of(at, end - at));
+  }
+}
+
 void Batch::run() {
   for (bool any = true; any;) {
     step_all();
@@ -97,7 +107,7 @@ void Batch::take_away() {
   for_runs([this](const Item& item) { return item.actions.lower && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
-               node.engine->lower(run_of(at, n));
+               for_open(at, n, [this](PageRange pages) { node.engine->lower(pages); });
              else
                latch_permission(*items[at].entry, Access::kRead);
              for (Item& item : items.subspan(at, n)) node.pages->note_given_up(*item.entry);
@@ -113,7 +123,7 @@ void Batch::take_away() {
   for_runs([this](const Item& item) { return item.actions.unmap && item.had != Access::kObject && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
-               node.engine->unmap(run_of(at, n));
+               for_open(at, n, [this](PageRange pages) { node.engine->unmap(pages); });
              else
                latch_permission(*items[at].entry, Access::kNone);
              for (Item& item : items.subspan(at, n)) node.pages->note_given_up(*item.entry);
@@ -272,7 +282,7 @@ void Batch::give() {
   for_runs([this](const Item& item) { return item.actions.raise && !rests(item); },
            [&](std::size_t at, std::size_t n) {
              if (bytes)
-               node.engine->raise(run_of(at, n));
+               for_open(at, n, [this](PageRange pages) { node.engine->raise(pages); });
              else
                latch_permission(*items[at].entry, Access::kWrite);
              count(node.stats->upgrade, n);
@@ -295,6 +305,8 @@ void Batch::map(std::size_t at, std::size_t n, Access access) {
       item.landed = false;
       node.local->filled(item.page);
     }
+  } else if (n == 1 && items[at].entry->stays_closed) {
+    items[at].entry->closed = true;
   } else {
     node.engine->map(pages, node.pages->mapped_as(access));
   }
@@ -327,7 +339,7 @@ void Batch::note_grant(Item& item) {
   if (node.local != nullptr && place().has_bytes) note_mapping(item);
   entry.granted_us = clock_us();
   entry.came_ahead = entry.page.fresh || node.local != nullptr ? Access::kNone : entry.page.access;
-  entry.no_such = entry.ask_again = false;
+  entry.no_such = entry.ask_again = entry.stored = false;
   if (node.recorder != nullptr) node.recorder->granted(item.page);
   if (entry.user_tid != 0 && !node.engine->faults_inline()) entry.user_cpu_ns = thread_cpu_ns(entry.user_tid);
 }

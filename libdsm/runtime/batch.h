@@ -42,7 +42,7 @@ struct Workspace {
   alignas(kPageBytes) std::byte landing[kMaxBatch * kPageBytes];  // memory that costs nothing until used
 };
 
-// A nudge that its sender has kept back: the page may come unasked (steps.cpp).
+// A nudge that its sender has kept back: the page may come unasked (one_store.cpp).
 struct LateNudge {
   NodeSet to = 0;
   proto::PageMessage message{};
@@ -74,6 +74,8 @@ struct Batch {
   void count_chain(std::span<const net::Op> chain, std::size_t words, std::size_t reads);
   template <typename Wanted, typename Do>
   void for_runs(Wanted wanted, Do act);
+  template <typename Do>
+  void for_open(std::size_t at, std::size_t n, Do act);
   proto::Place place() const;
   bool rests(const Item& item) const;
   bool lands(const Item& item) const;

@@ -20,9 +20,6 @@
 namespace dsm::runtime {
 namespace {
 
-// So long a waiting thread keeps the program's signals blocked at a stretch.
-constexpr std::int64_t kSliceNs = 50'000'000;
-
 // The life of a call, in the low half of its slot's state. In the high half stands the call's id, so that an answer
 // that comes late, twice or for nobody cannot hit the slot's next call.
 enum Phase : std::uint32_t { kFree, kSent, kAcknowledged, kFilling, kDone };
@@ -65,7 +62,7 @@ std::uint32_t Calls::take_slot(NodeId to) {
     free_lock_.lock();
     if (!all_taken()) break;
     free_lock_.unlock();
-    futex_wait(freed_, seen, FutexScope::kProcess, kSliceNs);
+    futex_wait(freed_, seen, FutexScope::kProcess, Pages::stretch_ns(0));
   }
   if (first_free_ == kSlots) {
     slots_[fresh_].last_call = fresh_;
@@ -199,10 +196,11 @@ bool Call::wait_until(std::uint32_t phase, std::int64_t timeout_ns) {
     const std::uint64_t state = slot.state.load();
     DSM_CHECK(call_of(state) == id_, "call {:#x} has lost its slot", id_);
     if (phase_of(state) >= phase && phase_of(state) != kFilling) return true;
-    const std::int64_t left = timeout_ns < 0 ? kSliceNs : timeout_ns - (now_ns() - begin);
+    const std::int64_t waited = now_ns() - begin, stretch = Pages::stretch_ns(waited);
+    const std::int64_t left = timeout_ns < 0 ? stretch : timeout_ns - waited;
     if (left <= 0) return false;
     const SignalsBlocked blocked;
-    node_.pages->await_change(slot.changed, seen, std::min(left, kSliceNs));
+    node_.pages->await_change(slot.changed, seen, std::min(left, stretch));
   }
 }
 

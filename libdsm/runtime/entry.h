@@ -34,7 +34,7 @@ struct alignas(64) Entry {
   std::uint16_t asking[2];             // threads that have asked for it shared, exclusively, and have not had it yet
   std::int32_t user_tid;               // the thread whose access the last grant was for
   std::int64_t user_cpu_ns;            // its CPU time when it was let go, or one of the above
-  std::uint32_t granted_us;  // low bits of the monotonic clock at the last grant, or (steps.cpp) when it was given up,
+  std::uint32_t granted_us;  // low bits of the monotonic clock at the last grant, or (stored) when it was given up,
                              // or (a lock that is kept) when it was looked at
   bool user_locks : 1;       // it held a dsm::mutex then, for which others may wait
   bool deferred : 1;         // on the list of pages whose use is awaited
@@ -42,10 +42,13 @@ struct alignas(64) Entry {
   bool ask_again : 1;        // a thread has found that, or none waited for it: who wants the page next asks once more
   bool doubted : 1;          // asked for ahead at first: "no such page" may be from before the program touched it
   Access came_ahead : 2;     // the last grant, if it was for no access: a fault that is told of now may be over by that
-  bool one_store : 1;        // closed to a second store since the first has run (steps.cpp)
-  std::int8_t brief;         // how sure it is that the page is gained for one store each time (steps.cpp); of a lock:
-                             // below 0, times it is not to be kept
-  std::uint8_t came_late;    // times in a row that such a page had to be asked for after all
+  bool one_store : 1;        // closed to a second store since the first has run (one_store.cpp)
+  bool stays_closed : 1;     // the access that it is being gained for will not need it in the view
+  bool closed : 1;           // granted like that: not in the view, whatever `page` says. The next fault puts it there
+  bool stored : 1;           // the one store that it was gained for has been made
+  std::int8_t brief;       // how sure it is that the page is gained for one store each time (one_store.cpp); of a lock:
+                           // below 0, times it is not to be kept
+  std::uint8_t came_late;  // times in a row that such a page had to be asked for after all
 };
 static_assert(sizeof(Entry) == 64);
 

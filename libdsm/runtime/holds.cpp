@@ -26,8 +26,10 @@
 namespace dsm::runtime {
 namespace {
 
-// A thread that has been let go has surely made its access once it has run for this long.
+// A thread that has been let go has surely made its access once it has run for this long, or twice as long as it takes
+// to come back from a fault and into the next: it may read first and then write.
 constexpr std::int64_t kUseNs = 3'000;
+constexpr std::int64_t kLongestReturnNs = 50'000;
 constexpr std::int64_t kLongestLookNs = 1'000'000;
 // With DSM_KEEP_US: how often a page is looked at that is kept, and how long its user may run without a store to it. A
 // hand-over takes about as long.
@@ -38,6 +40,8 @@ constexpr std::int64_t kLockIdleNs = 100'000;
 constexpr std::int8_t kLockNotSoon = -32;
 // And for how long it may stand still, waiting for a lock perhaps that somebody has who waits for this page.
 constexpr std::uint32_t kStillUs = 150;
+
+__attribute__((tls_model("initial-exec"))) constinit thread_local std::int64_t last_fault_ended_ns = 0;
 
 std::uint32_t held_us(const Entry& entry) { return clock_us() - entry.granted_us; }
 
@@ -82,7 +86,18 @@ bool Holds::used(PageId page, const Entry& entry) const {
   if (entry.user_cpu_ns == kUserWaits) return false;
   if (entry.user_cpu_ns == kUserRuns) return held >= static_cast<std::uint64_t>(node_.config.hold_us);
   const std::int64_t cpu = thread_cpu_ns(entry.user_tid);
-  return cpu < 0 || cpu > entry.user_cpu_ns + kUseNs;
+  return cpu < 0 || cpu > entry.user_cpu_ns + std::max(kUseNs, 2 * return_ns_.load(std::memory_order_relaxed));
+}
+
+void Holds::fault_begins(std::int64_t at_ns) {
+  const std::int64_t last = last_fault_ended_ns;
+  const std::int64_t least = return_ns_.load(std::memory_order_relaxed);
+  if (last == 0 || at_ns - last >= (least != 0 ? least : kLongestReturnNs)) return;
+  return_ns_.store(at_ns - last, std::memory_order_relaxed);
+}
+
+void Holds::fault_ends() {
+  if (node_.engine->faults_inline()) last_fault_ended_ns = now_ns();
 }
 
 // When to look at the page again. Half as long again as it has been held: a few looks, however long it takes.
@@ -92,7 +107,15 @@ std::int64_t Holds::look_again_ns(const Entry& entry) const {
   if (entry.user_cpu_ns == kUserWaits && held < end) return end - held;  // or when it is let go
   const std::int64_t left = turn_left_ns();
   const std::int64_t longest = left != 0 ? std::clamp(left, kFirstLookNs, kKeepLookNs) : kLongestLookNs;
-  return std::clamp(held / 2, kFirstLookNs, longest);
+  const std::int64_t first = first_look_ns(entry);
+  return std::clamp(held / 2, first, std::max(first, longest));
+}
+
+// Who has loaded from a page and is about to store and give it on is not to be interrupted for that.
+std::int64_t Holds::first_look_ns(const Entry& entry) { return entry.closed ? kStoreComesNs : kFirstLookNs; }
+
+void Holds::let_go(const Entry& entry) {
+  if (entry.deferred && entry.page.fresh) arm(first_look_ns(entry));
 }
 
 bool Holds::may_go(PageId page, Entry& entry) {
@@ -213,7 +236,10 @@ void Holds::tend() {
     if (!node_.geometry.has_bytes(page)) {
       node_.pages->run_locked(page, entry, kReconsider);
     } else if (entry.page.look_asked && entry.page.fresh) {
-      if (may_go(page, entry)) node_.pages->run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+      if (may_go(page, entry)) {
+        Pages::note_no_store(entry);
+        node_.pages->run_locked(page, entry, {.kind = proto::EventKind::kUsed});
+      }
     }
     entry.lock.unlock();
   }

@@ -1,7 +1,7 @@
 // How long a page that was just gained is kept although another node waits for it: until the access it was gained for
-// has run. But for stores that are stepped over (steps.cpp) nothing tells when a load or store has run, so a thread of
-// its own looks, when a timer says so, whether the CPU clock of the thread that faulted has gone on. It runs for
-// microseconds and then sleeps: the thread that is to use the page may need this very CPU.
+// has run. But for accesses that are made for the program (one_store.cpp) nothing tells when a load or store has run,
+// so a thread of its own looks, when a timer says so, whether the CPU clock of the thread that faulted has gone on. It
+// runs for microseconds and then sleeps: the thread that is to use the page may need this very CPU.
 //
 // With DSM_KEEP_US nodes that fight over pages take turns by the clock. In its turn a node keeps what it has gained and
 // goes on writing, all such pages together; a node that would want a page back at once (false sharing, one lock after
@@ -42,8 +42,13 @@ class Holds {
   // Somebody waits for the lock that this latch-only page is: whether this node keeps it for now. If so, the protocol
   // asks again by itself. Under the entry's lock.
   bool keeps_lock(PageId page, Entry& entry);
-  // A thread that such a page was gained for has come back to the program.
-  void let_go() { arm(kFirstLookNs); }
+  // The thread that the page was gained for is about to come back to the program. Under the entry's lock.
+  void let_go(const Entry& entry);
+
+  // How long a thread needs at the least from one fault to the next, which is to leave the one signal and to get the
+  // other. In the faulting thread.
+  void fault_begins(std::int64_t at_ns);
+  void fault_ends();
 
  private:
   Holds(Node& node, int timer, PageId* pages, PageId* tended)
@@ -55,6 +60,7 @@ class Holds {
   bool worth_keeping(PageId page, const Entry& entry);
   std::uint64_t digest(PageId page) const;
   std::int64_t look_again_ns(const Entry& entry) const;
+  static std::int64_t first_look_ns(const Entry& entry);
   void tend();
 
   // What a page that is kept on looked like; one slot for several pages, of which the last has it.
@@ -68,11 +74,14 @@ class Holds {
 
   static constexpr std::int64_t kNever = INT64_MAX;
   static constexpr std::int64_t kFirstLookNs = 5'000;
+  static constexpr std::int64_t kStoreComesNs = 400'000;
 
   Node& node_;
   const int timer_;
   std::thread thread_;
   std::atomic<bool> stopping_{false};
+
+  std::atomic<std::int64_t> return_ns_{0};  // the least seen between two faults of a thread; 0: none seen
 
   PageId* tended_;  // the thread's own, with room for every page, as pages_
 

@@ -27,8 +27,6 @@ constexpr Bits kKept = 1U << 25;
 constexpr Bits kTaken = 1U << 26;
 constexpr Bits kHolders = kReaders | kWriter;
 
-// So long a waiting thread keeps the program's signals blocked at a stretch.
-constexpr std::int64_t kSliceNs = 50'000'000;
 // A thread that has waited so long makes newcomers of its node stand back.
 constexpr std::int64_t kPatienceNs = 1'000'000;
 // So long try_lock waits for an answer of the node that has the lock and may not need it.
@@ -127,7 +125,7 @@ void lock_slow(Node& node, PageId page, Entry& entry, Hold hold) {
     if (outcome == Outcome::kNoRight) {
       node.pages->event(page, {.kind = proto::EventKind::kFault, .access = access_for(hold)});
     }
-    node.pages->await_change(entry.changed, seen, kSliceNs);
+    node.pages->await_change(entry.changed, seen, Pages::stretch_ns(now_ns() - begin));
   }
 }
 

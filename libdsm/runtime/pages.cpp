@@ -54,22 +54,24 @@ Pages::~Pages() = default;
 
 // --- faults ---------------------------------------------------------------------------------------------------------
 
-mem::FaultVerdict Pages::on_fault(std::uintptr_t address, Access wanted, pid_t tid) {
-  const bool in_thread = node_.engine->faults_inline();
-  if (in_thread) tid = current_tid();
-  if (node_.recorder == nullptr) [[likely]]
-    return resolve(address, wanted, tid);
+mem::FaultVerdict Pages::on_fault(const mem::Fault& fault) {
   const std::int64_t begin = now_ns();
-  const mem::FaultVerdict verdict = resolve(address, wanted, tid);
+  node_.holds->fault_begins(begin);
+  const mem::FaultVerdict verdict = resolve(fault, begin);
+  node_.holds->fault_ends();
+  if (node_.recorder == nullptr) [[likely]]
+    return verdict;
   if (verdict != mem::FaultVerdict::kNotOurs && verdict != mem::FaultVerdict::kLost) {
+    const auto [address, wanted, tid, context] = fault;
     const PageId page = node_.geometry.page_of(address);
+    const bool in_thread = node_.engine->faults_inline();
     node_.recorder->fault({page, address, wanted == Access::kWrite, in_thread, tid, begin, now_ns() - begin});
   }
   return verdict;
 }
 
-mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t tid) {
-  const std::int64_t begin = now_ns();
+mem::FaultVerdict Pages::resolve(const mem::Fault& fault, std::int64_t begin) {
+  auto [address, wanted, tid, context] = fault;
   const PageId page = node_.geometry.page_of(address);
   if (!node_.engine->faults_inline()) end_plain_wait(tid);
   switch (node_.space->state(page)) {
@@ -116,15 +118,17 @@ mem::FaultVerdict Pages::resolve(std::uintptr_t address, Access wanted, pid_t ti
   note_user(page, entry, tid);
   LateNudge late;
   const Access asked = foresee(page, entry, wanted);
+  entry.stays_closed = stays_closed(fault, entry);
   run_locked(page, entry, {.kind = proto::EventKind::kFault, .access = asked}, comes_back(entry) ? &late : nullptr);
   room.drop();
-  if (!allows(entry.page.access, wanted)) return wait_for(address, entry, wanted, {tid, first}, late);
-  const mem::FaultVerdict verdict = let_run(entry, wanted, false);
+  if (!allows(entry.page.access, wanted)) return wait_for(fault, wanted, entry, first, late);
+  entry.stays_closed = false;
+  let_run(fault, entry, false);
   entry.lock.unlock();
   node_.stats->fault_latency.add(now_ns() - begin);
   if (was_none) read_ahead(page, wanted, proto::EventKind::kPrefetch);
   if (node_.local != nullptr) node_.local->rest_some();
-  return verdict;
+  return mem::FaultVerdict::kRetry;
 }
 
 // Whether a fault that the engine's thread hears of has perhaps ended already: the access had come ahead, which lets
@@ -162,10 +166,13 @@ void Pages::lock_with_room(PageId page, Entry& entry, Room& room) {
   }
 }
 
-// The page may be touched already: somebody was faster, it was never touched yet, it rested, or the kernel has taken
-// the mapping away (reclaim).
+// The page may be touched already: somebody was faster, it was never touched yet, it rested, it was closed, or the
+// kernel has taken the mapping away (reclaim).
 void Pages::map_again(PageId page, Entry& entry) {
-  node_.engine->map({page, 1}, mapped_as(entry.page.access));
+  node_.engine->map({page, 1}, entry.one_store ? Access::kRead : mapped_as(entry.page.access));
+  const bool polls = entry.closed;  // it loads again
+  entry.closed = false;
+  if (polls) node_.holds->let_go(entry);
   if (!takes_room(page)) return;
   if (!node_.local->here(page)) {
     node_.local->filled(page);
@@ -198,8 +205,8 @@ bool Pages::no_such_page(Entry& entry) {
 }
 
 // Another node has to give way. Enters with the entry's lock, leaves without.
-mem::FaultVerdict Pages::wait_for(std::uintptr_t address, Entry& entry, Access wanted, Waiter waiter, LateNudge& late) {
-  const pid_t tid = waiter.tid;
+mem::FaultVerdict Pages::wait_for(const mem::Fault& fault, Access wanted, Entry& entry, bool first, LateNudge& late) {
+  const auto [address, unpromoted, tid, context] = fault;
   const PageId page = node_.geometry.page_of(address);
   const std::int64_t begin = now_ns();
   count(node_.stats->wait);
@@ -213,27 +220,27 @@ mem::FaultVerdict Pages::wait_for(std::uintptr_t address, Entry& entry, Access w
     const bool lost = no_such_page(entry);  // the engine's waiters were let go to find that out
     if (!lost) begin_plain_wait(tid, address);
     entry.lock.unlock();
-    if (waiter.first) read_ahead(page, wanted, proto::EventKind::kAhead);
+    if (first) read_ahead(page, wanted, proto::EventKind::kAhead);
     return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kPending;
   }
-  if (waiter.first) {  // while the answer is on its way
+  if (first) {  // while the answer is on its way
     entry.lock.unlock();
     read_ahead(page, wanted, proto::EventKind::kAhead);
     entry.lock.lock();
   }
   await_access(address, entry, wanted, late);
   const bool lost = no_such_page(entry);
-  const mem::FaultVerdict verdict = lost ? mem::FaultVerdict::kNotOurs : let_run(entry, wanted, true);
   entry.user_tid = tid;
   entry.user_locks = node_.engine->faults_inline() && insight::held_locks.count != 0;
   entry.user_cpu_ns = thread_cpu_ns(tid);
-  const bool awaited = entry.deferred;
+  entry.stays_closed = false;
+  if (!lost) let_run(fault, entry, true);
+  node_.holds->let_go(entry);
   entry.lock.unlock();
-  if (awaited) node_.holds->let_go();
   const std::int64_t waited = now_ns() - begin;
   node_.stats->wait_latency.add(waited);
   if (node_.recorder != nullptr) node_.recorder->waited(page, waited);
-  return verdict;
+  return lost ? mem::FaultVerdict::kNotOurs : mem::FaultVerdict::kRetry;
 }
 
 // In the faulting thread. One that has borrowed something may hold up who holds up it: it notes its wait, and where in

@@ -38,8 +38,7 @@ class Pages final : public mem::FaultSink {
   ~Pages() override;
 
   // mem::FaultSink: the program touched what it may not.
-  mem::FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) override;
-  void on_ran(std::uintptr_t address, pid_t tid) override;
+  mem::FaultVerdict on_fault(const mem::Fault& fault) override;
 
   // While frozen no store to shared memory begins to succeed: write faults wait, but for those of the thread that froze
   // it. The pages that can be written already are lowered by lower_all(), which leaves the protocol's knowledge of them
@@ -79,6 +78,11 @@ class Pages final : public mem::FaultSink {
   bool gain_for_objects(PageRange pages, bool nested);
 
   static constexpr std::int64_t kNoTimeout = -1;
+  // How long at a stretch a thread waits with the program's signals blocked that has waited for so long already: the
+  // longer it takes, the less does a signal matter against being woken for nothing.
+  static constexpr std::int64_t stretch_ns(std::int64_t waited_ns) {
+    return std::clamp<std::int64_t>(waited_ns, 50'000'000, 200'000'000);
+  }
   // Sleeps until `word` is no longer `seen`, handling this node's messages meanwhile. May return early.
   void await_change(std::atomic<std::uint32_t>& word, std::uint32_t seen, std::int64_t timeout_ns = kNoTimeout);
   // Bumps a word that threads await, and wakes them.
@@ -90,21 +94,23 @@ class Pages final : public mem::FaultSink {
   void run_locked(PageId page, Entry& entry, const proto::Event& event, LateNudge* late = nullptr);
   // The program has just lost access, or the right to write.
   void note_given_up(Entry& entry);
+  // The page was gained for one store (one_store.cpp), and none came.
+  static void note_no_store(Entry& entry);
 
  private:
   Pages(Node& node, PageTable table, Workspace* spaces, std::byte* landings);
-  mem::FaultVerdict resolve(std::uintptr_t address, Access wanted, pid_t tid);
+  mem::FaultVerdict resolve(const mem::Fault& fault, std::int64_t begin);
   mem::FaultVerdict wait_thawed();
   bool untouched(PageId page) const;  // under its entry's lock
   bool private_fault_again(std::uintptr_t address) const;
-  struct Waiter {
-    pid_t tid;
-    bool first;  // nobody has asked for the page before it
-  };
-  mem::FaultVerdict wait_for(std::uintptr_t address, Entry& entry, Access wanted, Waiter waiter, LateNudge& late);
+  mem::FaultVerdict wait_for(const mem::Fault& fault, Access wanted, Entry& entry, bool first, LateNudge& late);
   void await_access(std::uintptr_t address, Entry& entry, Access wanted, LateNudge& late);
   bool touches_again(std::uintptr_t address, const Entry& entry, const ThreadPins& me);
-  mem::FaultVerdict let_run(Entry& entry, Access wanted, bool waited);
+  bool may_make(const mem::Fault& fault, const Entry& entry) const;
+  bool stays_closed(const mem::Fault& fault, const Entry& entry) const;
+  bool make_store(const mem::Fault& fault, Entry& entry, bool waited);
+  bool make_access(const mem::Fault& fault, const Entry& entry) const;
+  void let_run(const mem::Fault& fault, Entry& entry, bool waited);
   bool comes_back(Entry& entry) const;
   void await_unasked(Entry& entry, std::uint32_t seen, LateNudge& late);
   static void note_second_store(Entry& entry);

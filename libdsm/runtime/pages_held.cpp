@@ -33,9 +33,9 @@ mem::FaultVerdict Pages::wait_thawed() {
 
 void Pages::lower_all(PageId first, std::uint64_t count) {
   for (PageId page = first; page < first + count; ++page) table_[page].lock.lock();
-  // A page that rests is out of reach already, and has to stay so.
+  // A page that rests or is closed is out of reach already, and has to stay so.
   const auto writable = [this](PageId page) {
-    const bool rests = node_.local != nullptr && node_.local->resting(page);
+    const bool rests = table_[page].closed || (node_.local != nullptr && node_.local->resting(page));
     return table_[page].page.access == Access::kWrite && !untouched(page) && !rests;
   };
   for (PageId page = first; page < first + count;) {

@@ -162,8 +162,8 @@ std::unique_ptr<Bare> make_bare(const std::string& engine) {
 struct MappingSink final : FaultSink {
   FaultEngine* engine = nullptr;
   Geometry geometry;
-  FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t) override {
-    engine->map({geometry.page_of(address), 1}, wanted);
+  FaultVerdict on_fault(const Fault& fault) override {
+    engine->map({geometry.page_of(fault.address), 1}, fault.wanted);
     return FaultVerdict::kRetry;
   }
 };

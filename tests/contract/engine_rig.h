@@ -65,17 +65,16 @@ class Script {
 // Records what it is told. Answers by the test's script; by itself it maps what is wanted.
 class ScriptedSink final : public FaultSink {
  public:
-  FaultVerdict on_fault(std::uintptr_t address, Access wanted, pid_t tid) override {
-    (wanted == Access::kWrite ? writes : reads).fetch_add(1);
-    last_address.store(address);
-    last_tid.store(tid);
-    return script(address, wanted, tid);
+  FaultVerdict on_fault(const Fault& fault) override {
+    (fault.wanted == Access::kWrite ? writes : reads).fetch_add(1);
+    last_address.store(fault.address);
+    last_tid.store(fault.tid);
+    if (whole) return whole(fault);
+    return script(fault.address, fault.wanted, fault.tid);
   }
 
-  void on_ran(std::uintptr_t address, pid_t tid) override { ran(address, tid); }
-
   Script script;
-  std::function<void(std::uintptr_t address, pid_t tid)> ran;  // when an access has run that was answered kStep
+  std::function<FaultVerdict(const Fault& fault)> whole;  // instead of `script`, if there is one
   std::atomic<int> reads{0};
   std::atomic<int> writes{0};
   std::atomic<std::uintptr_t> last_address{0};

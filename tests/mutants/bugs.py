@@ -169,4 +169,19 @@ PRELOAD = {
          "if (runtime::Node* const node = front_node(); node != nullptr && !MUTANT) runtime::prepare_fork(*node);"),
     ],
 }
-LAYERS = {"proto": PROTO, "heap": HEAP, "hints": HINTS, "preload": PRELOAD}
+# Most of what can be wrong with pages that stay closed leaves one in the view that this node no longer has.
+RUNTIME = {
+    "libdsm/runtime/one_store.cpp": [
+        ("closed-for-ever", "  entry.closed = false;\n  if (entry.stored)", "  entry.closed = MUTANT && entry.closed;\n  if (entry.stored)"),
+        ("lowered-though-closed", "if (!entry.closed) node_.engine->lower", "if (!entry.closed || MUTANT) node_.engine->lower"),
+        ("made-beside", "(fault.address - node_.geometry.base);", "(fault.address - node_.geometry.base) + (MUTANT ? 64 : 0);"),
+    ],
+    "libdsm/runtime/batch.cpp": [
+        ("raised-though-closed", "for_open(at, n, [this](PageRange pages) { node.engine->raise(pages); });",
+         "if (MUTANT) node.engine->raise(run_of(at, n)); else for_open(at, n, [this](PageRange pages) { node.engine->raise(pages); });"),
+    ],
+    "libdsm/runtime/pages.cpp": [
+        ("mapped-though-closed", "// it loads again\n  entry.closed = false;", "// it loads again\n  entry.closed = MUTANT && polls;"),
+    ],
+}
+LAYERS = {"proto": PROTO, "heap": HEAP, "hints": HINTS, "runtime": RUNTIME, "preload": PRELOAD}
