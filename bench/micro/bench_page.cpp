@@ -145,7 +145,7 @@ class Driver {
       }
       return true;
     };
-    for (int turn = 0; turn < (quick_ ? 5 : 15); ++turn) {
+    for (int turn = 0; turn < (quick_ ? 5 : 31); ++turn) {
       if (!one("heap-ours", "", ours) || !one("heap-plain", "LD_PRELOAD=libjemalloc.so.2 ", plain)) return false;
     }
     rows_.push_back({"fresh unshared memory and a pointer chase over it", median(ours), "ms", median(plain),

@@ -29,13 +29,25 @@ void spin() {
   __builtin_ia32_pause();
 }
 
+// Who reads what is there no more waits for ever; after 20 s it is sure.
+void await(const std::atomic<std::uint64_t>& turn, std::uint64_t round) {
+  std::chrono::steady_clock::time_point end{};
+  for (std::uint64_t tries = 1; turn.load(std::memory_order_acquire) != round; ++tries) {
+    spin();
+    if (tries % 4096 != 0) continue;
+    const auto now = std::chrono::steady_clock::now();
+    if (tries == 4096) end = now + std::chrono::seconds(20);
+    EXPECT(now < end);
+  }
+}
+
 // Rounds in which the nodes come one after the other; act(round, first) runs in between, and `first` was the first one.
 template <typename Act>
 void in_turns(Page& page, std::uint64_t rounds, Act act) {
   const std::uint64_t first = page.turn.load();
   meet();
   for (std::uint64_t round = first + dsm::node(); round < first + rounds * dsm::nodes(); round += dsm::nodes()) {
-    while (page.turn.load(std::memory_order_acquire) != round) spin();
+    await(page.turn, round);
     act(round, first);
     page.turn.store(round + 1, std::memory_order_release);
   }
@@ -130,13 +142,13 @@ int main() {
     return words;
   });
   meet();
-  in_turns(*page, 1000, nothing);
+  in_turns(*page, 500, nothing);
   more_stores_at_times(*page);
   slow_turns(*page);
   unknown_stores(*page);
   other_stores(*page);
   tickets(*page, drawn);
-  in_turns(*page, 500, nothing);
+  in_turns(*page, 300, nothing);
   with_a_reader_beside(*page);
   return 0;
 }
