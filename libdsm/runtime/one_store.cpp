@@ -16,7 +16,6 @@
 #include "base/clock.h"
 #include "mem/emulated_access.h"
 #include "runtime/node.h"
-#include "runtime/objects.h"
 #include "runtime/pages.h"
 #include "runtime/wire.h"
 
