@@ -1,5 +1,6 @@
 """The programs that scripts/legacy runs as they are, and one run of one of them on one memory system."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -27,8 +28,9 @@ class Failed(Exception):
 class Run:
     """One program on one system: how to start it, what it used."""
 
-    def __init__(self, system, need_mib, folder, engine):
+    def __init__(self, system, need_mib, folder, engine, turn=None):
         self.system, self.need_mib, self.folder, self.engine = system, need_mib, pathlib.Path(folder), engine
+        self.turn = turn  # None: it runs all the time
         self.stats_file = self.folder / "stats.json"
         self.peak_mib = 0.0
         self.cpu_s = 0.0
@@ -49,10 +51,16 @@ class Run:
             made["LD_PRELOAD"] = preload
         return made
 
+    def clock(self):
+        return self.turn.clock() if self.turn else time.perf_counter()
+
     def start(self, words, more=None, **how):
-        process = subprocess.Popen(self.command(words), env=self.environment(more or {}), cwd=self.folder,
-                                   stderr=open(self.folder / "stderr", "ab"), start_new_session=True, **how)
-        self.processes.append(process)
+        with self.turn or contextlib.nullcontext(), open(self.folder / "stderr", "ab") as stderr:
+            process = subprocess.Popen(self.command(words), env=self.environment(more or {}), cwd=self.folder,
+                                       stderr=stderr, start_new_session=True, **how)
+            self.processes.append(process)
+            if self.turn:
+                self.turn.add(process)
         return process
 
     def finish(self, process):
@@ -75,9 +83,9 @@ class Run:
         output = self.folder / "output"
         source = open(stdin, "rb") if stdin else subprocess.DEVNULL
         with open(output, "wb") as out:
-            begin = time.perf_counter()
+            begin = self.clock()
             self.finish(self.start(words, more, stdin=source, stdout=out))
-            seconds = time.perf_counter() - begin
+            seconds = self.clock() - begin
         return seconds, hashlib.md5(output.read_bytes()).hexdigest()
 
     def end_all(self):
@@ -85,6 +93,7 @@ class Run:
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
+                process.send_signal(signal.SIGCONT)  # it may be stopped
                 try:
                     process.wait(10)
                 except subprocess.TimeoutExpired:
@@ -222,12 +231,12 @@ def run_redis(run, size, inputs):
     if not load.exists():
         load.write_text("".join(f"SET key:{i} {'v' * (i % 300)}{i}\r\nRPUSH list:{i % 1000} {i}\r\n" for i in range(keys)))
     server = start_redis(run, port)
-    begin = time.perf_counter()
+    begin = run.clock()
     with open(load, "rb") as commands:
         subprocess.run(["redis-cli", "-p", str(port), "--pipe"], stdin=commands, stdout=subprocess.DEVNULL, check=True)
     subprocess.run(["redis-benchmark", "-p", str(port), "-t", "get,lpush,lpop", "-n", str(20_000 * size), "-P", "16", "-q"],
                    stdout=subprocess.DEVNULL, check=True)
-    seconds = time.perf_counter() - begin
+    seconds = run.clock() - begin
     redis(port, "DEL", "mylist")
     digest = redis(port, "DEBUG", "DIGEST")
     saved = save_in_background(run, port)
@@ -248,7 +257,7 @@ def run_memcached(run, size, _):
     server = run.start(["memcached", "-l", "127.0.0.1", "-p", str(port), "-m", "1024", "-u", "root", "-t", "2"],
                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     with connect(port, server) as line, line.makefile("rb") as answers:
-        begin = time.perf_counter()
+        begin = run.clock()
         value = b"x" * 1000
         for first in range(0, items, 500):
             line.sendall(b"".join(b"set key%d 0 0 %d\r\n%s%d\r\n" % (i, 1000 + len(b"%d" % i), value, i)
@@ -261,7 +270,7 @@ def run_memcached(run, size, _):
             line.sendall(b"get " + b" ".join(b"key%d" % i for i in range(first, first + 50)) + b"\r\n")
             while (answer := answers.readline()) != b"END\r\n":
                 seen.update(answer)
-        seconds = time.perf_counter() - begin
+        seconds = run.clock() - begin
     server.send_signal(signal.SIGTERM)
     run.finish(server)
     return seconds, seen.hexdigest()
