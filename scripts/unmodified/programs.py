@@ -31,6 +31,7 @@ class Run:
     def __init__(self, system, need_mib, folder, engine, turn=None):
         self.system, self.need_mib, self.folder, self.engine = system, need_mib, pathlib.Path(folder), engine
         self.turn = turn  # None: it runs all the time
+        self.padding = 0  # of the environment: shifts the program's stack and, in some, its heap
         self.stats_file = self.folder / "stats.json"
         self.peak_mib = 0.0
         self.cpu_s = 0.0
@@ -46,6 +47,7 @@ class Run:
 
     def environment(self, more):
         made = {key: value for key, value in os.environ.items() if not key.startswith("DSM_")} | more
+        made["PADDING"] = "x" * self.padding
         preload = {"jemalloc": JEMALLOC, "libdsm": str(LIBRARY)}.get(self.system)
         if preload:
             made["LD_PRELOAD"] = preload
