@@ -149,18 +149,22 @@ def run_xz(run, size, inputs):
     return run.batch(["xz", "-9", "-T2", "--block-size=4MiB", "-c", str(lines_file(inputs, 100_000 * size))])
 
 
+SQL = """
+CREATE TABLE t(id INTEGER PRIMARY KEY, a INTEGER, b TEXT);
+WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {rows})
+  INSERT INTO t SELECT i, i * 7919 % 1000003, 'row number ' || i || ' of the table' FROM c;
+CREATE INDEX ta ON t(a); CREATE INDEX tb ON t(b);
+SELECT count(*), sum(a), min(b), max(b) FROM t;
+DELETE FROM t WHERE id % 3 = 0;
+SELECT count(*), sum(length(b)) FROM t WHERE a BETWEEN 1000 AND 900000;
+PRAGMA integrity_check;
+"""
+
+
 def run_sqlite3(run, size, inputs):
-    rows = 200_000 * size
-    script = pathlib.Path(inputs) / f"sql-{rows}"
-    script.write_text(f"""
-      CREATE TABLE t(id INTEGER PRIMARY KEY, a INTEGER, b TEXT);
-      WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < {rows})
-        INSERT INTO t SELECT i, i * 7919 % 1000003, 'row number ' || i || ' of the table' FROM c;
-      CREATE INDEX ta ON t(a); CREATE INDEX tb ON t(b);
-      SELECT count(*), sum(a), min(b), max(b) FROM t;
-      DELETE FROM t WHERE id % 3 = 0;
-      SELECT count(*), sum(length(b)) FROM t WHERE a BETWEEN 1000 AND 900000;
-      PRAGMA integrity_check;""")
+    script = pathlib.Path(inputs) / f"sql-{size}"
+    if not script.exists():  # another run may be reading it
+        script.write_text(SQL.format(rows=200_000 * size))
     return run.batch(["sqlite3", ":memory:"], stdin=script)
 
 
