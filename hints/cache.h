@@ -142,7 +142,11 @@ class Cache final : public runtime::ObjectCopies {
     void remove(Copy& copy);
   };
 
-  static std::size_t hash(std::uint64_t address) { return address / kObjectGranule * 0x9E3779B97F4A7C15U >> 40; }
+  // Neighbours in a page stay neighbours, so that whoever goes through objects in order goes through the tables in
+  // order.
+  static std::size_t hash(std::uint64_t address) {
+    return (address / kPageBytes * 0x9E3779B97F4A7C15U >> 40) + address / kObjectGranule;
+  }
   std::atomic<Copy*>& bucket(std::uint64_t address) const { return buckets_[hash(address) % kBuckets]; }
   Copy*& page_list(const Copy& copy) const;
   Copy& make_locked(std::uint64_t bytes);
