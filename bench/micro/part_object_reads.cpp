@@ -13,7 +13,7 @@ namespace {
 const NodeStats& stats() { return *hints::engine().node.stats; }
 std::uint64_t operations() { return stats().op_read + stats().op_write + stats().op_atomic; }
 
-// One function for both, or where its two copies happen to lie is what is measured.
+// Of a borrowed object and of plain memory: one function, or where its two copies happen to lie is what is measured.
 [[gnu::noinline]] std::uint64_t sum_of(const std::uint64_t* words, std::size_t count) {
   std::uint64_t sum = 0;
   for (std::size_t i = 0; i < count; ++i) {

@@ -11,6 +11,8 @@ import subprocess
 import threading
 import time
 
+from unmodified.turns import CPUS, ELSEWHERE, THE_CPU
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 DSMRUN = ROOT / "build/bin/dsmrun"
 LIBRARY = ROOT / "build/lib/libdsm_preload.so"
@@ -19,10 +21,24 @@ SHARES = {"50%": 0.5, "25%": 0.25}
 LEAST_LOCAL_MIB = 8
 MMAP_KIB = "64"  # what a program maps itself from this size on is bounded, too
 DEADLINE_S = 900  # of one run
+ARENAS = f"narenas:{4 * len(CPUS)}"
 
 
 class Failed(Exception):
     """A program did not do what it is to do; the text says what."""
+
+
+@contextlib.contextmanager
+def ended_in_time(process):
+    alarm = threading.Timer(DEADLINE_S, process.terminate)
+    alarm.start()
+    try:
+        yield
+    finally:
+        late = not alarm.is_alive()
+        alarm.cancel()
+        if late:
+            raise Failed(f"had not ended after {DEADLINE_S} s")
 
 
 class Run:
@@ -31,7 +47,6 @@ class Run:
     def __init__(self, system, need_mib, folder, engine, turn=None):
         self.system, self.need_mib, self.folder, self.engine = system, need_mib, pathlib.Path(folder), engine
         self.turn = turn  # None: it runs all the time
-        self.padding = 0  # of the environment: shifts the program's stack and, in some, its heap
         self.stats_file = self.folder / "stats.json"
         self.peak_mib = 0.0
         self.cpu_s = 0.0
@@ -47,7 +62,9 @@ class Run:
 
     def environment(self, more):
         made = {key: value for key, value in os.environ.items() if not key.startswith("DSM_")} | more
-        made["PADDING"] = "x" * self.padding
+        if self.turn:
+            made["PADDING"] = "x" * self.turn.padding
+            made["MALLOC_CONF"] = ARENAS  # jemalloc would make one arena where there is one CPU; libdsm asks for no such thing
         preload = {"jemalloc": JEMALLOC, "libdsm": str(LIBRARY)}.get(self.system)
         if preload:
             made["LD_PRELOAD"] = preload
@@ -56,37 +73,33 @@ class Run:
     def clock(self):
         return self.turn.clock() if self.turn else time.perf_counter()
 
-    def start(self, words, more=None, **how):
-        with self.turn or contextlib.nullcontext(), open(self.folder / "stderr", "ab") as stderr:
-            process = subprocess.Popen(self.command(words), env=self.environment(more or {}), cwd=self.folder,
-                                       stderr=stderr, start_new_session=True, **how)
-            self.processes.append(process)
-            if self.turn:
-                self.turn.add(process)
-        return process
-
-    def tool(self, words, **how):
-        """A client, on no memory system: runs in the program's turn, and to the end."""
-        with self.turn or contextlib.nullcontext():
+    def launch(self, words, cpus, **how):
+        with self.turn.starting(cpus) if self.turn else contextlib.nullcontext([]) as in_turn:
             process = subprocess.Popen(words, start_new_session=True, **how)
             self.processes.append(process)
-            if self.turn:
-                self.turn.add(process)
-        if process.wait(DEADLINE_S) != 0:
+            in_turn.append(process)
+        return process
+
+    def start(self, words, more=None, **how):
+        with open(self.folder / "stderr", "ab") as stderr:
+            return self.launch(self.command(words), {THE_CPU}, env=self.environment(more or {}), cwd=self.folder,
+                               stderr=stderr, **how)
+
+    def tool(self, words, **how):
+        """A client, on no memory system: runs to the end, in the program's turns."""
+        process = self.launch(words, ELSEWHERE, **how)
+        with ended_in_time(process):
+            process.wait()
+        if process.returncode != 0:
             raise Failed(f"{words[0]}: status {process.returncode}")
 
     def finish(self, process):
         """Waits for its end and notes what it had resident at the most."""
-        alarm = threading.Timer(DEADLINE_S, process.terminate)
-        alarm.start()
-        _, status, usage = os.wait4(process.pid, 0)
-        late = not alarm.is_alive()
-        alarm.cancel()
-        process.returncode = os.waitstatus_to_exitcode(status)
+        with ended_in_time(process):
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
         self.peak_mib = max(self.peak_mib, usage.ru_maxrss / 1024)
         self.cpu_s += usage.ru_utime + usage.ru_stime
-        if late:
-            raise Failed(f"had not ended after {DEADLINE_S} s")
         if process.returncode != 0:
             raise Failed(f"status {process.returncode}: {(self.folder / 'stderr').read_text()[-300:]}")
 
@@ -105,7 +118,6 @@ class Run:
         for process in self.processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-                process.send_signal(signal.SIGCONT)  # it may be stopped
                 try:
                     process.wait(10)
                 except subprocess.TimeoutExpired:

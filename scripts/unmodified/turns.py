@@ -2,6 +2,7 @@
 of the host) it does to the other, so that a per cent between them shows after a few runs. One behind the other, or each
 on a CPU of its own, they differ by several for no reason."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -9,39 +10,34 @@ import threading
 import time
 
 TURN_S = 0.01
-
-
-def runs(process):
-    """Whether it is neither stopped nor over."""
-    if process.returncode is not None:
-        return False
-    try:
-        stat = pathlib.Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return stat.rpartition(") ")[2][0] not in "TtZX"
+STOPS_WITHIN_S = 10
+CPUS = os.sched_getaffinity(0)
+THE_CPU = max(CPUS)  # of the two ...
+ELSEWHERE = CPUS - {THE_CPU} or CPUS  # ... and of their clients, and of what measures
 
 
 class Turn:
     """A program's share of the CPU: its processes run while it is its turn, and its clock goes only then."""
 
-    def __init__(self):
+    def __init__(self, padding):
+        self.padding = padding  # bytes that its environment is longer by
         self.changed = threading.Condition()
         self.processes = []
         self.before, self.since = 0.0, None
+        self.over = False
 
-    def __enter__(self):
-        """Waits until it is its turn, which does not end before __exit__."""
-        self.changed.acquire()
-        while self.since is None:
-            self.changed.wait()
-
-    def __exit__(self, *_):
-        self.changed.release()
-
-    def add(self, process):
-        """A process that leads a group of its own, started in its turn."""
-        self.processes.append(process)
+    @contextlib.contextmanager
+    def starting(self, cpus):
+        """Waits until it is its turn, which does not end meanwhile. What is started runs on these CPUs."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.over or self.since is not None)
+            if self.over:
+                raise OSError("ended before its turn came")
+            os.sched_setaffinity(0, cpus)  # of this thread, and of what it starts
+            try:
+                yield self.processes
+            finally:
+                os.sched_setaffinity(0, ELSEWHERE)
 
     def clock(self):
         with self.changed:
@@ -49,53 +45,80 @@ class Turn:
 
     def begin(self):
         with self.changed:
-            self.signal(signal.SIGCONT)
+            self.send(signal.SIGCONT)
             self.since = time.perf_counter()
             self.changed.notify_all()
 
     def end(self):
         """A process that is about to end does so first: nothing stops it, and it would use the other's turn."""
         with self.changed:
-            self.signal(signal.SIGSTOP)
+            self.send(signal.SIGSTOP)
+            deadline = time.monotonic() + STOPS_WITHIN_S
             while any(runs(process) for process in self.processes):
+                if time.monotonic() > deadline:
+                    raise TimeoutError("a program does not stop at the end of its turn")
                 time.sleep(0.0002)
             self.before += time.perf_counter() - self.since
             self.since = None
 
-    def signal(self, number):
+    def kill(self):
+        with self.changed:
+            self.over = True
+            self.send(signal.SIGKILL)
+            self.changed.notify_all()
+
+    def send(self, number):
         for process in self.processes:
             if process.returncode is None:
-                try:
+                with contextlib.suppress(ProcessLookupError):  # has just ended
                     os.killpg(process.pid, number)
-                except ProcessLookupError:
-                    pass  # has just ended
+
+
+def runs(process):
+    """Whether any thread of it is neither stopped nor over."""
+    if process.returncode is not None:
+        return False
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                stat = (task / "stat").read_text(encoding="ascii", errors="replace")
+                if stat.rpartition(") ")[2][0] not in "TtZX":
+                    return True
+    return False
 
 
 def by_turns(jobs):
-    """Runs the jobs, pairs of a Turn and a function without arguments, in threads of one CPU until all have returned. If
-    this thread is to end before that, what they have started is killed, which makes them return."""
-    everywhere = os.sched_getaffinity(0)
+    """Runs the jobs, pairs of a Turn and a function without arguments, until all have returned. If one raises, or this
+    thread is to end, what they have started is killed, which makes them return."""
+    errors = []
 
     def work(job):
-        os.sched_setaffinity(0, {max(everywhere)})  # of this thread, and of what it starts
-        job()
+        try:
+            os.sched_setaffinity(0, ELSEWHERE)  # of this thread
+            job()
+        except BaseException as error:  # raised below
+            errors.append(error)
 
     threads = [threading.Thread(target=work, args=(job,)) for _, job in jobs]
-    for thread in threads:
-        thread.start()
     try:
-        while any(thread.is_alive() for thread in threads):
+        for thread in threads:
+            thread.start()
+        os.sched_setaffinity(0, ELSEWHERE)
+        while any(thread.is_alive() for thread in threads) and not errors:
             for (turn, _), thread in zip(jobs, threads):
                 if thread.is_alive():
                     turn.begin()
                     thread.join(TURN_S)
                     turn.end()
-    except BaseException:
-        for turn, _ in jobs:
-            turn.signal(signal.SIGKILL)
-        raise
+    except BaseException as error:
+        errors.insert(0, error)
     finally:
+        os.sched_setaffinity(0, CPUS)
         for turn, _ in jobs:
-            turn.begin()
+            if errors:
+                turn.kill()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
+    if errors:
+        raise errors[0]
