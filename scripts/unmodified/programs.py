@@ -51,7 +51,7 @@ class Run:
         self.peak_mib = 0.0
         self.cpu_s = 0.0
         self.notes = []
-        self.processes = []
+        self.processes = turn.processes if turn else []
 
     def command(self, words):
         if self.system not in SHARES:
@@ -74,10 +74,10 @@ class Run:
         return self.turn.clock() if self.turn else time.perf_counter()
 
     def launch(self, words, cpus, **how):
-        with self.turn.starting(cpus) if self.turn else contextlib.nullcontext([]) as in_turn:
+        """`cpus`: where, if it has turns."""
+        with self.turn.starting(cpus) if self.turn else contextlib.nullcontext():
             process = subprocess.Popen(words, start_new_session=True, **how)
             self.processes.append(process)
-            in_turn.append(process)
         return process
 
     def start(self, words, more=None, **how):

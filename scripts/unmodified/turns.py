@@ -35,7 +35,7 @@ class Turn:
                 raise OSError("ended before its turn came")
             os.sched_setaffinity(0, cpus)  # of this thread, and of what it starts
             try:
-                yield self.processes
+                yield
             finally:
                 os.sched_setaffinity(0, ELSEWHERE)
 
@@ -114,8 +114,8 @@ def by_turns(jobs):
         errors.insert(0, error)
     finally:
         os.sched_setaffinity(0, CPUS)
-        for turn, _ in jobs:
-            if errors:
+        if errors:
+            for turn, _ in jobs:
                 turn.kill()
         for thread in threads:
             if thread.ident is not None:
